@@ -1,0 +1,73 @@
+package config
+
+import "time"
+
+// DefaultFile is read by every program unless -C names another.
+const DefaultFile = "/etc/postoffice.cf"
+
+// Config is the whole configuration, checked. Each field belongs to one option
+// of the table in options.go; its comment says what a caller can rely on.
+type Config struct {
+	Listen   []string // each host:port, host "" for all addresses of both families; never empty
+	QueueDir string   // absolute, as all directories and files here
+	MailDir  string
+	DBDir    string
+	RunDir   string
+	Aliases  string
+
+	ServerUser   string
+	Hostname     string   // "auto", "literal" or a name with no trailing dot
+	LocalDomains []string // lower case, no trailing dot
+	LocalByDNS   bool
+	Trusted      []string // each an address, a prefix (a/n) or a host name
+
+	RelayHost  string   // "" none; host, host:port, [address] or [address]:port
+	SMTPPort   int      // 1 to 65535
+	DNSServers []string // each address:port; empty: resolv.conf decides
+
+	Size              int64         // octets; 0 no limit
+	Timeout           time.Duration // of a session that waits
+	Clients           int           // sessions in all; 0 no limit
+	ClientsPerAddress int           // 0 no limit
+	Load              float64       // 1-minute load average; 0 off
+	MinFree           int64         // octets; 0 off
+	Hops              int
+	QReturn           time.Duration
+	BareNewline       string // Normalize or Reject
+	EscapeFrom        bool
+
+	Log       string // "stderr", "syslog" or "file:" and an absolute path
+	LogFormat string // "text" or "json"
+
+	origins []string // by the option's place in the table
+}
+
+// What Config.BareNewline may hold.
+const (
+	Normalize = "normalize"
+	Reject    = "reject"
+)
+
+// Options says where the configuration comes from.
+type Options struct {
+	File string   // -C; "" means DefaultFile
+	Sets []string // -o in the order given, each name or name=value
+	UID  int      // real uid of the caller: decides what -o may set
+}
+
+// Load reads the file, then applies the -o settings. The error is an Errors
+// with everything that is wrong, not only the first thing.
+//
+// The Config is never nil. With an error it holds what was right and defaults
+// for the rest, and serves for one purpose: to find the socket of a server
+// that already runs.
+func Load(o Options) (*Config, error) {
+	return load(o)
+}
+
+// Setting is one option as `postoffice config` shows it.
+type Setting struct {
+	Name   string `json:"name"`
+	Value  string `json:"value"`  // parses to the same value again
+	Origin string `json:"origin"` // "default", "FILE:LINE" or "-o"
+}

@@ -1,0 +1,88 @@
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// Settings lists every option with its value and where that came from, in the
+// order of the table.
+func (c *Config) Settings() []Setting {
+	all := make([]Setting, len(options))
+	for i, o := range options {
+		all[i] = Setting{Name: o.name, Value: o.bind(c).String(), Origin: c.origins[i]}
+	}
+	return all
+}
+
+// Encode packs the checked configuration for another process, which gets it
+// back with Decode: nothing is read or decided twice.
+func (c *Config) Encode() []byte {
+	data, err := json.Marshal(c.Settings())
+	if err != nil {
+		panic("config: " + err.Error()) // strings alone can't fail
+	}
+	return data
+}
+
+// Decode unpacks what Encode packed. Each value passes its check again, and
+// every option must be there.
+func Decode(data []byte) (*Config, error) {
+	var all []Setting
+	if err := json.Unmarshal(data, &all); err != nil {
+		return nil, fmt.Errorf("decode the configuration: %w", err)
+	}
+	if len(all) != len(options) {
+		return nil, fmt.Errorf("decode the configuration: %d options, want %d", len(all), len(options))
+	}
+	c := &Config{origins: make([]string, len(options))}
+	for i, s := range all {
+		o := options[i]
+		if s.Name != o.name {
+			return nil, fmt.Errorf("decode the configuration: option %q, want %s", s.Name, o.name)
+		}
+		if err := o.bind(c).set(s.Value); err != nil {
+			return nil, fmt.Errorf("decode the configuration: %s: %w", o.name, err)
+		}
+		c.origins[i] = s.Origin
+	}
+	return c, nil
+}
+
+// Mdoc is the table as mdoc(7) source, for postoffice.cf(5).
+func Mdoc() string {
+	var b strings.Builder
+	b.WriteString(".Bl -tag -width Ds\n")
+	for _, o := range options {
+		v := o.bind(&Config{})
+		fmt.Fprintf(&b, ".It Cm %s Ns = Ns Ar %s\n", o.name, mdocText(v.want()))
+		if o.same != "" {
+			fmt.Fprintf(&b, ".It Cm %s Ns = Ns Ar %s\n", o.same, mdocText(v.want()))
+		}
+		fmt.Fprintf(&b, "%s\n", mdocText(o.doc))
+		if v.adds() {
+			b.WriteString("Repetition adds to the list.\n")
+		}
+		switch {
+		case o.def == "":
+			b.WriteString("Not set by default.\n")
+		default:
+			fmt.Fprintf(&b, "Default:\n.Ql %s .\n", mdocText(o.def))
+		}
+		if o.who == anyone {
+			b.WriteString("Anyone may give it with\n.Fl o .\n")
+		}
+	}
+	b.WriteString(".El\n")
+	return b.String()
+}
+
+// mdocText protects what mdoc would take for markup.
+func mdocText(s string) string {
+	s = strings.ReplaceAll(s, `\`, `\e`)
+	if strings.HasPrefix(s, ".") || strings.HasPrefix(s, "'") {
+		s = `\&` + s
+	}
+	return s
+}

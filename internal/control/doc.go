@@ -1,0 +1,16 @@
+// Package control speaks to a running server over the socket
+// RUN-DIR/control: what mailq, runq and the queue commands ask for, and both
+// ends of the connection.
+//
+// A connection carries one request, a JSON object on one line, and its answer,
+// one JSON object a line up to one that says done or what went wrong. Long
+// answers stream: a message with many recipients is several lines.
+//
+// Invariants:
+//   - No line is longer than MaxLine, either way; a longer one ends the
+//     connection.
+//   - The handler learns who asks from the kernel (SO_PEERCRED), never from
+//     the request.
+//   - Every read and write has a deadline, and the number of connections
+//     served at once is bounded, so no client can hold up the server.
+package control
