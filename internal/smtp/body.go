@@ -1,0 +1,153 @@
+package smtp
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// lastWordsTime is how long a server that no longer takes a message is heard.
+const lastWordsTime = 2 * time.Second
+
+// errEarly is why a message was not written to its end; what the server said
+// takes its place.
+var errEarly = fmt.Errorf("%w: in the middle of the message", ErrOutOfStep)
+
+// data follows a 354. Behind pipelined commands it can come although nobody is
+// to get the message: then a dot alone ends it (RFC 2920 section 3.1).
+func (x *exchange) data() error {
+	if x.good > 0 && x.res.Mail.Class() == 2 {
+		return x.message()
+	}
+	if x.good > 0 { // recipients without a sender: a dot might send them an empty message
+		return fmt.Errorf("%w: recipients taken although MAIL was refused", ErrOutOfStep)
+	}
+	reply, err := x.c.command(".")
+	if err == nil && reply.Class() == 3 {
+		err = fmt.Errorf("%w: %s to an empty message", ErrOutOfStep, reply)
+	}
+	return err
+}
+
+// message sends the message and reads the reply to it.
+func (x *exchange) message() error {
+	c := x.c
+	if err := c.quiet(); err != nil {
+		return err
+	}
+	w := bodyWriter{c: c}
+	if err := writeData(&w, x.t.Body, !x.t.Exact); err != nil {
+		return x.broken(&w, err)
+	}
+	c.trace('>', ".")
+	if err := c.conn.SetReadDeadline(c.until(c.o.Final)); err != nil {
+		return err
+	}
+	w.wait()
+	reply, err := c.reply()
+	if err != nil {
+		return err
+	}
+	if reply.Class() == 3 {
+		return fmt.Errorf("%w: %s to the message", ErrOutOfStep, reply)
+	}
+	x.res.Final = reply
+	c.open = false
+	if reply.Code == 421 {
+		return closing(reply)
+	}
+	return nil
+}
+
+// broken ends the connection in the middle of a message and keeps what the
+// server says to that, if it is a refusal.
+func (x *exchange) broken(w *bodyWriter, err error) error {
+	c := x.c
+	defer w.wait()
+	defer c.Close()
+	if source := (*SourceError)(nil); errors.As(err, &source) {
+		return err
+	}
+	if c.conn.SetReadDeadline(c.until(lastWordsTime)) != nil {
+		return err
+	}
+	w.wait()
+	reply, rerr := c.reply()
+	switch {
+	case rerr != nil && errors.Is(err, errEarly):
+		return rerr // the connection broke, or what came was no reply
+	case rerr != nil:
+		return err
+	case reply.Temporary() || reply.Permanent():
+		x.res.Final = reply
+	}
+	if reply.Code == 421 {
+		return closing(reply)
+	}
+	return fmt.Errorf("%w: %s", err, reply)
+}
+
+// A bodyWriter writes the blocks of a message, each under a deadline of its
+// own. From the second on it listens at the same time: a server that speaks
+// now, or is gone, ends the writing.
+type bodyWriter struct {
+	c      *Client
+	blocks int
+	done   chan struct{} // closed by the listener at its end; nil: there is none
+
+	mu    sync.Mutex // orders the two sides' write deadlines
+	spoke bool       // an octet, or an error, waits in c.r
+}
+
+func (w *bodyWriter) Write(p []byte) (int, error) {
+	if w.blocks++; w.blocks == 2 {
+		if err := w.listen(); err != nil {
+			return 0, err
+		}
+	}
+	if err := w.ready(); err != nil {
+		return 0, err
+	}
+	n, err := w.c.conn.Write(p)
+	if err != nil && w.ready() == errEarly {
+		err = errEarly
+	}
+	return n, err
+}
+
+// ready sets the deadline of a write, unless the server has spoken.
+func (w *bodyWriter) ready() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.spoke {
+		return errEarly
+	}
+	return w.c.conn.SetWriteDeadline(w.c.until(w.c.o.Step))
+}
+
+// listen starts the one goroutine that reads while the message is written; it
+// ends with the first octet, with the read deadline, or with the connection.
+func (w *bodyWriter) listen() error {
+	c := w.c
+	if err := c.conn.SetReadDeadline(c.o.Deadline); err != nil {
+		return err
+	}
+	w.done = make(chan struct{})
+	go func() {
+		defer close(w.done)
+		c.r.Peek(1)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.spoke = true
+		c.conn.SetWriteDeadline(past)
+	}()
+	return nil
+}
+
+// wait returns when c.r may be read from again.
+func (w *bodyWriter) wait() {
+	if w.done != nil {
+		<-w.done
+	}
+}

@@ -1,0 +1,17 @@
+// Package smtp holds the words of the protocol that both sides speak: paths,
+// parameters, replies, the two forms of a message (on the wire and in the
+// spool), and a client.
+//
+// It has no policy and touches no disk: who may relay, what a 4xx means for a
+// message and when to try again are decided elsewhere.
+//
+// Invariants:
+//   - A message from DATA ends at CR LF "." CR LF and nowhere else, whatever
+//     the buffers, the destination or the sizes are (RFC 5321 section 4.1.1.4).
+//   - What ReadData hands on has no CR; what WriteData sends has no CR without
+//     LF, no LF without CR, and no line "." but the last.
+//   - A Path that was parsed prints to text that parses to the same Path.
+//   - A Reply is one code, bounded when read, printable ASCII when written.
+//   - Nothing that was read in the clear is believed after STARTTLS.
+//   - Nothing here allocates per line of a message.
+package smtp
