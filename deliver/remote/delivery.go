@@ -1,0 +1,187 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"postoffice/internal/smtp"
+)
+
+// delivery is one message on its way through a session.
+type delivery struct {
+	s       *Session
+	m       Message
+	results []Result
+	reused  bool  // the peer may have closed the idle session
+	tried   bool  // the peer has answered to something of this message
+	todo    []int // recipients without a result yet
+	params  []smtp.Param
+	wire    int64 // octets with CR LF: RFC 1870 section 5
+}
+
+// run works off the recipients. The error means that the session is broken;
+// those still in todo have no result then.
+func (d *delivery) run() error {
+	shape, err := measure(d.m.Open())
+	if err != nil {
+		d.all(Result{Err: err})
+		return nil
+	}
+	d.wire = shape.wire
+	if refusal := d.unfit(); refusal != nil {
+		d.all(refusal.Result)
+		return nil
+	}
+	d.params = d.mailParams(shape.eight)
+	d.pickRecipients()
+	for room := maxRcpts; len(d.todo) > 0; {
+		if room, err = d.transaction(min(room, len(d.todo))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// all gives every recipient r, with the relay that it has already.
+func (d *delivery) all(r Result) {
+	for i := range d.results {
+		d.set(i, r)
+	}
+}
+
+func (d *delivery) set(i int, r Result) {
+	r.Relay, r.TLS = d.s.relay, d.s.tls
+	d.results[i] = r
+}
+
+// unfit says why the peer can't take the message at all (A56).
+func (d *delivery) unfit() *Failure {
+	if arg, ok := d.s.client.Has("SIZE"); ok {
+		limit, err := strconv.ParseInt(arg, 10, 64)
+		if err == nil && limit > 0 && d.wire > limit {
+			return bounce(552, "5.3.4", fmt.Sprintf("message of %d octets, %s takes %d", d.wire, d.s.relay, limit), nil)
+		}
+	}
+	_, utf8 := smtp.FindParam(d.m.Params, "SMTPUTF8")
+	if (utf8 || !ascii(d.m.ReversePath)) && !d.offers("SMTPUTF8") {
+		return d.noUTF8()
+	}
+	return nil
+}
+
+func (d *delivery) noUTF8() *Failure {
+	return bounce(553, "5.6.7", d.s.relay+" does not take addresses outside ASCII", nil)
+}
+
+func (d *delivery) offers(ext string) bool {
+	_, ok := d.s.client.Has(ext)
+	return ok
+}
+
+func ascii(p smtp.Path) bool {
+	high := func(r rune) bool { return r > 126 }
+	return !strings.ContainsFunc(p.Local, high) && !strings.ContainsFunc(p.Domain, high)
+}
+
+// pickRecipients fills todo with those that the peer can be asked about.
+func (d *delivery) pickRecipients() {
+	utf8 := d.offers("SMTPUTF8")
+	for i, r := range d.m.Recipients {
+		if !utf8 && !ascii(r.Path) {
+			d.set(i, d.noUTF8().Result)
+			continue
+		}
+		d.todo = append(d.todo, i)
+	}
+}
+
+// mailParams keeps what the peer offers. SIZE is counted anew; BODY follows the
+// policy of the package comment.
+func (d *delivery) mailParams(eight bool) []smtp.Param {
+	var out []smtp.Param
+	for _, p := range d.m.Params {
+		switch p.Name {
+		case "BODY":
+			eight = eight || strings.EqualFold(p.Value, "8BITMIME")
+		case "SMTPUTF8":
+			out = append(out, p)
+		case "RET", "ENVID":
+			if d.offers("DSN") {
+				out = append(out, p)
+			}
+		}
+	}
+	if eight && d.offers("8BITMIME") {
+		out = append(out, smtp.Param{Name: "BODY", Value: "8BITMIME"})
+	}
+	return out
+}
+
+// recipients returns n of todo with the parameters that the peer offers.
+func (d *delivery) recipients(n int) []smtp.Recipient {
+	dsn := d.offers("DSN")
+	list := make([]smtp.Recipient, n)
+	for i := range list {
+		list[i] = d.m.Recipients[d.todo[i]]
+		if !dsn {
+			list[i].Params = nil
+		}
+	}
+	return list
+}
+
+// transaction sends the message to the first n of todo and takes those with a
+// result out. It returns how many to try in the next transaction: as many as
+// the peer took when it said that those were enough, else the usual number.
+func (d *delivery) transaction(n int) (room int, err error) {
+	res, err := d.s.client.Send(smtp.Transaction{
+		ReversePath: d.m.ReversePath,
+		Params:      d.params,
+		Recipients:  d.recipients(n),
+		Body:        d.m.Open(),
+		Size:        d.wire,
+	})
+	d.tried = d.tried || !res.Mail.IsZero() && !(d.reused && res.Mail.Code == 421)
+	batch := d.todo[:n]
+	rest := append([]int(nil), d.todo[n:]...)
+	var again []int
+	room = maxRcpts
+	for i, v := range judge(res, err) {
+		if v.again {
+			again = append(again, batch[i])
+			continue
+		}
+		d.set(batch[i], v.Result)
+	}
+	if len(again) > 0 {
+		room = max(n-len(again), 1)
+	}
+	d.todo = append(again, rest...)
+	return room, err
+}
+
+// explain finds the true reason of a broken session.
+func (d *delivery) explain(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	var source *smtp.SourceError
+	err = d.s.timed(err)
+	if d.reused && !d.tried && !errors.Is(err, ErrLimit) && !errors.As(err, &source) {
+		return fmt.Errorf("%w: %w", ErrStale, err)
+	}
+	return err
+}
+
+// fail gives those without an answer of their own the reason of the breakdown.
+func (d *delivery) fail(err error) []Result {
+	for i := range d.results {
+		if r := d.results[i]; r.Outcome == Deferred && (r.Reply.IsZero() || errors.Is(err, ErrStale)) {
+			d.set(i, Result{Err: err})
+		}
+	}
+	return d.results
+}

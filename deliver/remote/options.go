@@ -1,0 +1,60 @@
+package remote
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"time"
+)
+
+// TLS says when a session is encrypted.
+type TLS int
+
+const (
+	TLSMay   TLS = iota // when the peer offers STARTTLS, with any certificate (RFC 7435)
+	TLSNever            // in clear always
+)
+
+// Options are the same for all sessions.
+type Options struct {
+	Hostname string // EHLO and HELO
+	TLS      TLS
+
+	Connect time.Duration // one connection attempt; default 30 s
+	Step    time.Duration // one reply; default 5 min (RFC 5321 section 4.5.3.2)
+	Total   time.Duration // a session, and all attempts before it; default 900 s
+
+	Log *slog.Logger // default: nothing is logged
+
+	// Trace sees each line of the conversation: '>' ours, '<' the peer's.
+	// Message data are not traced. nil: no trace.
+	Trace func(relay string, dir byte, line string)
+
+	// Dial opens a connection; default net.Dialer's DialContext.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+const (
+	defaultConnect = 30 * time.Second
+	defaultStep    = 5 * time.Minute
+	defaultTotal   = 900 * time.Second
+)
+
+func (o Options) withDefaults() Options {
+	if o.Connect <= 0 {
+		o.Connect = defaultConnect
+	}
+	if o.Step <= 0 {
+		o.Step = defaultStep
+	}
+	if o.Total <= 0 {
+		o.Total = defaultTotal
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Dial == nil {
+		o.Dial = new(net.Dialer).DialContext
+	}
+	return o
+}

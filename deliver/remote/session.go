@@ -1,0 +1,113 @@
+package remote
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"postoffice/internal/maillog"
+	"postoffice/internal/smtp"
+)
+
+const (
+	maxRcpts = 100 // recipients in one transaction (RFC 5321 section 4.5.3.1.8)
+	maxSends = 100 // messages through one session
+	reuseAge = 3   // a session is reused in the first third of its time
+)
+
+// A Session is an open SMTP connection to one host, ready for a message. One
+// goroutine uses it.
+type Session struct {
+	o       Options
+	client  *smtp.Client
+	relay   string
+	tls     string
+	started time.Time
+	sent    int   // messages tried
+	broken  error // why no further message can go
+}
+
+// A Message is what Send sends.
+type Message struct {
+	ReversePath smtp.Path
+	Params      []smtp.Param // of MAIL, as they came in; what the peer doesn't offer is left out
+	Recipients  []smtp.Recipient
+	Size        int64 // octets that Open's reader gives
+
+	// Open returns the message in the spool's form from its first octet on.
+	// It is called once to look at it and once for each transaction.
+	Open func() io.Reader
+}
+
+// Relay names the peer: name[address]:port.
+func (s *Session) Relay() string { return s.relay }
+
+// TLS is the protocol and cipher of the session, "" in clear.
+func (s *Session) TLS() string { return s.tls }
+
+// Usable reports whether a further message may be sent through the session:
+// it is in step, young, and was not used for too many.
+func (s *Session) Usable() bool {
+	return s.broken == nil && s.sent < maxSends && time.Since(s.started) < s.o.Total/reuseAge
+}
+
+// Close says QUIT where that makes sense and closes the connection. What the
+// peer makes of it changes no result (A37).
+func (s *Session) Close() error {
+	if s.broken != nil {
+		return s.client.Close()
+	}
+	s.broken = errClosed
+	return s.client.Quit()
+}
+
+var errClosed = fmt.Errorf("session closed")
+
+// Send sends m to its recipients in as many transactions as the peer needs.
+// There is always one Result for each recipient. The error says that the
+// session can't be used again and must be closed; ErrStale that this was so
+// before anything of m was tried, in which case all results are deferrals that
+// say so.
+func (s *Session) Send(ctx context.Context, m Message) ([]Result, error) {
+	results := make([]Result, len(m.Recipients))
+	for i := range results {
+		results[i] = Result{Relay: s.relay, TLS: s.tls}
+	}
+	if s.broken != nil {
+		return failAll(results, fmt.Errorf("%w: %w", ErrStale, s.broken)), s.broken
+	}
+	stop := context.AfterFunc(ctx, func() { s.client.Close() })
+	defer stop()
+	d := &delivery{s: s, m: m, results: results, reused: s.sent > 0}
+	s.sent++
+	if err := d.run(); err != nil {
+		s.broken = d.explain(ctx, err)
+		s.logLimit(ctx)
+		return d.fail(s.broken), s.broken
+	}
+	return results, nil
+}
+
+func failAll(results []Result, err error) []Result {
+	for i := range results {
+		results[i].Err = err
+	}
+	return results
+}
+
+// timed gives an error that came of the session's end its true name.
+func (s *Session) timed(err error) error {
+	if took := time.Since(s.started); took >= s.o.Total {
+		return fmt.Errorf("%w: ended after %v", ErrLimit, s.o.Total)
+	}
+	return err
+}
+
+// logLimit tells of a peer that used up the whole time (R47).
+func (s *Session) logLimit(ctx context.Context) {
+	if time.Since(s.started) >= s.o.Total {
+		s.o.Log.LogAttrs(ctx, slog.LevelWarn, "slow peer dropped", maillog.Relay(s.relay), maillog.Err(s.broken))
+	}
+}

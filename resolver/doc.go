@@ -1,0 +1,21 @@
+// Package resolver gives DNS answers as Go values.
+//
+// It alone imports miekg/dns; to the rest of the program the DNS is a list of
+// exchangers, a list of addresses or a verified name. It decides no delivery:
+// see deliver/remote for what follows from an answer.
+//
+// Invariants:
+//   - "No such domain" (ErrNotFound) is said only after a server said NXDOMAIN,
+//     or of text that can't be a domain name. Every other trouble, a server's
+//     SERVFAIL and a silent network alike, is ErrTemporary.
+//   - An answer counts only from the address asked, with the ID sent and the
+//     question asked. IDs come from crypto/rand, source ports from the kernel,
+//     one socket for each question.
+//   - Names that leave the package are host names: letters, digits, hyphens,
+//     underscores and dots, at most 253 octets. Others are dropped.
+//   - Each wait has a limit: one try, one question with all its tries, and the
+//     caller's context.
+//   - Memory is bounded: at most Options.CacheSize answers of at most 64 records
+//     each are kept, none beyond its TTL. Failures are never kept.
+//   - Equal questions asked at the same time are asked of the server once.
+package resolver

@@ -1,0 +1,71 @@
+package resolver
+
+import (
+	"net/netip"
+	"strings"
+)
+
+const (
+	maxName  = 253 // octets of a name without its final dot (RFC 1035 section 2.3.4)
+	maxLabel = 63
+)
+
+// hostName lowers s, takes a final dot away and says whether the rest can be a
+// host name (RFC 1123 section 2.1, with underscores, which are in use).
+func hostName(s string) (string, bool) {
+	s = strings.TrimSuffix(s, ".")
+	if s == "" || len(s) > maxName {
+		return "", false
+	}
+	for label := range strings.SplitSeq(s, ".") {
+		if !validLabel(label) {
+			return "", false
+		}
+	}
+	return strings.ToLower(s), true
+}
+
+func validLabel(l string) bool {
+	if l == "" || len(l) > maxLabel || l[0] == '-' || l[len(l)-1] == '-' {
+		return false
+	}
+	for i := range len(l) {
+		switch c := l[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// IsHostName reports whether s is a name that this package would ask for.
+func IsHostName(s string) bool {
+	_, ok := hostName(s)
+	return ok
+}
+
+// ParseLiteral reads an address literal in brackets, [192.0.2.1] or
+// [IPv6:2001:db8::1] (RFC 5321 section 4.1.3); the tag IPv6: may be missing.
+func ParseLiteral(s string) (netip.Addr, bool) {
+	if len(s) < 2 || s[0] != '[' || s[len(s)-1] != ']' {
+		return netip.Addr{}, false
+	}
+	s = s[1 : len(s)-1]
+	if tag := "IPv6:"; len(s) > len(tag) && strings.EqualFold(s[:len(tag)], tag) {
+		s = s[len(tag):]
+	}
+	a, err := netip.ParseAddr(s)
+	if err != nil || a.Zone() != "" {
+		return netip.Addr{}, false
+	}
+	return a.Unmap(), true
+}
+
+// localhost reports whether name means "this machine" whoever says it.
+func localhost(name string) bool {
+	first, _, _ := strings.Cut(name, ".")
+	return name == "localhost" || strings.HasSuffix(name, ".localhost") ||
+		first == "localhost" || first == "localhost4" || first == "localhost6" ||
+		first == "ip6-localhost" || first == "ip6-loopback"
+}
