@@ -1,0 +1,332 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"sync"
+	"syscall"
+
+	"postoffice/internal/disk"
+	"postoffice/internal/maillog"
+)
+
+// errLocked says that somebody else holds the mailbox: try again soon.
+var errLocked = errors.New("mailbox is locked by another program")
+
+// buffers hold what is read from a message and not yet written.
+var buffers = sync.Pool{New: func() any { return new([128 << 10]byte) }}
+
+// batch is one turn at a mailbox: open, lock, append, sync. It runs with the
+// ids of the account.
+type batch struct {
+	m    *Mailboxes
+	a    Account
+	dir  disk.Dir
+	mode fs.FileMode // of a mailbox that has to be made
+
+	f     disk.File
+	start int64   // length of the mailbox before this batch
+	end   int64   // length now, all of it whole messages
+	tail  [2]byte // the last octets before end
+}
+
+// run writes the jobs that take returns. An error means that none was taken.
+func (b *batch) run(take func() []*job) error {
+	dot, err := b.dotLock()
+	if err != nil {
+		return err
+	}
+	if dot {
+		defer b.dotUnlock()
+	}
+	if err := b.open(); err != nil {
+		return err
+	}
+	defer b.close()
+	if err := b.lock(); err != nil {
+		return err
+	}
+	b.deliver(take())
+	return nil
+}
+
+func (b *batch) close() {
+	// The mailbox was synced: closing it can't undo that (A37).
+	if err := b.f.Close(); err != nil {
+		b.warn("mailbox not closed", err)
+	}
+}
+
+func (b *batch) warn(msg string, err error) {
+	b.m.o.Log.LogAttrs(context.Background(), slog.LevelWarn, msg,
+		maillog.User(b.a.Name), maillog.File(b.path()), maillog.Err(err))
+}
+
+func (b *batch) path() string { return b.m.o.Dir + "/" + b.a.Name }
+
+// open opens the mailbox, or makes it.
+func (b *batch) open() error {
+	for range 3 { // it may come or go between the two calls
+		f, err := b.dir.Open(b.a.Name, disk.ReadWrite)
+		if errors.Is(err, fs.ErrNotExist) {
+			f, err = b.create()
+			if errors.Is(err, fs.ErrExist) {
+				continue
+			}
+		}
+		if errors.Is(err, syscall.ELOOP) {
+			return fmt.Errorf("mailbox %s is a symbolic link: remove it: %w", b.path(), err)
+		}
+		if err != nil {
+			return fmt.Errorf("open mailbox: %w", err)
+		}
+		b.f = f
+		return nil
+	}
+	return fmt.Errorf("mailbox %s comes and goes", b.path())
+}
+
+func (b *batch) create() (disk.File, error) {
+	f, err := b.dir.Create(b.a.Name, b.mode)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Chmod(b.mode); err != nil { // whatever the umask is
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// lock locks the open mailbox, then looks whether it is one that may be
+// written and still the file of that name (A44), and where it ends.
+func (b *batch) lock() error {
+	if _, err := b.check(); err != nil {
+		return err
+	}
+	ok, err := b.f.TryLockRecord()
+	if err != nil {
+		return fmt.Errorf("lock mailbox %s: %w", b.path(), err)
+	}
+	if !ok {
+		return errLocked
+	}
+	named, err := disk.Named(b.dir, b.a.Name, b.f)
+	if err != nil {
+		return fmt.Errorf("look at mailbox again: %w", err)
+	}
+	if !named { // a mail reader put a new file in its place
+		return errLocked
+	}
+	info, err := b.check()
+	if err != nil {
+		return err
+	}
+	b.start, b.end = info.Size, info.Size
+	return b.readTail()
+}
+
+// check says why the mailbox must not be written.
+func (b *batch) check() (disk.Info, error) {
+	info, err := b.f.Stat()
+	if err != nil {
+		return info, fmt.Errorf("look at mailbox: %w", err)
+	}
+	switch {
+	case !info.Mode.IsRegular():
+		err = disk.ErrNotRegular
+	case info.Nlink != 1:
+		err = fmt.Errorf("it has %d links, want 1", info.Nlink)
+	case info.UID != b.a.UID:
+		err = fmt.Errorf("it belongs to uid %d, want %d", info.UID, b.a.UID)
+	case info.Mode.Perm()&0o111 != 0:
+		err = fmt.Errorf("it is executable, mode %v", info.Mode)
+	}
+	if err != nil {
+		return info, fmt.Errorf("mailbox %s must not be written: %w", b.path(), err)
+	}
+	return info, nil
+}
+
+// readTail reads the last octets, which say how the next message has to begin.
+func (b *batch) readTail() error {
+	b.tail = [2]byte{'\n', '\n'} // an empty mailbox needs no empty line
+	n := min(b.start, 2)
+	if _, err := b.f.ReadAt(b.tail[2-n:], b.start-n); err != nil && !(n == 0 || errors.Is(err, io.EOF)) {
+		return fmt.Errorf("read the end of mailbox %s: %w", b.path(), err)
+	}
+	return nil
+}
+
+// gap is what must stand between the octets that are there and a From_ line,
+// so that the line is seen (R10, A27).
+func (b *batch) gap() string {
+	switch {
+	case b.tail == [2]byte{'\n', '\n'}:
+		return ""
+	case b.tail[1] == '\n':
+		return "\n"
+	}
+	return "\n\n"
+}
+
+// deliver appends the jobs, syncs once and answers all of them.
+func (b *batch) deliver(jobs []*job) {
+	var done []*job
+	for i, j := range jobs {
+		err, fatal := b.add(j)
+		if fatal {
+			b.fail(append(done, jobs[i:]...), err)
+			return
+		}
+		if err != nil {
+			j.result <- b.failed(err)
+			continue
+		}
+		done = append(done, j)
+	}
+	if len(done) == 0 {
+		return
+	}
+	if err := b.sync(); err != nil {
+		b.fail(done, err)
+		return
+	}
+	for _, j := range done {
+		j.result <- delivered(b.a.Name)
+	}
+}
+
+// fail cuts the whole batch back and defers the jobs (A45).
+func (b *batch) fail(jobs []*job, err error) {
+	err = errors.Join(err, b.cut(b.start))
+	for _, j := range jobs {
+		j.result <- b.failed(err)
+	}
+}
+
+func (b *batch) failed(err error) Result {
+	err = fmt.Errorf("mailbox %s: %w", b.path(), err)
+	if disk.Full(err) {
+		return deferred("4.2.2", "no room for the message in this mailbox", err)
+	}
+	if _, ok := errors.AsType[bodyError](err); ok {
+		return deferred("4.3.0", "message was not delivered whole", err)
+	}
+	return deferred("4.2.0", "mailbox can't be written", err)
+}
+
+// bodyError is a failure to read the message: it concerns no other one.
+type bodyError struct{ error }
+
+func (e bodyError) Unwrap() error { return e.error }
+
+// add writes one message behind the others. After an error the mailbox
+// ends where it ended before; if that can't be had, or the disk is broken
+// rather than full, the error is fatal to the batch.
+func (b *batch) add(j *job) (err error, fatal bool) {
+	end, tail := b.end, b.tail
+	err = b.stream(j)
+	if err == nil {
+		return nil, false
+	}
+	if cut := b.cut(end); cut != nil {
+		return errors.Join(err, cut), true
+	}
+	b.end, b.tail = end, tail
+	_, body := errors.AsType[bodyError](err)
+	return err, !body && !disk.Full(err)
+}
+
+func (b *batch) stream(j *job) error {
+	buf := buffers.Get().(*[128 << 10]byte)
+	defer buffers.Put(buf)
+	gap := copy(buf[:], b.gap())
+	n, empty := gap, true
+	for {
+		read, err := fill(j, buf[n:])
+		n += read
+		empty = empty && read == 0
+		if err != nil && err != io.EOF {
+			return bodyError{fmt.Errorf("read the message: %w", err)}
+		}
+		if empty {
+			return bodyError{errors.New("message without any octet")}
+		}
+		if err := b.put(buf[:n]); err != nil {
+			return err
+		}
+		if err == io.EOF {
+			return nil
+		}
+		n = 0
+	}
+}
+
+// fill reads until p is full, the message ends (io.EOF) or the job's context.
+func fill(j *job, p []byte) (n int, err error) {
+	for idle := 0; n < len(p) && err == nil && idle < 100; idle++ {
+		if j.ctx.Err() != nil {
+			return n, context.Cause(j.ctx)
+		}
+		var read int
+		if read, err = j.d.Body.Read(p[n:]); read > 0 {
+			n, idle = n+read, 0
+		}
+	}
+	if n < len(p) && err == nil {
+		err = io.ErrNoProgress
+	}
+	return n, err
+}
+
+// put appends p.
+func (b *batch) put(p []byte) error {
+	if len(p) == 0 {
+		return nil
+	}
+	n, err := b.f.Write(p)
+	if err == nil && n < len(p) {
+		err = io.ErrShortWrite
+	}
+	if err != nil {
+		return err
+	}
+	b.end += int64(n)
+	for _, c := range p[max(0, len(p)-2):] {
+		b.tail = [2]byte{b.tail[1], c}
+	}
+	return nil
+}
+
+// cut makes the mailbox end at length again.
+func (b *batch) cut(length int64) error {
+	if err := b.f.Truncate(length); err != nil {
+		b.m.o.Log.LogAttrs(context.Background(), slog.LevelError, "mailbox left with a part of a message",
+			maillog.User(b.a.Name), maillog.File(b.path()), slog.Int64("length", length), maillog.Err(err))
+		return fmt.Errorf("cut back to %d octets: %w", length, err)
+	}
+	return nil
+}
+
+// sync makes the messages durable, and the mailbox's name once in the life of
+// this process: whoever made the file may have died before its name was safe.
+func (b *batch) sync() error {
+	if err := b.f.Sync(); err != nil {
+		return fmt.Errorf("sync: %w", err)
+	}
+	info, err := b.f.Stat()
+	if err != nil {
+		return err
+	}
+	if id := [2]uint64{info.Dev, info.Ino}; !b.m.isSynced(id) {
+		if err := b.dir.Sync(); err != nil {
+			return fmt.Errorf("sync the mail directory: %w", err)
+		}
+		b.m.setSynced(id)
+	}
+	return nil
+}

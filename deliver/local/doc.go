@@ -1,0 +1,34 @@
+// Package local delivers to the accounts of this machine: it looks a name up
+// among them and appends finished messages to their mailboxes.
+//
+// It never reads the network or the queue, and never makes a recipient: what
+// it is given is the name of an account and a stream of octets that it
+// copies. Under the root tree the master calls it (see internal/privsep),
+// with a function that lends a thread the account's ids; an ordinary user's
+// single process calls it as it is.
+//
+// Invariants:
+//   - Delivered means that the mailbox was synced with the whole message in
+//     it, and the mail directory too where the mailbox's name may be new.
+//   - Octets that were in a mailbox before are never written again or cut.
+//     After any error the mailbox is as long as it was before the message (or
+//     the batch) that failed; a failed sync is never tried again (A45).
+//   - A mailbox is written only if it is a regular file with one link that
+//     belongs to the account and is not executable, looked at once more after
+//     it is locked (A44). Everything else defers, and says why.
+//   - Messages for one mailbox that wait at the same time are one batch: one
+//     open, one lock, one sync, and a result for each.
+//   - Only a definite answer refuses: the account does not exist. All else is
+//     temporary (A41).
+//
+// What a crash of this process or a power cut leaves: messages reported as
+// delivered are whole; of the batch that was being written each message may
+// be there or not, and the last one may be there in part. The queue still has
+// them all and delivers them again; the next append begins after an empty
+// line, so that a part never runs into another message.
+//
+// Locks, in the order they are taken: a mutex for the mailbox in this
+// process, MAILBOX.lock where the account may create it (with mode 2775
+// root:mail, or a directory of its own; else the dot lock is left out), and an
+// open-file-description lock (fcntl) on the mailbox.
+package local
