@@ -1,0 +1,41 @@
+package smtpd
+
+import (
+	"errors"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// peer returns the user id of the process that connected c.
+func peer(c *net.UnixConn) (uid int, err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var cred *unix.Ucred
+	var credErr error
+	err = raw.Control(func(fd uintptr) {
+		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	})
+	if err := errors.Join(err, credErr); err != nil {
+		return 0, err
+	}
+	if cred.Uid == ^uint32(0) {
+		return 0, errNoPeer
+	}
+	return int(cred.Uid), nil
+}
+
+// loadAverage returns the load of the last minute.
+func loadAverage() (float64, error) {
+	b, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0, err
+	}
+	one, _, _ := strings.Cut(string(b), " ")
+	return strconv.ParseFloat(one, 64)
+}

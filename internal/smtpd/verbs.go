@@ -1,0 +1,219 @@
+package smtpd
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+
+	"postoffice/internal/maillog"
+	"postoffice/internal/smtp"
+)
+
+// A verb is one row of the table that drives dispatch, the order of commands,
+// HELP, and the check of pipelining. do never writes to the connection.
+type verb struct {
+	name  string
+	in    phase  // where it is allowed
+	order string // told where it isn't, after 503
+	last  bool   // a client waits for its reply (RFC 2920 section 3.1)
+	usage string // its arguments, for HELP; "" means that it takes none
+	do    func(s *session, ctx context.Context, arg string) smtp.Reply
+}
+
+var verbs = []verb{
+	{name: "HELO", in: always, last: true, usage: "hostname", do: (*session).helo},
+	{name: "EHLO", in: always, last: true, usage: "hostname", do: (*session).ehlo},
+	{name: "MAIL", in: greeted, order: "a transaction is open, RSET ends it", usage: "FROM:<address> [SIZE=octets] [BODY=7BIT|8BITMIME]", do: (*session).mail},
+	{name: "RCPT", in: opened, order: "MAIL comes first", usage: "TO:<address>", do: (*session).rcpt},
+	{name: "DATA", in: opened, order: "MAIL comes first", last: true, do: (*session).data},
+	{name: "RSET", in: always, do: (*session).rset},
+	{name: "NOOP", in: always, last: true, usage: "[text]", do: (*session).noop},
+	{name: "VRFY", in: always, last: true, usage: "address", do: (*session).vrfy},
+	{name: "EXPN", in: always, last: true, usage: "list", do: (*session).expn},
+	{name: "HELP", in: always, usage: "[command]", do: (*session).help},
+	{name: "QUIT", in: always, last: true, do: (*session).quit},
+}
+
+// foreign are words that begin a line of other protocols (A13).
+var foreign = []string{"GET", "POST", "PUT", "HEAD", "OPTIONS", "CONNECT", "DELETE", "PATCH", "TRACE", "PRI", "RTSP", "SIP"}
+
+func isForeign(name string) bool {
+	for _, f := range foreign {
+		if strings.EqualFold(name, f) {
+			return true
+		}
+	}
+	return strings.HasPrefix(name, "SSH-")
+}
+
+// find returns the table's row for name, nil if there is none.
+func (s *session) find(name string) *verb {
+	for i := range s.server.verbs {
+		if v := &s.server.verbs[i]; strings.EqualFold(v.name, name) {
+			return v
+		}
+	}
+	return nil
+}
+
+// command runs one line and returns its reply.
+func (s *session) command(ctx context.Context, line []byte) smtp.Reply {
+	for _, c := range line {
+		if c < ' ' || c == 0x7f {
+			return s.judge(nil, smtp.Reply{Code: 500, Status: "5.5.2", Text: "control character in a command"})
+		}
+	}
+	name, arg, _ := strings.Cut(strings.TrimRight(string(line), " "), " ")
+	v := s.find(name)
+	if v == nil {
+		if isForeign(name) {
+			return smtp.Reply{Code: 421, Status: "4.7.0", Text: "this is an SMTP server"}
+		}
+		return s.judge(nil, smtp.Reply{Code: 500, Status: "5.5.1", Text: "no such command, try HELP"})
+	}
+	if s.worn() && v.name != "QUIT" {
+		return smtp.Reply{Code: 421, Status: "4.7.0", Text: "too many commands or errors without a message"}
+	}
+	return s.judge(v, s.run(ctx, v, strings.TrimLeft(arg, " ")))
+}
+
+// run checks order and arguments of v, and does it.
+func (s *session) run(ctx context.Context, v *verb, arg string) smtp.Reply {
+	switch {
+	case v.usage == "" && arg != "":
+		return smtp.Reply{Code: 501, Status: "5.5.4", Text: v.name + " takes no argument"}
+	case v.usage != "" && v.usage[0] != '[' && arg == "":
+		return smtp.Reply{Code: 501, Status: "5.5.4", Text: "usage: " + v.name + " " + v.usage}
+	case v.in&s.phase == 0 && s.phase == fresh:
+		return smtp.Reply{Code: 503, Status: "5.5.1", Text: "HELO or EHLO comes first"}
+	case v.in&s.phase == 0:
+		return smtp.Reply{Code: 503, Status: "5.5.1", Text: v.order}
+	}
+	return v.do(s, ctx, arg)
+}
+
+// worn reports whether the client has used up what it may say without sending
+// a message (A14).
+func (s *session) worn() bool {
+	return s.refusals >= maxRefusals || s.commands >= maxCommands || s.surplus >= maxSurplus
+}
+
+// judge counts a command and its reply, and answers 421 instead of r where the
+// session has to end: a client that has sent on behind a command whose refusal
+// it had to wait for would have its data run as commands (B13).
+func (s *session) judge(v *verb, r smtp.Reply) smtp.Reply {
+	if v == nil && s.worn() {
+		return smtp.Reply{Code: 421, Status: "4.7.0", Text: "too many commands or errors without a message"}
+	}
+	if v == nil || v.name != "RCPT" {
+		s.commands++
+	}
+	if r.Permanent() {
+		s.refusals++
+	}
+	if v == nil || !v.last || s.wire.waiting() == 0 {
+		return r
+	}
+	if !s.early {
+		s.early = true
+		s.log(s.server.ctx, slog.LevelDebug, "client did not wait", maillog.Reason(v.name))
+	}
+	if r.Code >= 400 {
+		return smtp.Reply{Code: 421, Status: "4.5.0", Text: v.name + " refused, and you did not wait for that"}
+	}
+	return r
+}
+
+func (s *session) helo(ctx context.Context, arg string) smtp.Reply {
+	r := s.hello(arg, false)
+	if r.IsZero() {
+		r = smtp.Reply{Code: 250, Text: s.o.Hostname + " greets " + s.greeted()}
+	}
+	return r
+}
+
+func (s *session) ehlo(ctx context.Context, arg string) smtp.Reply {
+	if r := s.hello(arg, true); !r.IsZero() {
+		return r
+	}
+	size := "SIZE"
+	if s.o.Size > 0 {
+		size += " " + strconv.FormatInt(s.o.Size, 10)
+	}
+	return smtp.Reply{Code: 250, Text: s.o.Hostname + " greets " + s.greeted() +
+		"\nPIPELINING\n" + size + "\n8BITMIME\nENHANCEDSTATUSCODES"}
+}
+
+// hello takes the name that the client gives itself. It is shown and never
+// believed (A17).
+func (s *session) hello(arg string, esmtp bool) smtp.Reply {
+	if len(arg) > maxHello || !isASCII(arg) {
+		return smtp.Reply{Code: 501, Status: "5.5.4", Text: "not a host name"}
+	}
+	s.phase = greeted
+	s.reset()
+	s.client.Hello, s.client.ESMTP = strings.Clone(arg), esmtp
+	return smtp.Reply{}
+}
+
+// greeted is the client's name in our greeting.
+func (s *session) greeted() string {
+	c := &s.client
+	switch {
+	case c.Kind == Submission:
+		return printable(c.User)
+	case c.Name != "":
+		return c.Name
+	}
+	return literal(c.Addr.Addr())
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *session) rset(context.Context, string) smtp.Reply {
+	s.reset()
+	return smtp.Reply{Code: 250, Status: "2.0.0", Text: "forgotten"}
+}
+
+func (s *session) noop(context.Context, string) smtp.Reply {
+	return smtp.Reply{Code: 250, Status: "2.0.0", Text: "ok"}
+}
+
+// vrfy tells nothing (A21, B21).
+func (s *session) vrfy(context.Context, string) smtp.Reply {
+	return smtp.Reply{Code: 252, Status: "2.5.0", Text: "send mail and see"}
+}
+
+func (s *session) expn(context.Context, string) smtp.Reply {
+	return smtp.Reply{Code: 502, Status: "5.5.1", Text: "lists are not told"}
+}
+
+// help shows the table.
+func (s *session) help(_ context.Context, arg string) smtp.Reply {
+	if arg != "" {
+		v := s.find(arg)
+		if v == nil {
+			return smtp.Reply{Code: 504, Status: "5.5.4", Text: "no such command"}
+		}
+		return smtp.Reply{Code: 214, Status: "2.0.0", Text: strings.TrimRight(v.name+" "+v.usage, " ")}
+	}
+	text := "commands:"
+	for i := range s.server.verbs {
+		v := &s.server.verbs[i]
+		text += fmt.Sprintf("\n%s %s", v.name, v.usage)
+	}
+	return smtp.Reply{Code: 214, Status: "2.0.0", Text: text}
+}
+
+func (s *session) quit(context.Context, string) smtp.Reply {
+	return smtp.Reply{Code: 221, Status: "2.0.0", Text: s.o.Hostname + " closes the connection"}
+}

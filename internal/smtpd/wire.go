@@ -1,0 +1,389 @@
+package smtpd
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"postoffice/internal/smtp"
+)
+
+const (
+	inSize     = 16 << 10        // of a borrowed input buffer
+	outSize    = 4 << 10         // replies that wait to be written
+	maxSkip    = 1 << 20         // octets of an over-long line that are read before the session ends
+	lingerSize = 1 << 20         // octets read and dropped when we end the session
+	lingerWait = 2 * time.Second // for them
+	dataRate   = 1000            // octets of a message a minute, at least
+)
+
+// errLineTooLong is a command line of more than maxLine octets; it has been
+// read to its end.
+var errLineTooLong = errors.New("command line too long")
+
+// buffers are what a wire borrows while octets wait in either direction.
+type buffers struct {
+	in  *bufio.Reader
+	src source
+	out []byte
+}
+
+var bufferPool = sync.Pool{New: func() any {
+	b := &buffers{out: make([]byte, 0, outSize)}
+	b.in = bufio.NewReaderSize(&b.src, inSize)
+	return b
+}}
+
+// wire is the connection of a session: command lines and data in, replies out.
+// All but stop belongs to the session's goroutine.
+type wire struct {
+	conn     net.Conn
+	timeout  time.Duration // of a command line, a pause in the data, or a write
+	*buffers               // nil while nothing waits
+
+	try    func(fd uintptr) bool // reads without waiting, see tryRead
+	raw    syscall.RawConn       // nil: conn is no descriptor
+	tryErr error
+	first  [1]byte // what wait read when raw is nil
+
+	lineEnd   time.Time // when the line being read must be whole
+	dataStart time.Time // when 354 was sent; zero outside the data
+	dataRead  int64     // octets since then
+	writeErr  error
+	stopBy    atomic.Int64 // Unix nanoseconds; 0 until stop
+}
+
+func newWire(conn net.Conn) *wire {
+	w := &wire{conn: conn, timeout: defaultTimeout}
+	if c, ok := conn.(syscall.Conn); ok {
+		if raw, err := c.SyscallConn(); err == nil {
+			w.raw = raw
+			w.try = w.tryRead
+		}
+	}
+	return w
+}
+
+// stop ends the session from another goroutine: a read that waits for a
+// command returns at once, data and replies have until by.
+func (w *wire) stop(by time.Time) {
+	if w.stopBy.CompareAndSwap(0, by.UnixNano()) {
+		w.conn.SetReadDeadline(time.Unix(1, 0))
+		w.conn.SetWriteDeadline(by)
+	}
+}
+
+// stopped returns when all must be over, if stop was called.
+func (w *wire) stopped() (by time.Time, ok bool) {
+	ns := w.stopBy.Load()
+	return time.Unix(0, ns), ns != 0
+}
+
+// armRead sets the deadline of the next read. The order matters: stop first
+// says so and then wakes the reader, here the deadline comes first.
+func (w *wire) armRead() error {
+	until := w.lineEnd
+	data := !w.dataStart.IsZero()
+	if data {
+		until = w.dataUntil(time.Now())
+	}
+	w.conn.SetReadDeadline(until)
+	by, ok := w.stopped()
+	switch {
+	case ok && data && by.Before(until):
+		w.conn.SetReadDeadline(by)
+	case ok && !data:
+		return ErrStopped
+	}
+	return nil
+}
+
+// dataUntil is when the next octets of a message must come: each minute but
+// the first brings 1,000 of them, no pause is longer than the timeout, and the
+// whole has its limit.
+func (w *wire) dataUntil(now time.Time) time.Time {
+	rate := w.dataStart.Add(2*time.Minute + time.Duration(w.dataRead/dataRate)*time.Minute)
+	until := w.dataStart.Add(dataWait)
+	if rate.Before(until) {
+		until = rate
+	}
+	if pause := now.Add(w.timeout); pause.Before(until) {
+		until = pause
+	}
+	return until
+}
+
+// readErr says what a read's error means; nil is to try again.
+func (w *wire) readErr(err error) error {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	by, ok := w.stopped()
+	switch {
+	case !ok:
+		return ErrTimeout
+	case w.dataStart.IsZero() || !time.Now().Before(by):
+		return ErrStopped
+	}
+	return nil
+}
+
+// source is what a borrowed bufio.Reader reads.
+type source struct {
+	w     *wire
+	fd    int  // for the first read: without waiting, from here; else -1
+	first bool // the first read gives w.first
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	switch {
+	case s.fd >= 0:
+		return readNow(s.fd, p)
+	case s.first:
+		s.first = false
+		return copy(p, s.w.first[:]), nil
+	}
+	return s.w.read(p)
+}
+
+// read waits for octets with a buffer held: a line or a message has begun.
+func (w *wire) read(p []byte) (int, error) {
+	for {
+		if err := w.armRead(); err != nil {
+			return 0, err
+		}
+		n, err := w.conn.Read(p)
+		w.dataRead += int64(n)
+		if n > 0 || err == nil {
+			return n, nil
+		}
+		if err = w.readErr(err); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// wait returns when at least one octet is in w.in; until then it holds no
+// buffer.
+func (w *wire) wait() error {
+	w.release()
+	for {
+		if err := w.armRead(); err != nil {
+			return err
+		}
+		err := w.waitOnce()
+		if err == nil {
+			w.dataRead += int64(w.in.Buffered())
+			return nil
+		}
+		if err = w.readErr(err); err != nil {
+			return err
+		}
+	}
+}
+
+func (w *wire) waitOnce() error {
+	if w.raw != nil {
+		if err := w.raw.Read(w.try); err != nil {
+			return err
+		}
+		return w.tryErr
+	}
+	for {
+		n, err := w.conn.Read(w.first[:])
+		if n == 1 {
+			w.borrow()
+			w.src.first = true
+			_, err = w.in.Peek(1)
+			return err
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// tryRead is called by the runtime's poller, at once and whenever fd may be
+// readable. It reads what there is into a borrowed buffer; with nothing there
+// the buffer goes back before the goroutine sleeps.
+func (w *wire) tryRead(fd uintptr) bool {
+	w.borrow()
+	w.src.fd = int(fd)
+	_, w.tryErr = w.in.Peek(1)
+	w.src.fd = -1
+	if w.tryErr == nil {
+		return true
+	}
+	w.release()
+	return w.tryErr != errNothingYet
+}
+
+func (w *wire) borrow() {
+	if w.buffers != nil {
+		return
+	}
+	w.buffers = bufferPool.Get().(*buffers)
+	w.src = source{w: w, fd: -1}
+	w.in.Reset(&w.src)
+}
+
+// release gives the buffers back. Both must be empty.
+func (w *wire) release() {
+	if w.buffers == nil {
+		return
+	}
+	b := w.buffers
+	w.buffers = nil
+	b.src = source{fd: -1}
+	b.out = b.out[:0]
+	bufferPool.Put(b)
+}
+
+// more gets further input, after writing what is ready to be read by a client
+// that may wait for it (RFC 2920 section 3.2).
+func (w *wire) more() error {
+	if err := w.flush(); err != nil {
+		return err
+	}
+	n := w.waiting()
+	if n == 0 {
+		return w.wait()
+	}
+	_, err := w.in.Peek(n + 1)
+	return err
+}
+
+// waiting is how many octets have been read and not yet used.
+func (w *wire) waiting() int {
+	if w.buffers == nil {
+		return 0
+	}
+	return w.in.Buffered()
+}
+
+// peek returns the octets that are waiting.
+func (w *wire) peek() []byte {
+	if w.buffers == nil {
+		return nil
+	}
+	b, _ := w.in.Peek(w.in.Buffered()) // these are there
+	return b
+}
+
+// readLine returns the next command line without its end; it is valid until
+// the next call. LF alone ends a line too, unless strict. begin, if not nil,
+// sees the start of the line before its end has come, and may end the session.
+func (w *wire) readLine(strict bool, begin func([]byte) error) ([]byte, error) {
+	w.lineEnd = time.Now().Add(w.timeout)
+	seen := 0
+	for {
+		b := w.peek()
+		if begin != nil && len(b) > 0 {
+			if err := begin(b); err != nil {
+				return nil, err
+			}
+			begin = nil
+		}
+		if i := endOfLine(b, seen, strict); i >= 0 && i < maxLine {
+			w.in.Discard(i + 1) // cannot fail: they are there
+			return bytes.TrimSuffix(b[:i], []byte("\r")), nil
+		}
+		if len(b) >= maxLine {
+			return nil, w.skipLine(strict)
+		}
+		seen = len(b)
+		if err := w.more(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// endOfLine returns the index of the LF that ends the line in b, of which the
+// first seen octets hold none, or -1.
+func endOfLine(b []byte, seen int, strict bool) int {
+	for {
+		i := bytes.IndexByte(b[seen:], '\n')
+		if i < 0 {
+			return -1
+		}
+		i += seen
+		if !strict || i > 0 && b[i-1] == '\r' {
+			return i
+		}
+		seen = i + 1
+	}
+}
+
+// skipLine drops a line up to and with its end.
+func (w *wire) skipLine(strict bool) error {
+	for skipped := 0; skipped < maxSkip; {
+		b := w.peek()
+		if i := endOfLine(b, 0, strict); i >= 0 {
+			w.in.Discard(i + 1)
+			return errLineTooLong
+		}
+		n := len(b)
+		if n > 0 && b[n-1] == '\r' {
+			n-- // it may be half of the end
+		}
+		w.in.Discard(n)
+		skipped += n
+		if err := w.more(); err != nil {
+			return err
+		}
+	}
+	return ErrRefused
+}
+
+// startData begins the time of a message, endData ends it.
+func (w *wire) startData() { w.dataStart, w.dataRead = time.Now(), int64(w.waiting()) }
+func (w *wire) endData()   { w.dataStart = time.Time{} }
+
+// put adds r to what will be written.
+func (w *wire) put(r smtp.Reply) {
+	w.borrow()
+	w.out = r.Append(w.out)
+	if len(w.out) >= outSize {
+		w.flush()
+	}
+}
+
+// flush writes the replies that wait. An error is final.
+func (w *wire) flush() error {
+	if w.buffers == nil || len(w.out) == 0 || w.writeErr != nil {
+		return w.writeErr
+	}
+	w.conn.SetWriteDeadline(time.Now().Add(w.timeout))
+	if by, ok := w.stopped(); ok {
+		w.conn.SetWriteDeadline(by)
+	}
+	_, w.writeErr = w.conn.Write(w.out)
+	if cap(w.out) > 4*outSize {
+		w.out = make([]byte, 0, outSize)
+	}
+	w.out = w.out[:0]
+	return w.writeErr
+}
+
+// close ends the connection. With linger the client gets the time to read our
+// last reply: octets of its that we left unread would make the kernel reset
+// the connection and throw the reply away.
+func (w *wire) close(linger bool) {
+	defer w.conn.Close()
+	defer w.release()
+	half, ok := w.conn.(interface{ CloseWrite() error })
+	if !linger || !ok || w.writeErr != nil || half.CloseWrite() != nil {
+		return
+	}
+	w.conn.SetReadDeadline(time.Now().Add(lingerWait))
+	w.borrow()
+	w.in.Reset(w.conn)
+	io.CopyN(io.Discard, w.in, lingerSize)
+}
