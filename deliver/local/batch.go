@@ -32,6 +32,13 @@ type batch struct {
 	start int64   // length of the mailbox before this batch
 	end   int64   // length now, all of it whole messages
 	tail  [2]byte // the last octets before end
+
+	results []func() // tell the senders, once the mailbox is unlocked
+}
+
+// answer keeps a job's result until the mailbox is unlocked.
+func (b *batch) answer(j *job, r Result) {
+	b.results = append(b.results, func() { j.result <- r })
 }
 
 // run writes the jobs that take returns. An error means that none was taken.
@@ -183,7 +190,7 @@ func (b *batch) deliver(jobs []*job) {
 			return
 		}
 		if err != nil {
-			j.result <- b.failed(err)
+			b.answer(j, b.failed(err))
 			continue
 		}
 		done = append(done, j)
@@ -196,7 +203,7 @@ func (b *batch) deliver(jobs []*job) {
 		return
 	}
 	for _, j := range done {
-		j.result <- delivered(b.a.Name)
+		b.answer(j, delivered(b.a.Name))
 	}
 }
 
@@ -204,7 +211,7 @@ func (b *batch) deliver(jobs []*job) {
 func (b *batch) fail(jobs []*job, err error) {
 	err = errors.Join(err, b.cut(b.start))
 	for _, j := range jobs {
-		j.result <- b.failed(err)
+		b.answer(j, b.failed(err))
 	}
 }
 

@@ -186,7 +186,7 @@ func (m *Mailboxes) waitAndWrite(a Account, w *waiting) error {
 			return fmt.Errorf("%w for %v", err, m.o.LockWait)
 		}
 		time.Sleep(pause)
-		pause = min(2*pause, time.Second)
+		pause = min(2*pause, 250*time.Millisecond)
 	}
 	return nil
 }
@@ -208,7 +208,11 @@ func (m *Mailboxes) write(a Account, take func() []*job) error {
 	if info.Mode.Perm()&0o022 == 0o020 { // 2775 root:mail: the group makes and reads mailboxes
 		b.mode, gid = 0o660, info.GID
 	}
-	return m.o.As(a, gid, func() error { return b.run(take) })
+	err = m.o.As(a, gid, func() error { return b.run(take) })
+	for _, tell := range b.results {
+		tell()
+	}
+	return err
 }
 
 // isSynced reports whether the name of the mailbox with this device and inode

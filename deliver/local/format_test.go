@@ -1,0 +1,146 @@
+package local
+
+import (
+	"bytes"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"postoffice/internal/smtp"
+)
+
+var deliveryTime = time.Date(2026, 3, 7, 8, 9, 10, 0, time.UTC)
+
+const trace = "Return-Path: <a@b.example>\nDelivered-To: alice@us.example\n"
+
+// TestFormatR10A27A24 covers the octets that decide where a message begins and
+// ends in a mailbox.
+func TestFormatR10A27A24(t *testing.T) {
+	head := "From a@b.example Sat Mar  7 08:09:10 2026\n" + trace
+	for _, tt := range []struct{ name, in, want string }{
+		{"plain", "Subject: x\n\nbody\n", "Subject: x\n\nbody\n\n"},
+		{"R10 no final newline", "Subject: x\n\nbody", "Subject: x\n\nbody\n\n"},
+		{"B1 empty message", "", "\n"},
+		{"header only", "Subject: x\n", "Subject: x\n\n"},
+		{"no header", "\nbody\n", "\nbody\n\n"},
+		{"A24 begins with a space", " X: y\n\nb\n", "\n X: y\n\nb\n\n"},
+		{"A24 begins with a tab", "\tX: y\n", "\n\tX: y\n\n"},
+		{"A24 no field name", ": x\n", "\n: x\n\n"},
+		{"A24 text at once", "hello\nReturn-Path: <x>\n", "\nhello\nReturn-Path: <x>\n\n"},
+		{"A24 Return-Path removed", "Return-Path: <x@y>\n folded\n\tmore\nSubject: x\nreturn-path:z\n\nReturn-Path: kept\n", "Subject: x\n\nReturn-Path: kept\n\n"},
+		{"body without an empty line", "Subject: x\nhello there\nReturn-Path: kept\n", "Subject: x\nhello there\nReturn-Path: kept\n\n"},
+		{"From in the body stays", "S: x\n\nFrom here\n", "S: x\n\nFrom here\n\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := format(t, tt.in, false); got != head+tt.want {
+				t.Errorf("Format(%q):\n%q, want\n%q", tt.in, got, head+tt.want)
+			}
+		})
+	}
+}
+
+func TestFormatEscapesFromA27(t *testing.T) {
+	for _, tt := range []struct{ in, want string }{
+		{"S: x\n\nFrom x\n>From y\n>>From z\n From w\nFromage\n>From", "S: x\n\n>From x\n>>From y\n>>>From z\n From w\nFromage\n>From\n\n"},
+		{"From x\n", "\n>From x\n\n"}, // at the very start, B50
+		{"S: x\n\nFrom ", "S: x\n\n>From \n\n"},
+		{"S: x\n\n" + strings.Repeat(">", 100_000) + "From x\n", "S: x\n\n" + strings.Repeat(">", 100_001) + "From x\n\n"},
+		{"S: x\n\n" + strings.Repeat("x", 100_000) + "From x\n", "S: x\n\n" + strings.Repeat("x", 100_000) + "From x\n\n"},
+	} {
+		_, got, _ := strings.Cut(format(t, tt.in, true), trace)
+		if got != tt.want {
+			t.Errorf("%.60q: %.80q, want %.80q", tt.in, got, tt.want)
+		}
+	}
+}
+
+func format(t *testing.T, in string, escape bool) string {
+	t.Helper()
+	o := FormatOptions{smtp.Path{Local: "a", Domain: "b.example"}, smtp.Path{Local: "alice", Domain: "us.example"}, deliveryTime, escape}
+	var out bytes.Buffer
+	if err := Format(&out, o, iotest.OneByteReader(strings.NewReader(in))); err != nil {
+		t.Fatalf("Format(%q): %v", in, err)
+	}
+	return out.String()
+}
+
+func TestFromLineIsOneWordA27(t *testing.T) {
+	for _, tt := range []struct {
+		from       smtp.Path
+		line, path string
+	}{
+		{smtp.Path{}, "<>", "<>"},
+		{smtp.Path{Local: "a From b Mon Jan", Domain: "x.example"}, `"a_From_b_Mon_Jan"@x.example`, `<"a From b Mon Jan"@x.example>`},
+		{smtp.Path{Local: "a\nb", Domain: "x.example"}, "", ""},
+		{smtp.Path{Local: "jörg", Domain: "x.example"}, `"j__rg"@x.example`, `<"jörg"@x.example>`},
+	} {
+		var out strings.Builder
+		if err := Format(&out, FormatOptions{ReversePath: tt.from, Time: deliveryTime}, strings.NewReader("S: x\n\n")); err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.Split(out.String(), "\n")
+		if len(lines) != 7 || len(strings.Fields(lines[0])) != 7 || strings.ContainsAny(out.String(), "\r\x00") {
+			t.Errorf("%q: %q: want a From_ line of seven words and six newlines", tt.from, lines)
+		}
+		if tt.line != "" && (strings.Fields(lines[0])[1] != tt.line || lines[1] != "Return-Path: "+tt.path) {
+			t.Errorf("%q: %q, %q, want sender %q, path %q", tt.from, lines[0], lines[1], tt.line, tt.path)
+		}
+	}
+}
+
+func TestFormatReportsErrors(t *testing.T) {
+	broken := iotest.ErrReader(io.ErrUnexpectedEOF)
+	for _, in := range []string{"", "Subject: x", "Return-Path: x", "Subject: x\n\nbody", "Return-Path: x\n"} {
+		err := Format(io.Discard, FormatOptions{EscapeFrom: true}, io.MultiReader(strings.NewReader(in), broken))
+		if err != io.ErrUnexpectedEOF {
+			t.Errorf("after %q: %v, want %v", in, err, io.ErrUnexpectedEOF)
+		}
+	}
+	endless := io.MultiReader(strings.NewReader("S: x\n\n"), iotest.OneByteReader(zeros{}))
+	if err := Format(full{}, FormatOptions{}, endless); err != errFull {
+		t.Errorf("writer broken: %v, want %v", err, errFull)
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { return len(p), nil }
+
+type full struct{}
+
+var errFull = io.ErrShortBuffer
+
+func (full) Write([]byte) (int, error) { return 0, errFull }
+
+// FuzzFormat: between any two formatted messages a reader that believes in
+// empty line and "From " finds the border, and with EscapeFrom no other; and
+// nothing of the message is lost but Return-Path fields.
+func FuzzFormat(f *testing.F) {
+	f.Add("a@b", "Subject: x\n\nFrom me\n")
+	f.Add("a b", "From \n>From ")
+	f.Fuzz(func(t *testing.T, sender, in string) {
+		in = strings.ReplaceAll(in, "\r", " ")
+		o := FormatOptions{ReversePath: smtp.Path{Local: sender}, Time: deliveryTime, EscapeFrom: true}
+		var out strings.Builder
+		if err := Format(&out, o, strings.NewReader(in)); err != nil {
+			t.Fatal(err)
+		}
+		got := out.String()
+		if n := strings.Count("\n"+got, "\nFrom "); n != 1 {
+			t.Errorf("%q: %d lines begin with From_ in %q", in, n, got)
+		}
+		if !strings.HasPrefix(got, "From ") || !strings.HasSuffix(got, "\n\n") {
+			t.Errorf("%q: %q has no From_ line or no empty line", in, got)
+		}
+		o.EscapeFrom = false
+		out.Reset()
+		if err := Format(&out, o, strings.NewReader(in)); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(strings.ToLower(in), "return-path") && !strings.Contains(out.String(), in) {
+			t.Errorf("%q is not in %q", in, out.String())
+		}
+	})
+}
