@@ -34,6 +34,7 @@ type Config struct {
 	Hops              int
 	QReturn           time.Duration
 	BareNewline       string // Normalize or Reject
+	QueueOnly         bool   // take mail and keep it
 	EscapeFrom        bool
 
 	Log       string // "stderr", "syslog" or "file:" and an absolute path

@@ -1,13 +1,6 @@
 package control
 
-import (
-	"context"
-	"encoding/json"
-	"fmt"
-	"iter"
-	"net"
-	"time"
-)
+import "time"
 
 // MaxLine bounds a line of a request or an answer, in octets.
 const MaxLine = 64 << 10
@@ -34,8 +27,8 @@ type Message struct {
 	ID         string      `json:"id"`
 	Size       int64       `json:"size"` // octets of header and body
 	Arrived    time.Time   `json:"arrived"`
-	Sender     string      `json:"sender"` // "" is the null reverse-path
-	State      string      `json:"state"`  // Active, Deferred, Held or Corrupt
+	Sender     string      `json:"sender"`           // "" is the null reverse-path
+	State      string      `json:"state"`            // Active, Deferred, Held or Corrupt
 	Reason     string      `json:"reason,omitempty"` // why it is held or corrupt
 	Recipients []Recipient `json:"recipients"`
 	History    []Event     `json:"history,omitempty"` // Show only, oldest first
@@ -54,7 +47,7 @@ type Recipient struct {
 	Address  string    `json:"address"`
 	State    string    `json:"state"`
 	Attempts int       `json:"attempts"`
-	Next     time.Time `json:"next,omitzero"`  // the next attempt
+	Next     time.Time `json:"next,omitzero"`   // the next attempt
 	Reply    string    `json:"reply,omitempty"` // of the last attempt
 }
 
@@ -76,65 +69,3 @@ type Error struct {
 }
 
 func (e *Error) Error() string { return e.Text }
-
-// Handler answers requests. A nil function is a request that is not offered.
-// An *Error goes to the client as it is; any other error as code 75.
-type Handler struct {
-	List    func(ctx context.Context, p Peer) iter.Seq2[Message, error]
-	Show    func(ctx context.Context, p Peer, id string) (Message, error)
-	Run     func(ctx context.Context, p Peer) error
-	Version func() string
-}
-
-// Serve answers requests from l until ctx ends, then waits for the handlers.
-// It closes l.
-func Serve(ctx context.Context, l net.Listener, h Handler) error {
-	return serve(ctx, l, h)
-}
-
-// Dial connects to the server at the socket path.
-func Dial(ctx context.Context, path string) (*Client, error) {
-	conn, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "unix", path)
-	if err != nil {
-		return nil, err
-	}
-	return &Client{conn: conn.(*net.UnixConn)}, nil
-}
-
-// Client is a connection for one request.
-type Client struct {
-	conn *net.UnixConn
-}
-
-// Peer is the server, by the kernel's word.
-func (c *Client) Peer() (Peer, error) { return peerOf(c.conn) }
-
-// Close ends the connection.
-func (c *Client) Close() error { return c.conn.Close() }
-
-// List streams the queue.
-func (c *Client) List(ctx context.Context) iter.Seq2[Message, error] {
-	return c.messages(ctx, Request{Do: List})
-}
-
-// Show returns one message with its history.
-func (c *Client) Show(ctx context.Context, id string) (Message, error) {
-	for m, err := range c.messages(ctx, Request{Do: Show, ID: id}) {
-		return m, err
-	}
-	return Message{}, fmt.Errorf("the server sent no message %s", id)
-}
-
-// Run asks for an attempt at everything now; it returns when the server has
-// taken the request, not when the attempt ends.
-func (c *Client) Run(ctx context.Context) error {
-	_, err := c.do(ctx, Request{Do: Run})
-	return err
-}
-
-// Version is the running server's version.
-func (c *Client) Version(ctx context.Context) (string, error) {
-	return c.do(ctx, Request{Do: Version})
-}
-
-var _ = json.Marshal

@@ -11,6 +11,7 @@
 //     connection.
 //   - The handler learns who asks from the kernel (SO_PEERCRED), never from
 //     the request.
-//   - Every read and write has a deadline, and the number of connections
-//     served at once is bounded, so no client can hold up the server.
+//   - Every read and write has a deadline, and connections served at once are
+//     bounded, in all and for each uid; only root, who could stop the server
+//     anyway, is never turned away. So no client can hold up the others.
 package control

@@ -1,20 +1,237 @@
 package control
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"net"
+	"sync"
 	"time"
 )
 
-const dialTimeout = 10 * time.Second
+// Limits of the server's side.
+const (
+	maxConns   = 64               // served at once
+	maxPerUID  = 16               // of them for one uid other than 0
+	readWait   = 10 * time.Second // for the request
+	writeWait  = 30 * time.Second // for one line of the answer
+	answerWait = 10 * time.Minute // for the whole
+	acceptWait = 100 * time.Millisecond
+)
 
-func serve(ctx context.Context, l net.Listener, h Handler) error { return errors.ErrUnsupported }
-func peerOf(c *net.UnixConn) (Peer, error)                       { return Peer{}, errors.ErrUnsupported }
-func (c *Client) messages(ctx context.Context, r Request) iter.Seq2[Message, error] {
-	return func(yield func(Message, error) bool) { yield(Message{}, errors.ErrUnsupported) }
+// Exit codes, sysexits(3), of failures that arise here.
+const (
+	codeUnavailable = 69
+	codeTempFail    = 75
+	codeProtocol    = 76
+)
+
+// Handler answers requests. A nil function is a request that is not offered.
+// An *Error goes to the client as it is; any other error as code 75.
+type Handler struct {
+	List    func(ctx context.Context, p Peer) iter.Seq2[Message, error]
+	Show    func(ctx context.Context, p Peer, id string) (Message, error)
+	Run     func(ctx context.Context, p Peer) error
+	Version func() string
 }
-func (c *Client) do(ctx context.Context, r Request) (string, error) {
-	return "", errors.ErrUnsupported
+
+// Serve answers requests from l, a unix socket, until ctx ends; then it closes
+// l and the connections and waits for the handlers. It returns nil when ctx
+// ended, else why l broke.
+func Serve(ctx context.Context, l net.Listener, h Handler) error {
+	s := &server{handler: h, perUID: make(map[int]int)}
+	defer s.all.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { l.Close() })
+	defer stop()
+	defer l.Close()
+	for {
+		conn, err := l.Accept()
+		switch {
+		case ctx.Err() != nil:
+			if err == nil {
+				conn.Close()
+			}
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return err
+		case err != nil: // out of descriptors, most likely: it passes
+			select {
+			case <-time.After(acceptWait):
+			case <-ctx.Done():
+			}
+			continue
+		}
+		s.accept(ctx, conn)
+	}
+}
+
+// server is one run of Serve.
+type server struct {
+	handler Handler
+	all     sync.WaitGroup
+
+	mu     sync.Mutex // guards what follows
+	conns  int
+	perUID map[int]int // without uid 0
+}
+
+// accept serves conn in a goroutine of its own if there is room.
+func (s *server) accept(ctx context.Context, conn net.Conn) {
+	unix, ok := conn.(*net.UnixConn)
+	if !ok {
+		conn.Close()
+		return
+	}
+	peer, err := peerOf(unix)
+	if err != nil || !s.enter(peer.UID) {
+		a := &answer{conn: unix, until: time.Now().Add(time.Second)}
+		_ = a.fail(&Error{codeTempFail, "too many requests at once, try again later"})
+		conn.Close()
+		return
+	}
+	s.all.Add(1)
+	go func() {
+		defer s.all.Done()
+		defer s.leave(peer.UID)
+		defer conn.Close()
+		stop := context.AfterFunc(ctx, func() { conn.Close() })
+		defer stop()
+		s.serve(ctx, unix, peer)
+	}()
+}
+
+// enter counts a connection, if there may be one more.
+func (s *server) enter(uid int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if uid == 0 {
+		return true // root is never locked out
+	}
+	if s.conns >= maxConns || s.perUID[uid] >= maxPerUID {
+		return false
+	}
+	s.conns++
+	s.perUID[uid]++
+	return true
+}
+
+func (s *server) leave(uid int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if uid == 0 {
+		return
+	}
+	s.conns--
+	if s.perUID[uid]--; s.perUID[uid] == 0 {
+		delete(s.perUID, uid)
+	}
+}
+
+// serve reads the request and writes the answer. An error of the connection
+// ends it; there is nobody to tell.
+func (s *server) serve(ctx context.Context, conn *net.UnixConn, peer Peer) {
+	a := &answer{conn: conn, until: time.Now().Add(answerWait)}
+	if conn.SetReadDeadline(time.Now().Add(readWait)) != nil {
+		return
+	}
+	line, err := readLine(bufio.NewReaderSize(conn, maxRequest))
+	if err != nil {
+		return
+	}
+	req, err := decodeRequest(line)
+	if err != nil {
+		_ = a.fail(&Error{codeProtocol, fmt.Sprintf("request not understood: %v", err)})
+		return
+	}
+	ctx, cancel := context.WithDeadline(ctx, a.until)
+	defer cancel()
+	if text, err := s.do(ctx, a, peer, req); err != nil {
+		_ = a.fail(err)
+	} else {
+		_ = a.finish(text)
+	}
+}
+
+// do is the table of verbs.
+func (s *server) do(ctx context.Context, a *answer, peer Peer, req Request) (text string, err error) {
+	h := s.handler
+	switch {
+	case req.Do == List && h.List != nil:
+		for m, err := range h.List(ctx, peer) {
+			if err != nil {
+				return "", err
+			}
+			if err := a.message(m); err != nil {
+				return "", err
+			}
+		}
+		return "", nil
+	case req.Do == Show && h.Show != nil:
+		m, err := h.Show(ctx, peer, req.ID)
+		if err != nil {
+			return "", err
+		}
+		return "", a.message(m)
+	case req.Do == Run && h.Run != nil:
+		return "", h.Run(ctx, peer)
+	case req.Do == Version && h.Version != nil:
+		return h.Version(), nil
+	}
+	return "", &Error{codeUnavailable, fmt.Sprintf("the server knows no request %q", req.Do)}
+}
+
+// answer writes lines to a client, each within its deadline.
+type answer struct {
+	conn  *net.UnixConn
+	until time.Time
+	buf   []byte // lines not written yet
+}
+
+// flushAt is how much is gathered before it is written.
+const flushAt = 32 << 10
+
+func (a *answer) line(line []byte) error {
+	a.buf = append(a.buf, line...)
+	if len(a.buf) < flushAt {
+		return nil
+	}
+	return a.flush()
+}
+
+func (a *answer) flush() error {
+	limit := time.Now().Add(writeWait)
+	if a.until.Before(limit) {
+		limit = a.until
+	}
+	if err := a.conn.SetWriteDeadline(limit); err != nil {
+		return err
+	}
+	_, err := a.conn.Write(a.buf)
+	a.buf = a.buf[:0]
+	return err
+}
+
+func (a *answer) message(m Message) error { return messageLines(m, a.line) }
+
+func (a *answer) finish(text string) error {
+	return a.last(frame{Done: &done{Text: clip(text)}})
+}
+
+func (a *answer) fail(err error) error {
+	e := (*Error)(nil)
+	if !errors.As(err, &e) {
+		e = &Error{codeTempFail, err.Error()}
+	}
+	return a.last(frame{Error: &Error{e.Code, clip(e.Text)}})
+}
+
+func (a *answer) last(f frame) error {
+	if err := writeLine(f, a.line); err != nil {
+		return err
+	}
+	return a.flush()
 }

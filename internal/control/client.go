@@ -1,0 +1,162 @@
+package control
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"iter"
+	"net"
+	"time"
+)
+
+// Limits of the client's side.
+const (
+	dialWait = 10 * time.Second
+	lineWait = time.Minute // for the next line of the answer
+)
+
+// Client is a connection, for one request.
+type Client struct {
+	conn *net.UnixConn
+}
+
+// Dial connects to the server at the socket path.
+func Dial(ctx context.Context, path string) (*Client, error) {
+	conn, err := (&net.Dialer{Timeout: dialWait}).DialContext(ctx, "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{conn: conn.(*net.UnixConn)}, nil
+}
+
+// Peer is the server, by the kernel's word.
+func (c *Client) Peer() (Peer, error) { return peerOf(c.conn) }
+
+// Close ends the connection.
+func (c *Client) Close() error { return c.conn.Close() }
+
+// List streams the queue. What the server refuses is an *Error.
+func (c *Client) List(ctx context.Context) iter.Seq2[Message, error] {
+	return func(yield func(Message, error) bool) {
+		_, err := c.ask(ctx, Request{Do: List}, func(m Message) bool { return yield(m, nil) })
+		if err != nil && err != errEnough {
+			yield(Message{}, err)
+		}
+	}
+}
+
+// Show is one message with its history. Unknown to the server, it is an
+// *Error with code 69.
+func (c *Client) Show(ctx context.Context, id string) (m Message, err error) {
+	got := 0
+	_, err = c.ask(ctx, Request{Do: Show, ID: id}, func(one Message) bool {
+		m = one
+		got++
+		return true
+	})
+	if err == nil && got != 1 {
+		err = fmt.Errorf("the server sent %d messages for %s", got, id)
+	}
+	return m, err
+}
+
+// Run asks for an attempt at everything now; it returns when the server has
+// taken the request, not when the attempt ends.
+func (c *Client) Run(ctx context.Context) error {
+	_, err := c.ask(ctx, Request{Do: Run}, nil)
+	return err
+}
+
+// Version is the running server's version.
+func (c *Client) Version(ctx context.Context) (string, error) {
+	return c.ask(ctx, Request{Do: Version}, nil)
+}
+
+// errEnough ends an answer that the caller wants no more of.
+var errEnough = fmt.Errorf("enough")
+
+// ask sends the request and hands each message of the answer to show. It
+// returns the text with which the answer ends.
+func (c *Client) ask(ctx context.Context, r Request, show func(Message) bool) (string, error) {
+	stop := context.AfterFunc(ctx, func() { c.conn.Close() })
+	defer stop()
+	text, err := c.exchange(r, show)
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return text, err
+}
+
+func (c *Client) exchange(r Request, show func(Message) bool) (string, error) {
+	line, err := appendLine(nil, r)
+	if err != nil {
+		return "", err
+	}
+	if err := c.conn.SetDeadline(time.Now().Add(lineWait)); err != nil {
+		return "", err
+	}
+	// A server that has no room answers and closes without reading.
+	_, writeErr := c.conn.Write(line)
+	a := collector{show: show}
+	in := bufio.NewReaderSize(c.conn, MaxLine)
+	for {
+		line, err := readLine(in)
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil && writeErr != nil {
+			err = writeErr
+		}
+		if err != nil {
+			return "", fmt.Errorf("read the server's answer: %w", err)
+		}
+		text, over, err := a.add(line)
+		if over || err != nil {
+			return text, err
+		}
+		if err := c.conn.SetReadDeadline(time.Now().Add(lineWait)); err != nil {
+			return "", err
+		}
+	}
+}
+
+// collector puts the lines of an answer together.
+type collector struct {
+	show    func(Message) bool
+	message Message // that the last lines began
+	begun   bool
+	size    int // of its lines, in octets
+}
+
+// add takes a line; over says that it was the last.
+func (a *collector) add(line []byte) (text string, over bool, err error) {
+	f, err := decodeFrame(line)
+	if err != nil {
+		return "", true, fmt.Errorf("read the server's answer: %w", err)
+	}
+	if f.Recipients != nil || f.History != nil {
+		a.size += len(line)
+		if !a.begun || a.size > maxMessage {
+			return "", true, fmt.Errorf("the server's answer makes no sense at %.40q", line)
+		}
+		a.message.Recipients = append(a.message.Recipients, f.Recipients...)
+		a.message.History = append(a.message.History, f.History...)
+		return "", false, nil
+	}
+	if a.begun && a.show != nil && !a.show(a.message) {
+		return "", true, errEnough
+	}
+	a.begun, a.size = false, 0
+	switch {
+	case f.Error != nil:
+		return "", true, f.Error
+	case f.Done != nil:
+		return f.Done.Text, true, nil
+	}
+	a.message, a.begun, a.size = *f.Message, true, len(line)
+	if a.message.Recipients == nil {
+		a.message.Recipients = []Recipient{} // so that it prints as a list
+	}
+	return "", false, nil
+}

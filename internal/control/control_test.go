@@ -1,0 +1,385 @@
+package control
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// start serves h on a socket of its own and returns its path; the server has
+// ended when the test ends.
+func start(t *testing.T, h Handler) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "control")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- Serve(ctx, l, h) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	})
+	return path
+}
+
+func dial(t *testing.T, path string) *Client {
+	t.Helper()
+	c, err := Dial(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// queue lists what the tests serve: a plain message, one with more recipients
+// than fit on a line, an empty one.
+func queue() []Message {
+	at := time.Date(2026, 11, 24, 9, 30, 0, 0, time.UTC)
+	big := Message{ID: "B2", Size: 1 << 40, Arrived: at, State: Deferred}
+	for i := range 3000 {
+		big.Recipients = append(big.Recipients, Recipient{
+			Address: fmt.Sprintf("user%d@example.org", i), State: Deferred, Attempts: i,
+			Next: at.Add(time.Hour), Reply: strings.Repeat(`451 "<later>" `, 10),
+		})
+		big.History = append(big.History, Event{Time: at, Address: "x", Attempt: i, Relay: "mx[192.0.2.1]:25", Err: "timeout"})
+	}
+	return []Message{
+		{ID: "A1", Size: 12, Arrived: at, Sender: "a@example.org", State: Active, Recipients: []Recipient{{Address: "b@example.org", State: "pending"}}},
+		big,
+		{ID: "C3", Arrived: at, State: Corrupt, Reason: "no such format", Recipients: []Recipient{}},
+	}
+}
+
+func listOf(all []Message) func(context.Context, Peer) iter.Seq2[Message, error] {
+	return func(context.Context, Peer) iter.Seq2[Message, error] {
+		return func(yield func(Message, error) bool) {
+			for _, m := range all {
+				if !yield(m, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func TestListStreamsLongMessages(t *testing.T) {
+	path := start(t, Handler{List: listOf(queue())})
+	var got []Message
+	for m, err := range dial(t, path).List(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, m)
+	}
+	if diff := cmp.Diff(queue(), got); diff != "" {
+		t.Errorf("List (-want +got):\n%.2000s", diff)
+	}
+	for m, err := range dial(t, path).List(t.Context()) {
+		if err != nil || m.ID != "A1" {
+			t.Errorf("first message %q, %v", m.ID, err)
+		}
+		break // leaving early is no error
+	}
+}
+
+func TestLinesAreCapped(t *testing.T) {
+	all := queue()
+	all[0].Recipients[0].Reply = strings.Repeat("é", MaxLine) // alone too long for a line
+	all[0].Reason = strings.Repeat("\x01", MaxLine)
+	conn, err := net.Dial("unix", start(t, Handler{List: listOf(all)}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "{\"do\":\"list\"}\n")
+	in, lines := bufio.NewReader(conn), 0
+	for {
+		line, err := in.ReadString('\n')
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if lines++; len(line) > MaxLine {
+			t.Errorf("line %d has %d octets, want at most %d", lines, len(line), MaxLine)
+		}
+	}
+	if lines < 10 {
+		t.Errorf("%d lines: the long message was not split", lines)
+	}
+}
+
+func TestPeerIsTheKernelsWord(t *testing.T) {
+	want := Peer{PID: os.Getpid(), UID: os.Getuid(), GID: os.Getgid()}
+	var got Peer
+	c := dial(t, start(t, Handler{Run: func(_ context.Context, p Peer) error { got = p; return nil }}))
+	server, err := c.Peer()
+	if err != nil || server != want {
+		t.Errorf("Client.Peer() = %v, %v, want %v", server, err, want)
+	}
+	if err := c.Run(t.Context()); err != nil || got != want {
+		t.Errorf("Run: %v, the handler saw %v, want %v", err, got, want)
+	}
+}
+
+func TestShowAndVersion(t *testing.T) {
+	path := start(t, Handler{
+		Show: func(_ context.Context, _ Peer, id string) (Message, error) {
+			for _, m := range queue() {
+				if m.ID == id {
+					return m, nil
+				}
+			}
+			return Message{}, &Error{69, "no message " + id}
+		},
+		Version: func() string { return "1.2.3" },
+	})
+	m, err := dial(t, path).Show(t.Context(), "B2")
+	if diff := cmp.Diff(queue()[1], m); err != nil || diff != "" {
+		t.Errorf("Show: %v\n%.2000s", err, diff)
+	}
+	if text, err := dial(t, path).Version(t.Context()); text != "1.2.3" || err != nil {
+		t.Errorf("Version() = %q, %v", text, err)
+	}
+	_, err = dial(t, path).Show(t.Context(), "Z9")
+	wantError(t, err, 69, "no message Z9")
+}
+
+func wantError(t *testing.T, err error, code int, text string) {
+	t.Helper()
+	e := (*Error)(nil)
+	if !errors.As(err, &e) || e.Code != code || !strings.Contains(e.Text, text) {
+		t.Errorf("got error %v, want %d with %q", err, code, text)
+	}
+}
+
+func TestErrors(t *testing.T) {
+	path := start(t, Handler{
+		Run: func(context.Context, Peer) error { return errors.New("disk on fire") },
+		List: func(context.Context, Peer) iter.Seq2[Message, error] {
+			return func(yield func(Message, error) bool) {
+				_ = yield(queue()[0], nil) && yield(Message{}, &Error{77, "not yours"})
+			}
+		},
+	})
+	wantError(t, dial(t, path).Run(t.Context()), 75, "disk on fire")
+	_, err := dial(t, path).Version(t.Context())
+	wantError(t, err, 69, "version")
+	seen := 0
+	for m, err := range dial(t, path).List(t.Context()) {
+		if seen++; seen == 1 && m.ID == "A1" {
+			continue
+		}
+		wantError(t, err, 77, "not yours")
+	}
+	if seen != 2 {
+		t.Errorf("%d results, want a message and an error", seen)
+	}
+}
+
+func TestBadRequests(t *testing.T) {
+	path := start(t, Handler{Run: func(context.Context, Peer) error { t.Error("Run was called"); return nil }})
+	for _, tt := range []struct{ name, send, want string }{
+		{"no JSON", "run\n", "not understood"},
+		{"unknown field", `{"do":"run","to":"x"}` + "\n", "not understood"},
+		{"two requests", `{"do":"list"}{"do":"run"}` + "\n", "not understood"},
+		{"path as ID", `{"do":"show","id":"../x"}` + "\n", "not understood"},
+		{"unknown verb", `{"do":"stop"}` + "\n", "no request"},
+		{"too long", strings.Repeat("x", maxRequest+1) + "\n", ""},
+		{"cut short", `{"do":"run"}`, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			conn, err := net.Dial("unix", path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if _, err := io.WriteString(conn, tt.send); err != nil {
+				t.Fatal(err)
+			}
+			if err := conn.(*net.UnixConn).CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+			got, _ := io.ReadAll(conn) // a reset says the same as an end
+			if !strings.Contains(string(got), tt.want) || tt.want == "" && len(got) > 0 {
+				t.Errorf("sent %.40q, got %q, want %q", tt.send, got, tt.want)
+			}
+		})
+	}
+}
+
+func TestRoomForEachUID(t *testing.T) {
+	s := &server{perUID: map[int]int{}}
+	for i := range maxPerUID {
+		if !s.enter(1000) {
+			t.Fatalf("connection %d of uid 1000 refused", i)
+		}
+	}
+	if s.enter(1000) {
+		t.Errorf("connection %d of uid 1000 accepted", maxPerUID)
+	}
+	for uid := 2000; s.enter(uid); uid++ {
+	}
+	if s.conns != maxConns {
+		t.Errorf("%d connections, want %d", s.conns, maxConns)
+	}
+	if !s.enter(0) {
+		t.Error("root was turned away")
+	}
+	s.leave(0)
+	s.leave(1000)
+	if !s.enter(1000) || s.enter(1000) {
+		t.Error("leaving made not one place free")
+	}
+}
+
+func TestServeEndsItsHandlers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "control")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	began, ended := make(chan bool), make(chan error)
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		ended <- Serve(ctx, l, Handler{Run: func(ctx context.Context, _ Peer) error {
+			began <- true
+			<-ctx.Done()
+			return ctx.Err()
+		}})
+	}()
+	asked := make(chan error)
+	c := dial(t, path)
+	go func() { asked <- c.Run(context.Background()) }()
+	<-began
+	cancel()
+	if err := <-ended; err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+	if err := <-asked; err == nil {
+		t.Error("Run: no error from a server that went away")
+	}
+}
+
+func TestClientGivesUpWithItsContext(t *testing.T) {
+	began := make(chan bool)
+	path := start(t, Handler{Run: func(ctx context.Context, _ Peer) error {
+		close(began)
+		<-ctx.Done() // until the server ends
+		return nil
+	}})
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { <-began; cancel() }()
+	if err := dial(t, path).Run(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("Run: %v, want %v", err, context.Canceled)
+	}
+}
+
+func TestSlowReaderIsCutOff(t *testing.T) {
+	fds, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fds.Close()
+	reader, err := net.Dial("unix", fds.Addr().String()) // and never reads
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	conn, err := fds.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	a := &answer{conn: conn.(*net.UnixConn), until: time.Now().Add(50 * time.Millisecond)}
+	for {
+		if err := a.message(queue()[1]); err != nil {
+			if !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("got %v, want %v", err, os.ErrDeadlineExceeded)
+			}
+			return
+		}
+	}
+}
+
+func FuzzRequest(f *testing.F) {
+	f.Add(`{"do":"list"}`)
+	f.Add(`{"do":"show","id":"0K3XK9"}`)
+	f.Add(`{"do":"run"} {"do":"run"}`)
+	f.Fuzz(func(t *testing.T, in string) { // what is accepted survives the way back
+		r, err := decodeRequest([]byte(in))
+		if err != nil {
+			return
+		}
+		line, err := appendLine(nil, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := decodeRequest(line); err != nil || again != r {
+			t.Errorf("%q: %v, then %v, %v", in, r, again, err)
+		}
+	})
+}
+
+func FuzzAnswer(f *testing.F) {
+	var lines []string
+	for _, m := range []Message{queue()[0], queue()[2]} {
+		if err := messageLines(m, func(b []byte) error { lines = append(lines, string(b)); return nil }); err != nil {
+			f.Fatal(err)
+		}
+	}
+	f.Add(strings.Join(lines, "") + `{"done":{}}` + "\n")
+	f.Add(`{"error":{"code":77,"text":"no"}}` + "\n")
+	f.Add(`{"recipients":[{"address":"a"}]}` + "\n")
+	f.Fuzz(func(t *testing.T, in string) { // what a client takes, it would take again from us
+		read := func(in string) (got []Message, err error) {
+			a := collector{show: func(m Message) bool { got = append(got, m); return true }}
+			for line := range strings.Lines(in) {
+				if _, over, err := a.add([]byte(line)); over || err != nil {
+					return got, err
+				}
+			}
+			return got, io.ErrUnexpectedEOF
+		}
+		got, _ := read(in)
+		var out strings.Builder
+		for _, m := range got {
+			if err := messageLines(m, func(b []byte) error { out.Write(b); return nil }); err != nil {
+				return // a year that JSON can't hold
+			}
+			if len(out.String()) > MaxLine/2 {
+				return // long texts are cut, and so would differ
+			}
+		}
+		again, err := read(out.String() + "{\"done\":{}}\n")
+		if err != nil || len(again) != len(got) || !slices.EqualFunc(got, again, same) {
+			t.Errorf("%q: %v\ngot  %+v\nthen %+v", in, err, got, again)
+		}
+	})
+}
+
+// same compares what mailq shows of two messages.
+func same(a, b Message) bool {
+	x, errX := appendLine(nil, a)
+	y, errY := appendLine(nil, b)
+	return errX == nil && errY == nil && string(x) == string(y)
+}

@@ -1,0 +1,15 @@
+// Package maillog writes the mail log: attributes with fixed names for
+// log/slog, and handlers that put each event on one line of a sink.
+//
+// Invariants:
+//   - A line is one event: whatever a peer sent, octets outside printable
+//     ASCII and the backslash appear as \xNN, and the line has at most
+//     MaxLine octets.
+//   - Logging never waits for the sink. Lines go through a bounded queue to
+//     one goroutine; what a slow, blocked or vanished sink can't take is
+//     dropped, counted, and the count is a line of its own afterwards.
+//   - A file that was renamed or removed is made again; syslog is connected
+//     again when it comes back.
+//
+// Secrets are no attributes: there is no constructor that could carry one.
+package maillog

@@ -1,0 +1,59 @@
+package maillog
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+)
+
+// MaxLine bounds a line of the log with its newline, in octets.
+const MaxLine = 1000
+
+// Options says where the log goes and what it looks like.
+type Options struct {
+	Sink    string     // "stderr", "syslog" or "file:" and a path
+	Format  string     // "text" (default) or "json"
+	Program string     // who logs: "smtpd", "sendmail"
+	Level   slog.Level // what is below is left out
+	Stderr  io.Writer  // the sink "stderr"; nil: os.Stderr
+	Socket  string     // of syslog; "": /dev/log
+}
+
+// New opens the log. Closing it waits at most a second for lines that are
+// still queued; what is logged afterwards is lost. A file that can't be opened
+// is an error; a syslog daemon that isn't there is not, it is tried again with
+// every line.
+func New(o Options) (*slog.Logger, io.Closer, error) {
+	form := &format{program: o.Program, pid: os.Getpid(), json: o.Format == "json"}
+	to, err := o.open(form)
+	if err != nil {
+		return nil, nil, err
+	}
+	q := startQueue(to, form)
+	return slog.New(&handler{level: o.Level, form: form, queue: q}), q, nil
+}
+
+// Discard is a logger that drops everything.
+func Discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+func (o Options) open(form *format) (sink, error) {
+	name, isFile := strings.CutPrefix(o.Sink, "file:")
+	switch {
+	case isFile:
+		return openFile(name)
+	case o.Sink == "syslog":
+		form.syslog = true
+		if o.Socket == "" {
+			o.Socket = "/dev/log"
+		}
+		return &syslogSink{path: o.Socket}, nil
+	case o.Sink == "stderr":
+		if o.Stderr == nil {
+			o.Stderr = os.Stderr
+		}
+		return streamSink{o.Stderr}, nil
+	}
+	return nil, fmt.Errorf("no log sink %q", o.Sink)
+}
