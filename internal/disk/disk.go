@@ -1,0 +1,172 @@
+package disk
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"iter"
+	"syscall"
+	"time"
+)
+
+// FS is where directories are opened: the machine's disks (OS) or a model of
+// them (crashfs).
+type FS interface {
+	// OpenDir opens a directory by its absolute path. The path is the
+	// administrator's: links in it are followed.
+	OpenDir(path string) (Dir, error)
+}
+
+// Dir is an open directory. Every name is one component; "." is allowed in
+// Lstat and means the directory itself. A Dir given as destination must come
+// from the same FS.
+type Dir interface {
+	// Create makes a new regular file, open for reading and writing. An
+	// existing name, of whatever kind, is fs.ErrExist. The umask applies to
+	// mode; Chmod sets it exactly.
+	Create(name string, mode fs.FileMode) (File, error)
+
+	// Open opens an existing regular file. A link is ELOOP, anything else
+	// that is no regular file is ErrNotRegular.
+	Open(name string, access Access) (File, error)
+
+	// OpenDir opens a directory below this one; a link is ELOOP or ENOTDIR.
+	OpenDir(name string) (Dir, error)
+
+	// Mkdir makes a directory; the umask applies to mode.
+	Mkdir(name string, mode fs.FileMode) error
+
+	// Lstat tells what name is, without following a link.
+	Lstat(name string) (Info, error)
+
+	// Rename moves a file to name in directory to and replaces what is there.
+	Rename(old string, to Dir, name string) error
+
+	// RenameNoReplace moves a file; fs.ErrExist if name is taken. Where the
+	// system has no such call it is Link, a sync of to, and Unlink of old, so
+	// that a crash may leave the file under both names, with two links.
+	RenameNoReplace(old string, to Dir, name string) error
+
+	// Link gives the file a second name; fs.ErrExist if name is taken.
+	Link(old string, to Dir, name string) error
+
+	// Unlink removes a name that is no directory's.
+	Unlink(name string) error
+
+	// Names yields the names in the directory, without "." and "..", in no
+	// order, and holds only one buffer of them in memory. After an error it
+	// ends. Names that come or go meanwhile may be yielded or not. Several
+	// listings of one Dir may run at once.
+	Names() iter.Seq2[string, error]
+
+	// Sync makes the names in the directory durable.
+	Sync() error
+
+	// Space tells how much room the file system has left for this process.
+	Space() (Space, error)
+
+	Chmod(mode fs.FileMode) error
+	Chown(uid, gid int) error // -1: unchanged
+	Close() error
+}
+
+// File is an open regular file.
+type File interface {
+	// Write appends at the end of the file as it is at that moment.
+	// n < len(p) comes with an error: the octets up to n may be there.
+	io.Writer
+	// WriteAt overwrites; it does not move where Write appends.
+	io.WriterAt
+	io.ReaderAt
+	io.Closer // releases the locks
+
+	Truncate(size int64) error
+
+	// Allocate reserves room for the first size octets and leaves the length
+	// as it is. errors.ErrUnsupported where the file system cannot.
+	Allocate(size int64) error
+
+	// Sync makes data, length, mode and owner durable (not the name: that is
+	// Dir.Sync). After an error what was pending may be lost for ever, and a
+	// later Sync says nothing of it.
+	Sync() error
+	// Datasync is Sync for data and length only.
+	Datasync() error
+
+	// TryLock takes the exclusive flock(2) lock, which belongs to this open
+	// file and goes with Close or the process. False: another holds it.
+	// After true the caller must look again whether the name still is this
+	// file (Named).
+	TryLock() (bool, error)
+	// TryLockRecord takes the exclusive fcntl(2) lock on the whole file that
+	// mailbox readers use, owned by this open file where the system has such
+	// locks (Linux), by the process elsewhere. False: another holds it.
+	TryLockRecord() (bool, error)
+
+	Stat() (Info, error)
+	Chmod(mode fs.FileMode) error
+	Chown(uid, gid int) error // -1: unchanged
+}
+
+// Access says what an opened file is for.
+type Access int
+
+// The ways to open a file.
+const (
+	ReadOnly Access = iota
+	ReadWrite
+)
+
+// Info is what the file system knows of a file.
+type Info struct {
+	Mode       fs.FileMode // type and permission bits, set-id and sticky
+	Size       int64       // octets
+	Allocated  int64       // octets on the disk; less than Size in a sparse file
+	Nlink      uint64      // names
+	UID, GID   int
+	Dev, Ino   uint64
+	ModTime    time.Time // last change of the data
+	ChangeTime time.Time // last change of data, owner, mode or links
+}
+
+// Same reports whether both are of one file.
+func (i Info) Same(o Info) bool { return i.Dev == o.Dev && i.Ino == o.Ino }
+
+// Space is the room left on a file system for a process without privileges.
+type Space struct {
+	Octets int64
+	Inodes int64 // math.MaxInt64 where the file system has no limit
+}
+
+// Errors with no errno of their own.
+var (
+	// ErrNotRegular: a FIFO, device, socket or directory where a file was
+	// to be.
+	ErrNotRegular = errors.New("not a regular file")
+	// ErrName: a name that is empty, ".", ".." or holds a slash or a NUL.
+	ErrName = errors.New("not a file name")
+)
+
+// Full reports whether err says that there is no room: disk, quota or, for one
+// file, the largest size allowed.
+func Full(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
+}
+
+// Named reports whether name in d still is the open file f: the second look
+// after a lock, without which two holders work on one message. A name that is
+// gone is false without an error.
+func Named(d Dir, name string, f File) (bool, error) {
+	there, err := d.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	here, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	return there.Same(here), nil
+}
