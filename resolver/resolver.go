@@ -48,6 +48,7 @@ func New(o Options) *Resolver {
 	r := &Resolver{opts: o}
 	r.conf.init(o)
 	r.hosts.path = o.HostsFile
+	r.hosts.parse = parseHosts
 	r.cache.init(o.CacheSize)
 	r.ours.init(o)
 	return r

@@ -19,7 +19,9 @@ type DNS struct {
 	udp  net.PacketConn
 	tcp  net.Listener // nil: UDP only
 	done chan struct{}
-	wg   sync.WaitGroup
+
+	close sync.Once
+	wg    sync.WaitGroup
 
 	mu      sync.Mutex
 	records map[string][]dns.RR // by lower-case name with final dot
@@ -90,21 +92,14 @@ func (d *DNS) listen(tcp bool) (err error) {
 
 // Close stops the server and waits for its goroutines. It may be called again.
 func (d *DNS) Close() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	select {
-	case <-d.done:
-		return
-	default:
-	}
-	close(d.done)
-	d.udp.Close()
-	if d.tcp != nil {
-		d.tcp.Close()
-	}
-	d.mu.Unlock()
+	d.close.Do(func() {
+		close(d.done)
+		d.udp.Close()
+		if d.tcp != nil {
+			d.tcp.Close()
+		}
+	})
 	d.wg.Wait()
-	d.mu.Lock()
 }
 
 // Addr is the server's host:port.
@@ -115,10 +110,7 @@ func (d *DNS) Add(records ...string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, text := range records {
-		rr, err := dns.NewRR(text)
-		if err != nil {
-			panic("testenv: record " + text + ": " + err.Error())
-		}
+		rr := RR(text)
 		name := strings.ToLower(rr.Header().Name)
 		d.records[name] = append(d.records[name], rr)
 	}
@@ -253,7 +245,7 @@ func (d *DNS) lookup(query *dns.Msg) *dns.Msg {
 	}
 	q := query.Question[0]
 	name := strings.ToLower(q.Name)
-	for range 64 { // a loop of CNAMEs comes out as a long chain
+	for range 16 { // a loop of CNAMEs comes out as a long chain
 		alias, found := "", false
 		for _, rr := range d.records[name] {
 			switch h := rr.Header(); {
@@ -281,7 +273,7 @@ func (d *DNS) lookup(query *dns.Msg) *dns.Msg {
 	return m
 }
 
-// Pack gives m's octets.
+// pack gives m's octets.
 func pack(m *dns.Msg) []byte {
 	b, err := m.Pack()
 	if err != nil {
@@ -417,4 +409,13 @@ func Then(acts ...Act) Act {
 			act(&y)
 		}
 	}
+}
+
+// RR reads a record in master-file form; a bad one panics.
+func RR(text string) dns.RR {
+	rr, err := dns.NewRR(text)
+	if err != nil {
+		panic("testenv: record " + text + ": " + err.Error())
+	}
+	return rr
 }
