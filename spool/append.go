@@ -1,0 +1,115 @@
+package spool
+
+import "fmt"
+
+// Note appends a hint. It is not synced, and an error costs nothing but the
+// hint: the message can be worked on as before.
+func (m *Message) Note(n Note) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.wrap("note", m.note(n))
+}
+
+func (m *Message) note(n Note) error {
+	if m.err != nil {
+		return m.err
+	}
+	line, err := appendNote(nil, m.c.first.check, n)
+	if err != nil {
+		return err
+	}
+	if m.c.end+int64(len(line)) > m.c.tailAt()+maxNotes {
+		return fmt.Errorf("%w: more than %d octets of notes", ErrFull, maxNotes)
+	}
+	return m.append(line)
+}
+
+// Expand records what a pending recipient stands for, and that it is expanded;
+// its targets are among the recipients then. Of one that is expanded already
+// it replaces the targets. After ErrLater the message is set aside, as with
+// Record; any other error leaves the recipient as it was.
+func (m *Message) Expand(parent Key, x Expansion) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.wrap("expand", m.expand(parent, x))
+}
+
+func (m *Message) expand(parent Key, x Expansion) error {
+	if m.err != nil {
+		return m.err
+	}
+	i := m.c.find(parent)
+	if !m.c.counts(i) || m.c.rcpts[i].State != Pending && m.c.rcpts[i].State != Expanded {
+		return fmt.Errorf("%w: recipient %v can't be expanded", ErrInvalid, parent)
+	}
+	if n := len(x.Targets); n == 0 || n > MaxRecipients-len(m.c.rcpts) {
+		return fmt.Errorf("%w: expansion to %d recipients", ErrInvalid, n)
+	}
+	blocks := len(m.c.blocks)
+	b, err := appendBlock(nil, m.c.first.check, m.c.blocks[blocks-1].number+1, parent, x)
+	if err != nil {
+		return err
+	}
+	if m.c.end+int64(len(b)) > m.c.tailAt()+maxTail-1 {
+		return fmt.Errorf("%w: expansion of %d octets", ErrFull, len(b))
+	}
+	if err := m.append(b); err != nil {
+		return err
+	}
+	if err := m.f.Datasync(); err != nil {
+		return m.giveUp(err)
+	}
+	// Only what can be read is recorded.
+	l := newLines(m.f, m.c.end-int64(len(b)), m.c.end)
+	defer l.free()
+	if err := m.c.tail(l); err != nil {
+		return m.giveUp(err)
+	}
+	if len(m.c.blocks) != blocks+1 {
+		return m.giveUp(fmt.Errorf("expansion %d can't be read back", m.c.blocks[blocks-1].number+1))
+	}
+	if m.c.rcpts[i].State != Expanded {
+		if err := m.mark([]int{i}, Expanded); err != nil {
+			return err
+		}
+	}
+	if err := m.c.settle(); err != nil {
+		return m.giveUp(err)
+	}
+	return nil
+}
+
+// append adds whole lines to the end of the file. Behind what a crash or a
+// full disk has torn they begin with an LF.
+func (m *Message) append(p []byte) error {
+	if err := m.findEnd(); err != nil {
+		return err
+	}
+	if m.torn {
+		p = append([]byte{'\n'}, p...)
+	}
+	n, err := m.f.Write(p)
+	m.c.end += int64(n)
+	m.torn = m.torn && n == 0 || err != nil
+	m.ended = err == nil
+	return full(err)
+}
+
+// findEnd finds out how long the file is and whether its last line is whole.
+func (m *Message) findEnd() error {
+	if m.ended {
+		return nil
+	}
+	info, err := m.f.Stat()
+	if err != nil {
+		return err
+	}
+	var last [1]byte
+	if _, err := m.f.ReadAt(last[:], info.Size-1); err != nil {
+		return err
+	}
+	m.c.end = info.Size
+	m.torn = last[0] != '\n'
+	m.ended = true
+	return nil
+}

@@ -1,0 +1,73 @@
+package spool
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"postoffice/internal/disk"
+)
+
+// The ballast is room that is given up when "done" can't be recorded: a file
+// system that copies on write needs new blocks even to overwrite an octet.
+const (
+	ballastName = "ballast"
+	ballastSize = 1 << 20 // octets
+)
+
+// makeBallast makes the ballast unless it is there or room is short.
+func (q *Queue) makeBallast() error {
+	info, err := q.root.Lstat(ballastName)
+	if err == nil && info.Size >= ballastSize {
+		return nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("ballast: %w", err)
+	}
+	if q.Room() != nil {
+		return nil
+	}
+	if err == nil { // a crash cut it short
+		if err := q.root.Unlink(ballastName); err != nil {
+			return fmt.Errorf("ballast: %w", err)
+		}
+	}
+	f, err := q.root.Create(ballastName, fileMode)
+	if err != nil {
+		return fmt.Errorf("ballast: %w", err)
+	}
+	err = fillBallast(f)
+	if err == nil && q.chown {
+		err = f.Chown(q.uid, q.gid)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("ballast: %w", errors.Join(full(err), q.root.Unlink(ballastName)))
+	}
+	return nil
+}
+
+// fillBallast writes random octets: zeros would be compressed away.
+func fillBallast(f disk.File) error {
+	b := make([]byte, 64<<10)
+	for range ballastSize / len(b) {
+		if _, err := rand.Read(b); err != nil {
+			return err
+		}
+		if _, err := f.Write(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// giveBallast gives the ballast up and reports whether there was one.
+func (q *Queue) giveBallast() bool {
+	if err := q.root.Unlink(ballastName); err != nil {
+		return false
+	}
+	return q.root.Sync() == nil
+}

@@ -1,0 +1,136 @@
+package spool
+
+import (
+	"strconv"
+	"strings"
+
+	"postoffice/internal/smtp"
+)
+
+// opening is an expansion block that is being read: whole only when its last
+// line says so.
+type opening struct {
+	number  int
+	parent  Key
+	count   int
+	reverse *smtp.Path
+	crc     uint32
+}
+
+// appendOpening adds a block's first line.
+func appendOpening(b []byte, o *opening) []byte {
+	b = strconv.AppendInt(append(b, "expansion "...), int64(o.number), 10)
+	b = appendKey(append(b, " of "...), o.parent)
+	b = strconv.AppendInt(append(b, " count "...), int64(o.count), 10)
+	if o.reverse != nil {
+		b = appendPath(append(b, " from "...), *o.reverse)
+	}
+	return append(b, '\n')
+}
+
+// appendClosing adds a block's last line.
+func appendClosing(b []byte, number int, crc uint32) []byte {
+	b = strconv.AppendInt(append(b, "end "...), int64(number), 10)
+	return appendCheck(append(b, ' '), crc)
+}
+
+func appendKey(b []byte, k Key) []byte {
+	b = strconv.AppendInt(b, int64(k.Block), 10)
+	return strconv.AppendInt(append(b, '.'), int64(k.Index), 10)
+}
+
+func (p *scanner) key() Key {
+	var k Key
+	k.Block = p.number(".")
+	p.lit(".")
+	k.Index = p.number(" ,-")
+	return k
+}
+
+// parseOpening reads a block's first line.
+func parseOpening(line []byte) (*opening, bool) {
+	p := scanner{s: string(line[:len(line)-1]), ok: true}
+	var o opening
+	p.lit("expansion ")
+	o.number = p.number(" ")
+	p.lit(" of ")
+	o.parent = p.key()
+	p.lit(" count ")
+	o.count = p.number(" ")
+	if p.more(" from ") {
+		from := p.path()
+		o.reverse = &from
+	}
+	ok := p.ok && p.s == "" && o.number > 0 && o.count > 0 && string(appendOpening(nil, &o)) == string(line)
+	return &o, ok
+}
+
+// appendBlock adds a whole block. The checksum starts from the message's own,
+// so that no other message's block can be taken for one of this.
+func appendBlock(b []byte, check uint32, number int, parent Key, x Expansion) ([]byte, error) {
+	o := &opening{number: number, parent: parent, count: len(x.Targets), reverse: x.ReversePath}
+	at := len(b)
+	b = appendOpening(b, o)
+	crc := sum(check, b[at:])
+	for _, t := range x.Targets {
+		if err := validTarget(t); err != nil {
+			return b, err
+		}
+		at = len(b)
+		if b = appendTarget(b, t); len(b)-at > maxLine {
+			return b, errLong
+		}
+		crc = sumPending(crc, b[at:], t.Kind)
+	}
+	return appendClosing(b, number, crc), nil
+}
+
+// step reads one line of the tail, which starts at offset at. open is the
+// block it may belong to.
+func (c *contents) step(open *opening, line []byte, at int64) (*opening, error) {
+	if open != nil {
+		b := &c.blocks[len(c.blocks)-1]
+		if b.n < open.count {
+			crc, err := c.target(open.crc, line, at)
+			if err == nil {
+				open.crc = crc
+				return open, nil
+			}
+		} else if string(appendClosing(nil, open.number, open.crc)) == string(line) {
+			return nil, c.close(open, b)
+		}
+		open = c.drop(open)
+	}
+	if !strings.HasPrefix(string(line[:min(len(line), 10)]), "expansion ") {
+		return nil, nil
+	}
+	o, ok := parseOpening(line)
+	if !ok {
+		return nil, nil
+	}
+	o.crc = sum(c.first.check, line)
+	c.blocks = append(c.blocks, block{number: o.number, reverse: o.reverse, first: len(c.rcpts)})
+	return o, nil
+}
+
+// close takes the whole block b in.
+func (c *contents) close(open *opening, b *block) error {
+	before := c.blocks[:len(c.blocks)-1]
+	if last := before[len(before)-1].number; b.number <= last {
+		return damage("expansion %d behind expansion %d", b.number, last)
+	}
+	if b.parent = c.find(open.parent); b.parent < 0 || b.parent >= b.first {
+		return damage("expansion %d is of recipient %v, which is missing", b.number, open.parent)
+	}
+	return nil
+}
+
+// drop takes back a block that turned out not to be whole.
+func (c *contents) drop(open *opening) *opening {
+	if open != nil {
+		last := len(c.blocks) - 1
+		c.rcpts = c.rcpts[:c.blocks[last].first]
+		c.blocks = c.blocks[:last]
+	}
+	return nil
+}

@@ -1,0 +1,130 @@
+package spool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"time"
+
+	"postoffice/internal/disk"
+	"postoffice/internal/maillog"
+)
+
+// How old an interrupted arrival must be to be removed (A33).
+const (
+	orphanAge      = 36 * time.Hour
+	orphanAgeShort = 10 * time.Minute // while room is short
+)
+
+// Clean removes what crashes leave behind: interrupted arrivals in tmp/,
+// second names of messages, and messages that were done when their removal
+// was lost. It sets damaged messages aside, and makes the ballast. It needs
+// the queue lock. One file's trouble is logged and does not stop it.
+func (q *Queue) Clean(ctx context.Context) error {
+	if !q.locked.Load() {
+		return fmt.Errorf("clean: %w", ErrNoLock)
+	}
+	age := orphanAge
+	if q.Room() != nil {
+		age = orphanAgeShort
+	}
+	for name, err := range q.tmp.Names() {
+		if err != nil {
+			return fmt.Errorf("clean: %w", err)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if _, ok := ParseID(name); ok {
+			q.report(ID(name), q.cleanOrphan(name, age))
+		}
+	}
+	for e, err := range q.Entries() {
+		if err != nil {
+			return fmt.Errorf("clean: %w", err)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		switch e.Place {
+		case Active:
+			q.report(e.ID, q.cleanDone(e.ID))
+		default:
+			q.report(e.ID, q.cleanTwin(e))
+		}
+	}
+	return q.makeBallast()
+}
+
+// report logs an error that concerns one file.
+func (q *Queue) report(id ID, err error) {
+	if err == nil || errors.Is(err, ErrGone) || errors.Is(err, ErrBusy) || errors.Is(err, ErrCorrupt) {
+		return // not there, at work, or logged
+	}
+	q.log.LogAttrs(context.Background(), slog.LevelWarn, "file not cleaned up", maillog.QueueID(id), maillog.Err(err))
+}
+
+// cleanOrphan removes a file of tmp/ if nobody writes it and it is older than
+// age, or if it is only a second name of a message that has its place.
+func (q *Queue) cleanOrphan(name string, age time.Duration) error {
+	f, err := q.tmp.Open(name, disk.ReadWrite)
+	if err != nil {
+		return ignoreGone(err)
+	}
+	defer f.Close() // only locked
+	if ok, err := f.TryLock(); err != nil || !ok {
+		return err
+	}
+	if named, err := disk.Named(q.tmp, name, f); err != nil || !named {
+		return err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Nlink < 2 && q.now().Sub(info.ModTime) < age {
+		return nil
+	}
+	if err := q.tmp.Unlink(name); err != nil {
+		return err
+	}
+	if info.Nlink < 2 {
+		q.log.LogAttrs(context.Background(), slog.LevelInfo, "interrupted arrival removed", maillog.QueueID(name), maillog.Size(info.Size))
+	}
+	return nil
+}
+
+// cleanDone removes a message that is done.
+func (q *Queue) cleanDone(id ID) error {
+	m, err := q.take(Active, id)
+	if err != nil {
+		return err
+	}
+	if m.c.pending() {
+		return m.Close()
+	}
+	return errors.Join(m.Finish(), m.Close())
+}
+
+// cleanTwin removes a held or corrupt name whose file is in the queue as well:
+// the crash was between link and unlink, and the queue's name counts.
+func (q *Queue) cleanTwin(e Entry) error {
+	here, err := q.dirs[e.Place].Lstat(string(e.ID))
+	if err != nil || here.Nlink < 2 {
+		return ignoreGone(err)
+	}
+	there, err := q.dirs[Active].Lstat(string(e.ID))
+	if err != nil || !here.Same(there) {
+		return ignoreGone(err)
+	}
+	return q.dirs[e.Place].Unlink(string(e.ID))
+}
+
+func ignoreGone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,229 @@
+package spool
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"postoffice/internal/disk"
+)
+
+// Options say where the spool is and whose.
+type Options struct {
+	FS      disk.FS          // nil: the machine's
+	Dir     string           // absolute; made if missing, not its parents
+	Log     *slog.Logger     // what was set aside or cleaned up; nil: nowhere
+	UID     int              // owner of a directory that is made; 0 and -1: this process
+	GID     int              // its group; 0 and -1: this process's
+	MinFree int64            // octets to be left free; 0: no minimum
+	Now     func() time.Time // nil: time.Now
+	Rand    io.Reader        // of IDs; nil: crypto/rand
+}
+
+// Queue is a spool. Its methods may be called by any number of goroutines.
+type Queue struct {
+	log     *slog.Logger
+	minFree int64
+	now     func() time.Time
+	ids     idMaker
+	started time.Time // files older than this have been in other hands
+	uid     int       // owner of the spool's directory, and so of its files
+	gid     int
+	chown   bool // this process's own files would have another owner
+
+	root   disk.Dir
+	dirs   [numPlaces]disk.Dir
+	tmp    disk.Dir
+	synced syncer // of the queue's directory
+	locked atomic.Bool
+
+	mu    sync.Mutex
+	aside map[ID]error // messages whose record failed, until the process ends (A38)
+}
+
+// Place says in which directory a message is.
+type Place int
+
+// The places. Only active messages can be claimed.
+const (
+	Active Place = iota
+	Held
+	Corrupt
+	numPlaces
+)
+
+// placeDirs are the places' directories.
+var placeDirs = [numPlaces]string{Active: "queue", Held: "hold", Corrupt: "corrupt"}
+
+func (p Place) String() string {
+	return [...]string{"active", "held", "corrupt"}[p]
+}
+
+const (
+	tmpDir   = "tmp"
+	dirMode  = 0o700
+	fileMode = 0o600
+)
+
+// Open opens a spool and makes what is missing of it.
+func Open(o Options) (*Queue, error) {
+	q := &Queue{log: o.Log, minFree: o.MinFree, now: o.Now, aside: make(map[ID]error)}
+	if o.FS == nil {
+		o.FS = disk.OS()
+	}
+	if q.log == nil {
+		q.log = slog.New(slog.DiscardHandler)
+	}
+	if q.now == nil {
+		q.now = time.Now
+	}
+	if o.Rand == nil {
+		o.Rand = rand.Reader
+	}
+	q.ids = idMaker{now: q.now, rand: o.Rand}
+	q.started = q.now()
+	if err := q.open(o); err != nil {
+		q.Close()
+		return nil, fmt.Errorf("spool %s: %w", o.Dir, full(err))
+	}
+	return q, nil
+}
+
+func (q *Queue) open(o Options) error {
+	var err error
+	if q.root, err = openRoot(o); err != nil {
+		return err
+	}
+	info, err := q.root.Lstat(".")
+	if err != nil {
+		return err
+	}
+	if o.UID > 0 && info.UID != o.UID {
+		return fmt.Errorf("%w: it belongs to uid %d, not %d", ErrForeign, info.UID, o.UID)
+	}
+	if info.Mode.Perm()&0o022 != 0 {
+		return fmt.Errorf("%w: others may write to it (mode %04o)", ErrForeign, info.Mode.Perm())
+	}
+	q.uid, q.gid = info.UID, info.GID
+	q.chown = q.uid != os.Geteuid()
+	if q.tmp, err = q.subdir(tmpDir); err != nil {
+		return err
+	}
+	for p, name := range placeDirs {
+		if q.dirs[p], err = q.subdir(name); err != nil {
+			return err
+		}
+	}
+	q.synced.dir = q.dirs[Active]
+	if err := q.scheme(); err != nil {
+		return err
+	}
+	// Also when nothing was made: who made it may have died before its sync.
+	return q.root.Sync()
+}
+
+// openRoot opens the spool's directory, and makes it in its parent.
+func openRoot(o Options) (disk.Dir, error) {
+	parent, err := o.FS.OpenDir(filepath.Dir(o.Dir))
+	if errors.Is(err, fs.ErrPermission) {
+		return o.FS.OpenDir(o.Dir) // not ours to make, then
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer parent.Close()
+	err = parent.Mkdir(filepath.Base(o.Dir), dirMode)
+	if errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrPermission) {
+		return o.FS.OpenDir(o.Dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	root, err := o.FS.OpenDir(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if o.UID > 0 || o.GID > 0 {
+		err = root.Chown(owner(o.UID), owner(o.GID))
+	}
+	if err == nil {
+		err = parent.Sync()
+	}
+	if err != nil {
+		root.Close()
+		return nil, err
+	}
+	return root, nil
+}
+
+// owner is an Options' UID or GID as chown(2) takes it.
+func owner(id int) int {
+	if id <= 0 {
+		return -1
+	}
+	return id
+}
+
+// subdir opens one of the spool's directories, and makes it.
+func (q *Queue) subdir(name string) (disk.Dir, error) {
+	err := q.root.Mkdir(name, dirMode)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	d, err := q.root.OpenDir(name)
+	if err != nil {
+		return nil, err
+	}
+	info, err := d.Lstat(".")
+	if err == nil && q.chown && info.UID != q.uid {
+		if err = d.Chown(q.uid, q.gid); err == nil {
+			info.UID = q.uid
+		}
+	}
+	if err == nil && (info.UID != q.uid || info.Mode.Perm()&0o022 != 0) {
+		err = fmt.Errorf("%w: %s belongs to uid %d with mode %04o, want uid %d and mode %04o",
+			ErrForeign, name, info.UID, info.Mode.Perm(), q.uid, dirMode)
+	}
+	if err != nil {
+		d.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// Close gives the directories back. Messages that are still held stay usable
+// until their own Close, but for what moves or removes them.
+func (q *Queue) Close() error {
+	var errs []error
+	for _, d := range append(q.dirs[:], q.tmp, q.root) {
+		if d != nil {
+			errs = append(errs, d.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Room returns nil while there is room for another message: more than MinFree
+// octets, and inodes. ErrFull says that there is none; any other error that
+// it can't be told, which is no yes (A35).
+func (q *Queue) Room() error {
+	s, err := q.tmp.Space()
+	if err != nil {
+		return fmt.Errorf("free space of the spool: %w", err)
+	}
+	if s.Octets < q.minFree {
+		return fmt.Errorf("%w: %d octets are free, %d are to stay free", ErrFull, s.Octets, q.minFree)
+	}
+	if s.Inodes == 0 || s.Octets == 0 {
+		return fmt.Errorf("%w: %d octets and %d inodes are free", ErrFull, s.Octets, s.Inodes)
+	}
+	return nil
+}

@@ -1,0 +1,143 @@
+package spool
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"postoffice/internal/disk"
+	"postoffice/internal/maillog"
+)
+
+// page is the unit in which a disk's sync may fail.
+const page = 4096
+
+// Record says that recipients are done: Delivered, Bounced or Cancelled. It
+// returns nil when that is durable. ErrInvalid changes nothing. After ErrLater
+// it may be durable or not: the message hands out nobody any more, and Claim
+// refuses it while this process lives (A38).
+func (m *Message) Record(keys []Key, s State) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.wrap("record", m.record(keys, s))
+}
+
+func (m *Message) record(keys []Key, s State) error {
+	if m.err != nil {
+		return m.err
+	}
+	if s != Delivered && s != Bounced && s != Cancelled {
+		return fmt.Errorf("%w: recorded as %v", ErrInvalid, s)
+	}
+	at := make([]int, 0, len(keys))
+	for _, k := range keys {
+		i := m.c.find(k)
+		if !m.c.counts(i) || m.c.rcpts[i].State != Pending {
+			return fmt.Errorf("%w: recipient %v is not pending", ErrInvalid, k)
+		}
+		at = append(at, i)
+	}
+	return m.mark(at, s)
+}
+
+// mark writes the slots of the recipients at, all to s, and syncs them.
+func (m *Message) mark(at []int, s State) error {
+	if len(at) == 0 {
+		return nil
+	}
+	err := m.overwrite(at, s)
+	if disk.Full(err) && m.q.giveBallast() {
+		err = m.overwrite(at, s) // written again, not only synced again (A29)
+	}
+	if err != nil {
+		return m.giveUp(err)
+	}
+	for _, i := range at {
+		m.c.rcpts[i].State = s
+	}
+	return nil
+}
+
+func (m *Message) overwrite(at []int, s State) error {
+	for _, i := range at {
+		if _, err := m.f.WriteAt([]byte{byte(s)}, m.c.rcpts[i].at); err != nil {
+			return err
+		}
+	}
+	return m.f.Datasync()
+}
+
+// giveUp sets the message aside: what the disk holds of it is not known.
+func (m *Message) giveUp(err error) error {
+	m.err = later(err)
+	m.q.mu.Lock()
+	m.q.aside[m.id] = err
+	m.q.mu.Unlock()
+	return m.err
+}
+
+func (m *Message) wrap(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("queue %s: %s: %w", m.id, what, err)
+}
+
+// setAside is why a message is not worked on in this process; nil: it may be.
+func (q *Queue) setAside(id ID) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.aside[id]
+}
+
+// prove rewrites slots with their own values, one in each page, and syncs
+// them, when there is doubt that done could be recorded: when room is short,
+// and for files from before this process, whose record may have failed in
+// another (A38). No delivery is tried before.
+func (m *Message) prove() error {
+	if m.id.Time().After(m.q.started) && m.q.Room() == nil {
+		return nil
+	}
+	last := int64(-1)
+	for _, s := range m.c.rcpts {
+		if s.at/page == last {
+			continue
+		}
+		last = s.at / page
+		if _, err := m.f.WriteAt([]byte{byte(s.State)}, s.at); err != nil {
+			return later(err)
+		}
+	}
+	if err := m.f.Datasync(); err != nil {
+		return later(err)
+	}
+	return nil
+}
+
+// Finish removes a message whose recipients are all done, and closes it.
+// The removal is not synced: a crash that undoes it finds all slots done.
+func (m *Message) Finish() error {
+	m.mu.Lock()
+	err := m.wrap("remove", m.unlink())
+	m.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if err := m.Close(); err != nil { // nothing in it is of use any more
+		m.q.log.LogAttrs(context.Background(), slog.LevelWarn, "close failed", maillog.QueueID(m.id), maillog.Err(err))
+	}
+	return nil
+}
+
+func (m *Message) unlink() error {
+	if m.err != nil {
+		return m.err
+	}
+	if m.c.pending() {
+		return ErrPending
+	}
+	if err := m.q.dirs[m.place].Unlink(string(m.id)); err != nil {
+		return later(err)
+	}
+	return nil
+}
