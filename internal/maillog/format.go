@@ -20,7 +20,7 @@ func newField(key string, v slog.Value) field {
 	case slog.KindInt64, slog.KindUint64, slog.KindBool:
 		return field{key, v.String(), true}
 	case slog.KindDuration:
-		return field{key, strconv.FormatFloat(v.Duration().Seconds(), 'f', -1, 64), true}
+		return field{key, strconv.FormatFloat(float64(v.Duration().Microseconds())/1e6, 'f', -1, 64), true}
 	case slog.KindTime:
 		return field{key, v.Time().Format(time.RFC3339), false}
 	case slog.KindAny:
