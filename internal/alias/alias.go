@@ -1,0 +1,174 @@
+package alias
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// ErrNotFound means that the file was read and has no such alias.
+var ErrNotFound = errors.New("no such alias")
+
+// maxFile bounds the text that is kept in memory, in octets.
+const maxFile = 64 << 20
+
+// settled is the age from which a file's modification time tells two writes
+// apart; a younger file is read at each lookup.
+const settled = 2 * time.Second
+
+// Aliases looks names up in an alias file. It reads the file when it is first
+// asked and again when the file has changed. Any number of goroutines may
+// use it.
+type Aliases struct {
+	path string
+
+	mu    sync.Mutex
+	table *table // nil: not read yet, or the last reading failed
+}
+
+// table is what one reading of the file gave.
+type table struct {
+	info   fs.FileInfo // nil: there was no file
+	read   time.Time
+	exact  map[string]record
+	folded map[string]record
+	damage error // the first line without a readable name
+}
+
+// Open returns the aliases in the file path. The file is read at the first
+// lookup; it need not exist.
+func Open(path string) *Aliases { return &Aliases{path: path} }
+
+// Lookup returns what name stands for: the alias of exactly this name, else
+// one whose name differs in case only. Where a name is defined twice the
+// first counts. ErrNotFound means that there is none; any other error means
+// that it isn't known now, and names the file.
+func (a *Aliases) Lookup(ctx context.Context, name string) ([]Target, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	t, err := a.current()
+	if err != nil {
+		return nil, err
+	}
+	rec, ok := t.exact[name]
+	if !ok {
+		rec, ok = t.folded[fold(name)]
+	}
+	if !ok {
+		return nil, ErrNotFound
+	}
+	e, err := rec.entry()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", a.path, err)
+	}
+	return e.Targets, nil
+}
+
+// Damage returns the first line of the file whose name can't be read, nil if
+// there is none. While there is one, a name that isn't found may be the one
+// that stands there.
+func (a *Aliases) Damage() error {
+	t, err := a.current()
+	if err == nil && t.damage != nil {
+		err = fmt.Errorf("%s: %w", a.path, t.damage)
+	}
+	return err
+}
+
+// current returns the table of the file as it is now.
+func (a *Aliases) current() (*table, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	info, err := os.Stat(a.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		a.table = &table{}
+		return a.table, nil
+	}
+	if err != nil {
+		a.table = nil
+		return nil, err
+	}
+	if t := a.table; t != nil && t.info != nil && same(t.info, info) && t.read.Sub(info.ModTime()) > settled {
+		return t, nil
+	}
+	a.table = nil
+	t, err := readTable(a.path)
+	if err != nil {
+		return nil, err
+	}
+	a.table = t
+	return t, nil
+}
+
+// same says that nothing shows a change between two looks at the file.
+func same(a, b fs.FileInfo) bool {
+	return os.SameFile(a, b) && a.Size() == b.Size() && a.Mode() == b.Mode() && a.ModTime().Equal(b.ModTime())
+}
+
+// readTable reads the file whole. A file that changes meanwhile is an error:
+// half of it would be "no such alias" for the rest.
+func readTable(path string) (*table, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	now := time.Now()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s: not a regular file", path)
+	case info.Size() > maxFile:
+		return nil, fmt.Errorf("%s: larger than %d octets", path, maxFile)
+	}
+	records, errs := split(f)
+	after, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !same(info, after) {
+		return nil, fmt.Errorf("%s: changed while it was read", path)
+	}
+	t := &table{info: info, read: now, exact: map[string]record{}, folded: map[string]record{}}
+	for _, err := range errs {
+		if se := (*SyntaxError)(nil); !errors.As(err, &se) {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		if t.damage == nil {
+			t.damage = err
+		}
+	}
+	for _, rec := range records {
+		t.add(rec)
+	}
+	return t, nil
+}
+
+// add enters rec unless its name is taken.
+func (t *table) add(rec record) {
+	if _, taken := t.exact[rec.name]; !taken {
+		t.exact[rec.name] = rec
+	}
+	if _, taken := t.folded[fold(rec.name)]; !taken {
+		t.folded[fold(rec.name)] = rec
+	}
+}
+
+// fold makes ASCII letters small and leaves every other octet alone.
+func fold(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return string(b)
+}
