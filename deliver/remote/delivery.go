@@ -18,6 +18,7 @@ type delivery struct {
 	reused  bool  // the peer may have closed the idle session
 	tried   bool  // the peer has answered to something of this message
 	todo    []int // recipients without a result yet
+	room    int   // recipients that the peer takes in one transaction
 	params  []smtp.Param
 	wire    int64 // octets with CR LF: RFC 1870 section 5
 }
@@ -37,8 +38,9 @@ func (d *delivery) run() error {
 	}
 	d.params = d.mailParams(shape.eight)
 	d.pickRecipients()
-	for room := maxRcpts; len(d.todo) > 0; {
-		if room, err = d.transaction(min(room, len(d.todo))); err != nil {
+	d.room = maxRcpts
+	for len(d.todo) > 0 {
+		if err := d.transaction(min(d.room, len(d.todo))); err != nil {
 			return err
 		}
 	}
@@ -134,9 +136,8 @@ func (d *delivery) recipients(n int) []smtp.Recipient {
 }
 
 // transaction sends the message to the first n of todo and takes those with a
-// result out. It returns how many to try in the next transaction: as many as
-// the peer took when it said that those were enough, else the usual number.
-func (d *delivery) transaction(n int) (room int, err error) {
+// result out.
+func (d *delivery) transaction(n int) error {
 	res, err := d.s.client.Send(smtp.Transaction{
 		ReversePath: d.m.ReversePath,
 		Params:      d.params,
@@ -145,22 +146,19 @@ func (d *delivery) transaction(n int) (room int, err error) {
 		Size:        d.wire,
 	})
 	d.tried = d.tried || !res.Mail.IsZero() && !(d.reused && res.Mail.Code == 421)
-	batch := d.todo[:n]
-	rest := append([]int(nil), d.todo[n:]...)
 	var again []int
-	room = maxRcpts
 	for i, v := range judge(res, err) {
 		if v.again {
-			again = append(again, batch[i])
+			again = append(again, d.todo[i])
 			continue
 		}
-		d.set(batch[i], v.Result)
+		d.set(d.todo[i], v.Result)
 	}
 	if len(again) > 0 {
-		room = max(n-len(again), 1)
+		d.room = max(n-len(again), 1)
 	}
-	d.todo = append(again, rest...)
-	return room, err
+	d.todo = append(again, d.todo[n:]...)
+	return err
 }
 
 // explain finds the true reason of a broken session.

@@ -86,15 +86,16 @@ func open(ctx context.Context, t Target, a netip.Addr, o Options) (*Session, err
 	if !stop() && err == nil {
 		err = context.Cause(ctx) // closed by now
 	}
-	if err != nil {
-		s.client.Close()
-		return nil, &Failure{Result{Err: cause(ctx, s.timed(err)), Reply: reply, Relay: relay}}
+	if err == nil && reply.Class() == 2 {
+		return s, nil
 	}
-	if reply.Class() != 2 {
-		s.client.Close() // nothing is written to a host that did not welcome us (R11)
-		return nil, &Failure{Result{Reply: reply, Relay: relay}}
+	s.client.Close() // without a word to a host that did not welcome us (R11)
+	r := byReply("the greeting", reply)
+	r.Outcome, r.Relay = Deferred, relay
+	if reply.IsZero() {
+		r.Err = cause(ctx, s.timed(err))
 	}
-	return s, nil
+	return nil, &Failure{r}
 }
 
 func connect(ctx context.Context, addr string, o Options) (net.Conn, error) {

@@ -27,8 +27,8 @@ func (o Outcome) String() string {
 }
 
 // A Result is the outcome for one recipient and its reason: the peer's reply
-// word for word; or Err, when the reason is not a reply. Beside an Err, Reply
-// is zero or our own words for a report.
+// word for word, or Err when the reason is none. Beside an Err, Reply is zero,
+// a reply that makes no sense, or, if Bounced, our own words for a report.
 type Result struct {
 	Outcome Outcome
 	Reply   smtp.Reply

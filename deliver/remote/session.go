@@ -2,9 +2,11 @@ package remote
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"time"
 
 	"postoffice/internal/maillog"
@@ -63,7 +65,7 @@ func (s *Session) Close() error {
 	return s.client.Quit()
 }
 
-var errClosed = fmt.Errorf("session closed")
+var errClosed = errors.New("session closed")
 
 // Send sends m to its recipients in as many transactions as the peer needs.
 // There is always one Result for each recipient. The error says that the
@@ -84,7 +86,7 @@ func (s *Session) Send(ctx context.Context, m Message) ([]Result, error) {
 	s.sent++
 	if err := d.run(); err != nil {
 		s.broken = d.explain(ctx, err)
-		s.logLimit(ctx)
+		s.logSlow(ctx)
 		return d.fail(s.broken), s.broken
 	}
 	return results, nil
@@ -97,17 +99,20 @@ func failAll(results []Result, err error) []Result {
 	return results
 }
 
-// timed gives an error that came of the session's end its true name.
+// timed gives an error that came of a limit its true name.
 func (s *Session) timed(err error) error {
-	if took := time.Since(s.started); took >= s.o.Total {
+	switch {
+	case time.Since(s.started) >= s.o.Total:
 		return fmt.Errorf("%w: ended after %v", ErrLimit, s.o.Total)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("peer too slow: %w", err)
 	}
 	return err
 }
 
-// logLimit tells of a peer that used up the whole time (R47).
-func (s *Session) logLimit(ctx context.Context) {
-	if time.Since(s.started) >= s.o.Total {
+// logSlow tells of a peer that used up its time (R47).
+func (s *Session) logSlow(ctx context.Context) {
+	if errors.Is(s.broken, ErrLimit) || errors.Is(s.broken, os.ErrDeadlineExceeded) {
 		s.o.Log.LogAttrs(ctx, slog.LevelWarn, "slow peer dropped", maillog.Relay(s.relay), maillog.Err(s.broken))
 	}
 }
