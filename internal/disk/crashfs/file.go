@@ -21,6 +21,9 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) { return f.write(opWrit
 
 // write puts p at off, at the end if that is negative.
 func (f *file) write(op Op, p []byte, off int64) (n int, err error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
 	err = f.try(op, f.path, func(w *world, injected *fault) error {
 		if !f.writable {
 			return syscall.EBADF
@@ -62,8 +65,8 @@ func (f *file) ReadAt(p []byte, off int64) (n int, err error) {
 
 func (f *file) Truncate(size int64) error {
 	return f.do(opTruncate, f.path, func(w *world) error {
-		if !f.writable {
-			return syscall.EBADF
+		if !f.writable || size < 0 {
+			return syscall.EINVAL
 		}
 		have := int64(len(w.disk.nodes[f.id].data))
 		if w.room != nil {

@@ -101,7 +101,7 @@ type Actor struct {
 // to go on is picked at random, among the calls of all goroutines that work on
 // the disk. Only one goroutine runs at a time, so a schedule's seed gives the
 // same order again. In every second schedule one process is killed at some
-// call.
+// call, unless KeepAlive is set.
 //
 // After each schedule all processes die, and check sees the disk as they left
 // it, after a power cut at the end that left a random part, and after one at
@@ -122,7 +122,7 @@ func (o Run) Interleave(t testing.TB, schedules int, setup func(*FS) []Actor, ch
 		if r.enough() {
 			break
 		}
-		length = r.schedule(o.Seed+uint64(i), length, i%2 == 1, setup)
+		length = r.schedule(o.Seed+uint64(i), length, i%2 == 1 && !o.KeepAlive, setup)
 	}
 	return r.finish(schedules)
 }
