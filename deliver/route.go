@@ -1,0 +1,181 @@
+package deliver
+
+import (
+	"context"
+	"time"
+
+	"postoffice/deliver/remote"
+	"postoffice/internal/smtp"
+	"postoffice/spool"
+)
+
+const (
+	routeWait     = 2 * time.Second // recipients for one next hop wait this long for each other's DNS
+	routesAtOnce  = 16              // domains of one message that are looked up at one time
+	relayDomain   = "\x00relay"     // relay-host's place among the domains
+	domainRcptMax = 100             // recipients of one transaction (RFC 5321 section 4.5.3.1.8)
+)
+
+// routed is the answer for the recipients of one domain.
+type routed struct {
+	rcpts      []spool.Recipient
+	rt         *route
+	failure    *Outcome
+	remembered bool
+	busy       *gate
+}
+
+// startRoutes asks where the domains go that are not known yet.
+func (a *attempt) startRoutes() {
+	for _, name := range sorted(a.domains) {
+		rcpts := a.domains[name]
+		delete(a.domains, name)
+		if a.broken || a.stop.Err() != nil {
+			continue
+		}
+		if rt := a.r.knownRoute(name); rt != nil {
+			a.follow(routed{rcpts: rcpts, rt: rt, failure: rt.failure})
+			continue
+		}
+		if a.routeSlots == nil {
+			a.routeSlots = make(chan struct{}, routesAtOnce)
+		}
+		a.routing++
+		go func() { // collect waits for it
+			a.routeSlots <- struct{}{}
+			x := a.r.findRoute(a.work, a.s, name)
+			<-a.routeSlots
+			x.rcpts = rcpts
+			a.routed <- x
+		}()
+	}
+}
+
+// follow does what the route of a domain says.
+func (a *attempt) follow(x routed) {
+	keys := make([]spool.Key, len(x.rcpts))
+	for i, rc := range x.rcpts {
+		keys[i] = rc.Key
+	}
+	switch {
+	case a.broken || a.stop.Err() != nil || a.work.Err() != nil:
+	case x.busy != nil:
+		a.busy = x.busy
+	case x.failure != nil:
+		a.record([]answer{{keys: keys, outcome: *x.failure, remembered: x.remembered}})
+	case x.rt.local:
+		a.placeAll(x.rcpts, a.placeLocal)
+	default:
+		for _, rc := range x.rcpts {
+			a.toHost(rc, x.rt)
+		}
+	}
+}
+
+// knownRoute returns what was found lately.
+func (r *Runner) knownRoute(name string) *route {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if d := r.dests.domains[name]; d != nil && time.Now().Before(d.until) {
+		rt := d.route
+		return &rt
+	}
+	return nil
+}
+
+// findRoute asks DNS about a domain, unless others do so already.
+func (r *Runner) findRoute(ctx context.Context, s *settings, name string) routed {
+	r.mu.Lock()
+	d := r.dests.domain(name)
+	if time.Now().Before(d.until) {
+		rt := d.route
+		r.mu.Unlock()
+		return routed{rt: &rt, failure: rt.failure}
+	}
+	ok, down := d.enter()
+	r.mu.Unlock()
+	switch {
+	case down != nil:
+		return routed{failure: down, remembered: true}
+	case !ok:
+		return routed{busy: &d.gate}
+	}
+	rt := s.findRoute(ctx, name)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case ctx.Err() != nil: // no answer of DNS
+	case rt.failure != nil && rt.failure.Action == Deferred:
+		r.markDown(&d.gate, domainDown, *rt.failure)
+	default:
+		d.route, d.until = rt, time.Now().Add(routeAge)
+	}
+	r.leave(&d.gate)
+	return routed{rt: &rt, failure: rt.failure}
+}
+
+// findRoute decides where mail for a domain goes that is not local by its
+// name. With a relay-host, a DNS that does not answer hinders nothing: the
+// relay-host will know.
+func (s *settings) findRoute(ctx context.Context, name string) route {
+	if s.LocalByDNS && !isLiteral(name) {
+		ours, err := s.router.isOursByDNS(ctx, name)
+		switch {
+		case ours:
+			return route{local: true}
+		case err != nil && s.RelayHost == "":
+			o := outcomeOf(remote.ResultOf(err))
+			return route{failure: &o}
+		}
+	}
+	hops := remote.Router{Resolver: s.Resolver, Hostname: s.Hostname, Port: s.SMTPPort}
+	var targets []remote.Target
+	var err error
+	if s.RelayHost != "" {
+		targets, err = hops.RelayHops(ctx, s.RelayHost)
+	} else {
+		targets, err = hops.NextHops(ctx, name)
+	}
+	if err != nil {
+		o := outcomeOf(remote.ResultOf(err))
+		return route{failure: &o}
+	}
+	return route{key: hostKey(targets), targets: targets}
+}
+
+// outcomeOf translates a result of deliver/remote.
+func outcomeOf(r remote.Result) Outcome {
+	o := Outcome{Reply: r.Reply, Err: r.Err, Relay: r.Relay}
+	switch r.Outcome {
+	case remote.Delivered:
+		o.Action = Delivered
+	case remote.Bounced:
+		o.Action = Bounced
+	}
+	return o
+}
+
+// A hop is what of one message goes to one next hop with one reverse-path.
+type hop struct {
+	rt      *route
+	reverse smtp.Path
+	targets []*target
+}
+
+// toHost gives a recipient to a next hop. Equal addresses are one recipient.
+func (a *attempt) toHost(rc spool.Recipient, rt *route) {
+	hopID := rt.key + "\x00" + rc.ReversePath.String()
+	id := hopID + "\x00" + rc.Path.Local + "\x00" + fold(rc.Path.Domain)
+	t := a.remotes[id]
+	if t == nil || t.done {
+		t = &target{path: rc.Path, params: rc.Params}
+		a.remotes[id] = t
+		h := a.hops[hopID]
+		if h == nil {
+			h = &hop{rt: rt, reverse: rc.ReversePath}
+			a.hops[hopID] = h
+		}
+		h.targets = append(h.targets, t)
+	}
+	t.keys = append(t.keys, rc.Key)
+}
