@@ -29,25 +29,28 @@ type Sink struct {
 	conns    map[net.Conn]struct{}
 	wg       sync.WaitGroup
 	closed   bool
+	stop     chan struct{} // closed by Close
 }
 
 // An Event is what a Sink is about to answer.
 type Event struct {
 	Session int    // counted from 1
-	Verb    string // "" for the greeting, upper-case verb, "." for the end of a message
+	Verb    string // "" for the greeting, upper-case verb, "BODY" behind a 354, "." for the end of a message
 	Line    string // the whole command, as it came
 	Hello   string
 	TLS     bool
 	Message *SinkMessage // the transaction so far; complete at "."
 }
 
-// An Action is what a Sink does in place of its usual answer.
+// An Action is what a Sink does in place of its usual answer; at "BODY" there
+// is none.
 type Action struct {
 	Reply string        // one or more whole reply lines, joined by "\n", without CR LF
 	Raw   string        // octets to send as they are, in place of Reply
 	Each  time.Duration // send one octet of the answer each while
 	Drop  bool          // close the connection, behind the answer if there is one
-	Hang  bool          // say nothing further and read nothing, until the other side goes
+	Hang  bool          // answer nothing further, until the other side goes
+	Stuck bool          // the same, and read nothing, until the sink is closed
 	Mute  bool          // say nothing this time
 }
 
@@ -136,13 +139,27 @@ func (s *Sink) ServeConn(conn net.Conn) {
 
 // Close ends all connections and waits for them.
 func (s *Sink) Close() {
+	stop := s.stopped()
 	s.mu.Lock()
+	if !s.closed {
+		close(stop)
+	}
 	s.closed = true
 	for conn := range s.conns {
 		conn.Close()
 	}
 	s.mu.Unlock()
 	s.wg.Wait()
+}
+
+// stopped is closed when the sink is.
+func (s *Sink) stopped() chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stop == nil {
+		s.stop = make(chan struct{})
+	}
+	return s.stop
 }
 
 // Sessions is how many connections there were.

@@ -2,7 +2,6 @@ package testenv
 
 import (
 	"bufio"
-	"bytes"
 	"crypto/tls"
 	"io"
 	"net"
@@ -110,10 +109,8 @@ func (s *sinkSession) answer(verb, line, usual string) bool {
 	if s.sink.Answer != nil {
 		act = s.sink.Answer(Event{Session: s.n, Verb: verb, Line: line, Hello: s.helo, TLS: s.tls, Message: s.msg})
 	}
-	if act.Hang {
-		s.w.Flush()
-		<-gone(s.conn)
-		return false
+	if act.Hang || act.Stuck {
+		return s.act(act)
 	}
 	reply := act.Reply
 	if reply == "" {
@@ -136,15 +133,27 @@ func (s *sinkSession) answer(verb, line, usual string) bool {
 	return s.follow(verb, line, reply)
 }
 
-// gone is closed when the other side has closed the connection, or it breaks.
-// What comes until then is not read by anybody.
-func gone(conn net.Conn) <-chan struct{} {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		io.Copy(io.Discard, conn)
-	}()
-	return done
+// act does what Answer wants where there is no usual answer.
+func (s *sinkSession) act(act Action) bool {
+	octets := act.Raw
+	if act.Reply != "" {
+		octets = strings.ReplaceAll(act.Reply, "\n", "\r\n") + "\r\n"
+	}
+	ok := s.send(octets, act.Each) && s.w.Flush() == nil
+	if act.Hang || act.Stuck {
+		s.idle(act.Stuck)
+	}
+	return ok && !act.Hang && !act.Stuck && !act.Drop
+}
+
+// idle answers nothing until the other side goes or, if it does not even read,
+// until the sink is closed.
+func (s *sinkSession) idle(stuck bool) {
+	if stuck {
+		<-s.sink.stopped()
+		return
+	}
+	io.Copy(io.Discard, s.r)
 }
 
 func (s *sinkSession) send(octets string, each time.Duration) bool {
@@ -175,10 +184,16 @@ func (s *sinkSession) data() bool {
 	if s.w.Flush() != nil {
 		return false
 	}
+	if s.sink.Answer != nil {
+		act := s.sink.Answer(Event{Session: s.n, Verb: "BODY", Hello: s.helo, TLS: s.tls, Message: s.msg})
+		if act != (Action{}) && !s.act(act) {
+			return false
+		}
+	}
 	if s.msg == nil {
 		s.msg = &SinkMessage{Session: s.n, Hello: s.helo, ESMTP: s.esmt, TLS: s.tls}
 	}
-	behindCRLF := true
+	tail := []byte("\r\n") // the last octets, as if the 354 were a line of the message
 	for {
 		part, err := s.r.ReadSlice('\n')
 		if err != nil && err != bufio.ErrBufferFull {
@@ -188,10 +203,12 @@ func (s *sinkSession) data() bool {
 		if !s.sink.Discard {
 			s.msg.Wire = append(s.msg.Wire, part...)
 		}
-		if behindCRLF && string(part) == ".\r\n" {
+		const end = "\r\n.\r\n"
+		tail = append(tail, part[max(0, len(part)-len(end)):]...)
+		tail = tail[max(0, len(tail)-len(end)):]
+		if string(tail) == end {
 			return s.answer(".", "", "250 2.0.0 message taken")
 		}
-		behindCRLF = bytes.HasSuffix(part, []byte("\r\n"))
 	}
 }
 
