@@ -2,7 +2,6 @@ package smtpd
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"strconv"
 	"strings"
@@ -204,14 +203,21 @@ func (s *session) help(_ context.Context, arg string) smtp.Reply {
 		if v == nil {
 			return smtp.Reply{Code: 504, Status: "5.5.4", Text: "no such command"}
 		}
-		return smtp.Reply{Code: 214, Status: "2.0.0", Text: strings.TrimRight(v.name+" "+v.usage, " ")}
+		return smtp.Reply{Code: 214, Status: "2.0.0", Text: v.String()}
 	}
 	text := "commands:"
 	for i := range s.server.verbs {
-		v := &s.server.verbs[i]
-		text += fmt.Sprintf("\n%s %s", v.name, v.usage)
+		text += "\n" + s.server.verbs[i].String()
 	}
 	return smtp.Reply{Code: 214, Status: "2.0.0", Text: text}
+}
+
+// String returns the command as HELP shows it.
+func (v *verb) String() string {
+	if v.usage == "" {
+		return v.name
+	}
+	return v.name + " " + v.usage
 }
 
 func (s *session) quit(context.Context, string) smtp.Reply {

@@ -329,12 +329,8 @@ func (w *wire) skipLine(strict bool) error {
 			w.in.Discard(i + 1)
 			return errLineTooLong
 		}
-		n := len(b)
-		if n > 0 && b[n-1] == '\r' {
-			n-- // it may be half of the end
-		}
-		w.in.Discard(n)
-		skipped += n
+		w.in.Discard(len(b) - 1) // the last may be half of the end
+		skipped += len(b) - 1
 		if err := w.more(); err != nil {
 			return err
 		}
