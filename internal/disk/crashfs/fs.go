@@ -27,10 +27,11 @@ const traceLength = 12
 // FS is a disk as one process sees it. New makes a disk; Process another
 // process on it.
 type FS struct {
-	w    *world
-	dead bool // guarded by w.mu
-	uid  int
-	gid  int
+	w       *world
+	process int
+	dead    bool // this and what follows: guarded by w.mu
+	uid     int
+	gid     int
 }
 
 // world is what all processes on a disk share.
@@ -49,6 +50,8 @@ type world struct {
 	fault    *fault
 	mutant   *mutant
 	gate     *gate
+
+	processes int
 
 	calls  int
 	trace  [traceLength]call
@@ -84,7 +87,12 @@ func newFS(s state, now func() time.Time) *FS {
 }
 
 // Process returns the same disk as another process sees it.
-func (f *FS) Process() *FS { return &FS{w: f.w} }
+func (f *FS) Process() *FS {
+	f.w.mu.Lock()
+	defer f.w.mu.Unlock()
+	f.w.processes++
+	return &FS{w: f.w, process: f.w.processes}
+}
 
 // Kill ends the process as SIGKILL does: its locks go, what it wrote stays
 // visible, and calls through its handles do nothing any more.
@@ -227,7 +235,7 @@ func (f *FS) do(op Op, path string, change func(*world) error) error {
 // try is do for the calls that have something to do when they are to fail.
 func (f *FS) try(op Op, path string, change func(w *world, injected *fault) error) error {
 	w := f.w
-	w.wait()
+	f.wait(op, path)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if f.dead {

@@ -1,9 +1,11 @@
 package crashfs
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -12,13 +14,28 @@ import (
 // gate stops every call until the scheduler lets it through.
 type gate struct {
 	mu     sync.Mutex
-	parked []chan struct{}
+	parked []turn
 	live   int           // actors that have not returned
 	open   bool          // calls go through: all actors have returned
 	event  chan struct{} // one token: something was parked, or an actor returned
 }
 
-func (w *world) wait() {
+// turn is a call that waits.
+type turn struct {
+	process int
+	op      Op
+	path    string
+	on      chan struct{}
+}
+
+// before orders turns in a way that does not depend on which came first: the
+// race detector's scheduler starts goroutines in random order.
+func (t turn) before(o turn) int {
+	return cmp.Or(cmp.Compare(t.process, o.process), cmp.Compare(t.op, o.op), cmp.Compare(t.path, o.path))
+}
+
+func (f *FS) wait(op Op, path string) {
+	w := f.w
 	w.mu.Lock()
 	g := w.gate
 	w.mu.Unlock()
@@ -30,11 +47,11 @@ func (w *world) wait() {
 		g.mu.Unlock()
 		return
 	}
-	turn := make(chan struct{})
-	g.parked = append(g.parked, turn)
+	t := turn{f.process, op, path, make(chan struct{})}
+	g.parked = append(g.parked, t)
 	g.mu.Unlock()
 	g.signal()
-	<-turn
+	<-t.on
 }
 
 func (g *gate) signal() {
@@ -66,8 +83,8 @@ func (g *gate) run(r *rand.Rand, before func()) {
 		g.mu.Lock()
 		if g.live == 0 {
 			g.open = true
-			for _, turn := range g.parked {
-				close(turn)
+			for _, t := range g.parked {
+				close(t.on)
 			}
 			g.parked = nil
 			g.mu.Unlock()
@@ -78,12 +95,13 @@ func (g *gate) run(r *rand.Rand, before func()) {
 			<-g.event // all are waiting for something of their own: a timer, or each other
 			continue
 		}
+		slices.SortStableFunc(g.parked, turn.before)
 		i := r.IntN(len(g.parked))
-		turn := g.parked[i]
-		g.parked = append(g.parked[:i], g.parked[i+1:]...)
+		next := g.parked[i]
+		g.parked = slices.Delete(g.parked, i, i+1)
 		g.mu.Unlock()
 		before()
-		close(turn)
+		close(next.on)
 	}
 }
 

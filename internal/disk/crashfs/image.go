@@ -51,16 +51,22 @@ func baseOnly(_ int, n *node) []byte { return n.base }
 func allOf(_ int, n *node) []byte    { return replay(n.base, n.changes) }
 func durableMeta(n *node) meta       { return n.durable }
 func latestMeta(n *node) meta        { return n.meta }
-func sizeOnly(_ int, n *node) []byte { return replay(n.base, blank(n.changes)) }
+func sizeOnly(_ int, n *node) []byte { return replay(n.base, lengthsOf(n)) }
 
-// blank is the changes with zeros for what they append, as where a length
-// reached the disk before the data did.
-func blank(changes []change) []change {
-	out := slices.Clone(changes)
-	for i, c := range out {
-		if !c.cut {
-			out[i].data = make([]byte, len(c.data))
+// lengthsOf is the changes with zeros for what lengthens the file, as where a
+// length reached the disk before the data, and without what overwrites.
+func lengthsOf(n *node) (out []change) {
+	size := int64(len(n.base))
+	for _, c := range n.changes {
+		if c.cut {
+			size = c.off
+		} else if c.end() <= size {
+			continue
+		} else {
+			c.off, c.data = size, make([]byte, c.end()-size)
+			size = c.end()
 		}
+		out = append(out, c)
 	}
 	return out
 }
@@ -194,13 +200,17 @@ func tear(r *rand.Rand, n *node) []byte {
 		return n.base
 	}
 	sizes, longest := lengths(n)
-	size := sizes[r.IntN(len(sizes))]
+	last := r.IntN(len(sizes)) // the changes whose length the disk knows
+	size := sizes[last]
+	if last > 0 && size > sizes[last-1] && r.IntN(2) == 0 {
+		size -= int64(r.IntN(int(size - sizes[last-1])))
+	}
 	buf := make([]byte, longest)
 	fill(r, buf[copy(buf, n.base):])
-	for _, c := range n.changes {
+	for i, c := range n.changes {
 		switch {
 		case c.cut:
-			if r.IntN(2) == 0 {
+			if i < last {
 				fill(r, buf[c.off:])
 			}
 		case r.IntN(4) == 0: // not written
@@ -209,9 +219,6 @@ func tear(r *rand.Rand, n *node) []byte {
 		default:
 			copy(buf[c.off:], c.data)
 		}
-	}
-	if i := r.IntN(len(n.changes)); r.IntN(2) == 0 && !n.changes[i].cut { // a length within a write
-		size = n.changes[i].off + int64(r.IntN(len(n.changes[i].data)+1))
 	}
 	return buf[:size:size]
 }

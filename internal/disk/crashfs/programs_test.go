@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"sync"
 	"testing"
 
 	"postoffice/internal/disk"
@@ -121,18 +122,23 @@ var queue = crashfs.Run{Prepare: func(f *crashfs.FS) { f.MkdirAll("/q/tmp", 0o70
 // quiet is a testing.TB that takes failures as answers.
 type quiet struct {
 	testing.TB
+	mu     sync.Mutex
 	lines  []string
 	failed bool
 }
 
-func (q *quiet) Helper() {}
-func (q *quiet) Logf(format string, args ...any) {
-	q.lines = append(q.lines, fmt.Sprintf(format, args...))
+func (q *quiet) add(failed bool, line string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.lines, q.failed = append(q.lines, line), q.failed || failed
 }
-func (q *quiet) Errorf(format string, args ...any) { q.Logf(format, args...); q.failed = true }
+
+func (q *quiet) Helper()                           {}
+func (q *quiet) Logf(format string, args ...any)   { q.add(false, fmt.Sprintf(format, args...)) }
+func (q *quiet) Errorf(format string, args ...any) { q.add(true, fmt.Sprintf(format, args...)) }
 func (q *quiet) Fatalf(format string, args ...any) { q.Errorf(format, args...); panic(q) }
-func (q *quiet) Fatal(args ...any)                 { q.Errorf("%v", args); panic(q) }
-func (q *quiet) FailNow()                          { q.failed = true; panic(q) }
+func (q *quiet) Fatal(args ...any)                 { q.Fatalf("%v", args) }
+func (q *quiet) FailNow()                          { q.add(true, ""); panic(q) }
 
 // finds reports whether run fails its test, and with what.
 func finds(t testing.TB, run func(testing.TB)) (found bool, said string) {

@@ -48,6 +48,9 @@ type Run struct {
 	Random  int    // random images at each point; 0: POSTOFFICE_CRASH_IMAGES, 20
 	Seed    uint64 // 0: POSTOFFICE_CRASH_SEED, 1
 	Workers int    // checks at a time; 0: GOMAXPROCS
+	// Repeat checks an image again that equals an earlier one: worth its time
+	// where the check itself has an order that differs from run to run.
+	Repeat bool
 	// KeepAlive makes Interleave kill no process, for checks that can then
 	// allow no second delivery at all.
 	KeepAlive bool
