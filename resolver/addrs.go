@@ -54,7 +54,7 @@ func (r *Resolver) HostsFile(host string) []netip.Addr {
 		return nil
 	}
 	addrs := r.hosts.table().lookup(name)
-	if len(addrs) == 0 && localhost(name) {
+	if len(addrs) == 0 && loopbackName(name) {
 		return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
 	}
 	var v4, v6 []netip.Addr

@@ -15,7 +15,7 @@
 //     underscores and dots, at most 253 octets. Others are dropped.
 //   - Each wait has a limit: one try, one question with all its tries, and the
 //     caller's context.
-//   - Memory is bounded: at most Options.CacheSize answers of at most 64 records
-//     each are kept, none beyond its TTL. Failures are never kept.
+//   - Memory is bounded: at most Options.CacheSize answers are kept, 512 octets
+//     each on average, none beyond its TTL. Failures are never kept.
 //   - Equal questions asked at the same time are asked of the server once.
 package resolver

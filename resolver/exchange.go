@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/miekg/dns"
@@ -166,13 +167,17 @@ func newQuery(q question, edns bool) (*dns.Msg, error) {
 	return m, nil
 }
 
+var datagrams = sync.Pool{New: func() any { return new([udpBuffer]byte) }}
+
 // overUDP takes the first datagram that answers the question. Datagrams with
 // another ID or question are somebody's guesses: the true answer may follow.
 func overUDP(conn net.Conn, query *dns.Msg, out []byte) (*dns.Msg, error) {
 	if _, err := conn.Write(out); err != nil {
 		return nil, err
 	}
-	buf := make([]byte, udpBuffer)
+	space := datagrams.Get().(*[udpBuffer]byte) // Unpack copies what it keeps
+	defer datagrams.Put(space)
+	buf := space[:]
 	for {
 		n, err := conn.Read(buf)
 		if err != nil {

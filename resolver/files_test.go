@@ -100,7 +100,7 @@ func TestResolvConfIsReadAgain(t *testing.T) {
 func TestHosts(t *testing.T) {
 	dir := t.TempDir()
 	hosts := write(t, dir, "hosts", "# comment\n127.0.0.1 localhost\n192.0.2.1 Relay.example relay # the smarthost\n2001:db8::1 relay\nrubbish line\n192.0.2.9\n192.0.2.3 last")
-	d := testenv.NewDNS(t, "relay.example. A 192.0.2.99", "dns.example. A 192.0.2.98")
+	d := testenv.NewDNS(t, "relay.example. A 192.0.2.99", "localhost.example. A 192.0.2.97", "dns.example. A 192.0.2.98")
 	r := newTest(t, Options{HostsFile: hosts}, d)
 	for _, tt := range []struct {
 		name string
@@ -112,6 +112,7 @@ func TestHosts(t *testing.T) {
 		{"dns.example", addrs("192.0.2.98")},
 		{"[192.0.2.7]", addrs("192.0.2.7")},
 		{"localhost", addrs("127.0.0.1")},
+		{"localhost.example", addrs("192.0.2.97")},
 	} {
 		if got, err := r.HostAddrs(t.Context(), tt.name); err != nil || !slices.Equal(got, tt.want) {
 			t.Errorf("HostAddrs(%q) = %v, %v; want %v", tt.name, got, err, tt.want)
@@ -238,7 +239,7 @@ func TestRealInterfaces(t *testing.T) {
 func TestCache(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var c cache
-		c.init(4)
+		c.init(8)
 		q := func(name string) question { return question{name, 15} }
 		rec := []record{{host: "mx"}}
 		c.put(q("short"), answer{records: rec, ttl: time.Minute})
@@ -261,13 +262,46 @@ func TestCache(t *testing.T) {
 		for i := range 100 {
 			c.put(question{"x", uint16(i)}, answer{records: rec, ttl: time.Minute})
 		}
-		if len(c.entries) != 4 {
-			t.Errorf("%d entries, want 4", len(c.entries))
+		if len(c.entries) != 8 {
+			t.Errorf("%d entries, want 8", len(c.entries))
 		}
 		if _, ok := c.get(question{"x", 99}); !ok {
 			t.Error("the newest entry was given up")
 		}
 	})
+}
+
+// The octets of all answers are bounded too: hostile ones are long.
+func TestCacheOctets(t *testing.T) {
+	var c cache
+	c.init(100)
+	long := answer{ttl: time.Minute}
+	for range 20 {
+		long.records = append(long.records, record{host: strings.Repeat("x", 200)})
+	}
+	short := answer{records: []record{{host: "mx"}}, ttl: time.Minute}
+	for i := range 1000 {
+		c.put(question{"long", uint16(i)}, long)
+		c.put(question{"short", uint16(i % 7)}, short)
+		sum := 0
+		for _, e := range c.entries {
+			sum += e.octets
+		}
+		if sum != c.octets || sum > 100*entryOctets || len(c.entries) > 100 {
+			t.Fatalf("%d entries of %d octets, counted %d", len(c.entries), sum, c.octets)
+		}
+	}
+	if len(c.entries) < 8 {
+		t.Errorf("only %d entries kept", len(c.entries))
+	}
+	c.put(question{"huge", 1}, answer{ttl: time.Minute, records: []record{{host: strings.Repeat("x", 50*entryOctets)}}})
+	if _, ok := c.get(question{"huge", 1}); ok {
+		t.Error("one answer took half of the cache")
+	}
+	c.flush()
+	if c.octets != 0 {
+		t.Errorf("%d octets in an empty cache", c.octets)
+	}
 }
 
 func TestCacheAnswers(t *testing.T) {

@@ -62,10 +62,18 @@ func ParseLiteral(s string) (netip.Addr, bool) {
 	return a.Unmap(), true
 }
 
-// localhost reports whether name means "this machine" whoever says it.
+// loopbackName reports names that mean this machine on every machine (RFC 6761
+// section 6.3).
+func loopbackName(name string) bool {
+	return name == "localhost" || strings.HasSuffix(name, ".localhost")
+}
+
+// localhost reports names that must not be ours towards others: those of
+// loopbackName, and what /etc/hosts files make of them.
 func localhost(name string) bool {
-	first, _, _ := strings.Cut(name, ".")
-	return name == "localhost" || strings.HasSuffix(name, ".localhost") ||
-		first == "localhost" || first == "localhost4" || first == "localhost6" ||
-		first == "ip6-localhost" || first == "ip6-loopback"
+	switch first, _, _ := strings.Cut(name, "."); first {
+	case "localhost", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback":
+		return true
+	}
+	return loopbackName(name)
 }

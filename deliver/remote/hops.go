@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -90,9 +91,13 @@ func hopFailure(domain string, err error) *Failure {
 	case errors.Is(err, resolver.ErrNullMX):
 		return bounce(556, "5.1.10", "domain "+domain+" takes no mail (null MX)", err)
 	case errors.Is(err, resolver.ErrNotFound):
-		return bounce(550, "5.1.2", "domain "+domain+" does not exist", err)
+		return noDomain(domain, err)
 	}
 	return deferral(err)
+}
+
+func noDomain(domain string, err error) *Failure {
+	return bounce(550, "5.1.2", "domain "+domain+" does not exist", err)
 }
 
 // nowhere reports addresses that an MX must not lead to whoever we are: they
@@ -113,12 +118,18 @@ type hops struct {
 	err     error
 }
 
+// has reports an address that an earlier exchanger has as well.
+func (h *hops) has(a netip.Addr) bool {
+	return slices.ContainsFunc(h.targets, func(t Target) bool { return slices.Contains(t.Addrs, a) })
+}
+
 // exchangers looks up the hosts of list, one preference after the other, until
 // there are addresses enough or one of them is this host: those of our own
 // preference and worse are as far from the domain as we are (RFC 5321 section
 // 5.1). Exchangers at loopback addresses, a common trick, are passed over.
 func (r *Router) exchangers(ctx context.Context, domain string, list []resolver.MX) ([]Target, error) {
 	var h hops
+	implicit := len(list) > 0 && list[0].Implicit
 	for len(list) > 0 && !h.ours && h.addrs < maxAddrs && h.hosts < maxHosts {
 		n := 1
 		for n < len(list) && list[n].Pref == list[0].Pref {
@@ -141,7 +152,9 @@ func (r *Router) exchangers(ctx context.Context, domain string, list []resolver.
 		return nil, deferral(h.err)
 	case h.ours, h.nowhere:
 		return nil, loopsBack(domain)
-	case h.hosts > 0 && h.missing == h.hosts:
+	case h.missing > 0 && implicit:
+		return nil, noDomain(domain, nil)
+	case h.missing > 0 && h.missing == h.hosts:
 		return nil, bounce(550, "5.4.4", "no exchanger of "+domain+" exists", nil)
 	}
 	return nil, deferral(fmt.Errorf("no host of %s has an address", domain))
@@ -175,7 +188,9 @@ func (r *Router) exchanger(ctx context.Context, h *hops, host string) {
 			h.ours = true
 			return
 		}
-		good = append(good, a)
+		if !slices.Contains(good, a) && !h.has(a) {
+			good = append(good, a)
+		}
 	}
 	if good = good[:min(len(good), maxAddrs-h.addrs)]; len(good) > 0 {
 		h.targets = append(h.targets, Target{Host: host, Addrs: good, Port: r.port()})

@@ -97,13 +97,16 @@ func hopWords(list []Target, err error) string {
 
 // A58, A41: where mail for a domain goes.
 func TestA41NextHops(t *testing.T) {
-	many := strings.TrimSpace(strings.Repeat("198.51.100.1 2001:db8::1 ", 8))
+	var many [2]string
+	for i := range 16 {
+		many[i/8] += fmt.Sprintf("198.51.100.1%02d 2001:db8::1%02d ", i, i)
+	}
 	dns := fakeDNS{
 		addrs: map[string]string{
 			"a.example": "198.51.100.1", "b.example": "198.51.100.2 2001:db8::2", "us.example": "198.51.100.99",
 			"ours.example": "192.0.2.1", "ours6.example": "198.51.100.3 192.0.2.2", "loop.example": "127.0.0.1",
 			"loop6.example": "::1", "zero.example": "0.0.0.7", "zero6.example": "::", "cast.example": "224.0.0.1",
-			"half.example": "127.0.0.1 198.51.100.4", "none.example": "", "bad.example": "SERVFAIL", "many.example": many, "many2.example": many,
+			"half.example": "127.0.0.1 198.51.100.4", "none.example": "", "bad.example": "SERVFAIL", "many.example": many[0], "many2.example": many[1], "a2.example": "198.51.100.1 198.51.100.1",
 		},
 		mx: map[string][]resolver.MX{
 			"two":       {mx(10, "a.example"), mx(20, "b.example")},
@@ -126,6 +129,7 @@ func TestA41NextHops(t *testing.T) {
 			"badgood":   {mx(0, "bad.example"), mx(1, "a.example")},
 			"badours":   {mx(0, "bad.example"), mx(1, "ours.example")},
 			"oursbad":   {mx(0, "ours.example"), mx(0, "bad.example")},
+			"twice":     {mx(0, "a.example"), mx(1, "a2.example"), mx(2, "b.example")},
 			"many":      {mx(0, "many.example"), mx(1, "many2.example"), mx(2, "a.example")},
 		},
 	}
@@ -134,6 +138,7 @@ func TestA41NextHops(t *testing.T) {
 	for domain, want := range map[string]string{
 		"two":                     a + " " + b,
 		"a.example":               a,
+		"twice":                   a + " " + b,
 		"null":                    "bounced 5.1.10",
 		"servfail":                "deferred",
 		"nxdomain":                "bounced 5.1.2",

@@ -342,9 +342,13 @@ func TestR47SlowPeers(t *testing.T) {
 func TestR47SlowBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
+		done := make(chan struct{})
 		w.peers[mxAddr] = func(context.Context) (net.Conn, error) {
 			client, server := net.Pipe()
-			go slowReader(server)
+			go func() {
+				slowReader(server)
+				close(done)
+			}()
 			return client, nil
 		}
 		var log bytes.Buffer
@@ -355,6 +359,7 @@ func TestR47SlowBody(t *testing.T) {
 		if took := time.Since(start); r.Outcome != Deferred || !errors.Is(r.Err, ErrLimit) || took > defaultTotal+time.Minute {
 			t.Errorf("%+v after %v", r, took)
 		}
+		<-done // a bubble does not wait for sleepers
 		if !strings.Contains(log.String(), "slow peer dropped") {
 			t.Errorf("log: %q", log.String())
 		}
