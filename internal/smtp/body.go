@@ -3,6 +3,7 @@ package smtp
 import (
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"time"
 )
@@ -41,9 +42,7 @@ func (x *exchange) message() error {
 		return x.broken(&w, err)
 	}
 	c.trace('>', ".")
-	if err := c.conn.SetReadDeadline(c.until(c.o.Final)); err != nil {
-		return err
-	}
+	c.conn.SetReadDeadline(c.until(c.o.Final)) // an error here comes again from the read
 	w.wait()
 	reply, err := c.reply()
 	if err != nil {
@@ -69,9 +68,11 @@ func (x *exchange) broken(w *bodyWriter, err error) error {
 	if source := (*SourceError)(nil); errors.As(err, &source) {
 		return err
 	}
-	if c.conn.SetReadDeadline(c.until(lastWordsTime)) != nil {
-		return err
+	end := c.until(lastWordsTime)
+	if errors.Is(err, os.ErrDeadlineExceeded) { // it had its time
+		end = past
 	}
+	c.conn.SetReadDeadline(end) // an error here comes again from the read
 	w.wait()
 	reply, rerr := c.reply()
 	switch {
@@ -89,19 +90,18 @@ func (x *exchange) broken(w *bodyWriter, err error) error {
 }
 
 // A bodyWriter writes the blocks of a message, each under a deadline of its
-// own. From the second on it listens at the same time: a server that speaks
-// now, or is gone, ends the writing.
+// own. With more than a small message it listens at the same time: a server
+// that speaks now, or is gone, ends the writing.
 type bodyWriter struct {
-	c      *Client
-	blocks int
-	done   chan struct{} // closed by the listener at its end; nil: there is none
+	c    *Client
+	done chan struct{} // closed by the listener at its end; nil: there is none
 
 	mu    sync.Mutex // orders the two sides' write deadlines
 	spoke bool       // an octet, or an error, waits in c.r
 }
 
 func (w *bodyWriter) Write(p []byte) (int, error) {
-	if w.blocks++; w.blocks == 2 {
+	if w.done == nil && len(p) > blockSize/2 {
 		if err := w.listen(); err != nil {
 			return 0, err
 		}

@@ -132,6 +132,7 @@ func (c *Client) StartTLS(config *tls.Config) error {
 	const command = "STARTTLS"
 	reply, err := c.command(command)
 	if err != nil {
+		c.Close()
 		return err
 	}
 	if reply.Temporary() || reply.Permanent() {

@@ -43,11 +43,6 @@ func (r TransactionResult) Accepted(i int) bool {
 // so the memory for them; longer lists of recipients take more rounds.
 const maxBatch = 4 << 10
 
-// smallBatch is what is written before replies are read. Any socket takes that
-// much; a longer batch is written while replies are read, since two sides that
-// both only write can wait for each other for ever (RFC 2920 section 3.1).
-const smallBatch = 512
-
 // Send does one transaction. Where PIPELINING is offered, commands go together
 // up to DATA; without a good recipient no message is sent. The error says that
 // the connection is of no further use; the replies up to then stand in the
@@ -129,7 +124,9 @@ func appendParams(line string, params []Param) string {
 }
 
 // round sends commands first to next-1 and reads their replies, each with a
-// step of its own.
+// step of its own. Several commands are written while replies are read, since
+// two sides that both only write could wait for each other for ever (RFC 2920
+// section 3.1).
 func (x *exchange) round(batch []byte, first, next int) error {
 	c := x.c
 	if err := c.quiet(); err != nil {
@@ -143,22 +140,16 @@ func (x *exchange) round(batch []byte, first, next int) error {
 		_, err := c.conn.Write(batch)
 		wrote <- err
 	}
-	if len(batch) <= smallBatch {
+	if next-first == 1 {
 		write()
 	} else {
 		go write()
 	}
 	for i := first; i < next; i++ {
-		err := c.conn.SetReadDeadline(c.until(c.o.Step))
-		if err == nil {
-			err = x.answer(i)
-		}
-		if err != nil {
+		if err := x.answer(i); err != nil {
 			return c.abandon(wrote, err)
 		}
-		if i+1 < next {
-			c.conn.SetWriteDeadline(c.until(c.o.Step))
-		}
+		c.conn.SetDeadline(c.until(c.o.Step)) // an error here comes again from what follows
 	}
 	return <-wrote
 }
