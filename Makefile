@@ -1,0 +1,86 @@
+# postoffice. `make help` lists the targets.
+
+SHELL   = /bin/sh
+GO      = go
+OUT     = postoffice
+VERSION = $(shell cat VERSION)
+COMMIT  = $(shell git describe --always --dirty --abbrev=12 --exclude '*' 2>/dev/null)
+LDFLAGS = -s -w -X postoffice/applets.release=$(VERSION) -X postoffice/applets.commit=$(COMMIT)
+
+# Where `make install` puts things; DESTDIR comes in front of all.
+PREFIX  = /usr/local
+SBINDIR = $(PREFIX)/sbin
+BINDIR  = $(PREFIX)/bin
+MANDIR  = $(PREFIX)/share/man
+
+# The tools that `make check` uses, by exact version.
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+FUZZTIME = 20s
+
+.PHONY: all deps test quick race check vuln fuzz cover man install uninstall clean help
+
+all: ## build ./postoffice: static, stripped, the same from any directory
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags='$(LDFLAGS)' -o $(OUT) .
+
+deps: ## install the Debian packages that the tests use (as root)
+	@sh testdata/tools/deps.sh
+
+test: deps ## run every test, as shipped and with the race detector; needs root
+	@sh testdata/tools/root.sh
+	CGO_ENABLED=0 $(GO) test -tags e2e -timeout 25m ./...
+	CGO_ENABLED=1 $(GO) test -race -timeout 20m ./...
+
+quick: ## run the tests beside the code, without root, in half a minute
+	CGO_ENABLED=0 $(GO) test -short ./...
+
+race: ## run the tests beside the code with the race detector
+	CGO_ENABLED=1 $(GO) test -race ./...
+
+check: deps ## gofmt, vet, staticcheck, import table, banned calls, manual pages, advisories
+	@sh testdata/tools/format.sh
+	$(GO) vet ./...
+	$(GO) vet -tags e2e,bench ./...
+	GOOS=freebsd $(GO) vet ./...
+	$(GO) run $(STATICCHECK) -tags e2e,bench ./...
+	$(GO) test -count=1 -run '^(TestLayers|TestArchitecturePage|TestBanned|TestNothingLeftForLater)$$' .
+	$(GO) test -count=1 -run '^TestManualPage$$' ./internal/config
+	mandoc -T lint -W warning docs/man/*.[1-9]
+	@sh testdata/tools/vuln.sh
+
+vuln: ## look for known advisories in what is linked, outside the standard library
+	@sh testdata/tools/vuln.sh
+
+fuzz: ## run every fuzz target for FUZZTIME (20s)
+	@GO='$(GO)' FUZZTIME='$(FUZZTIME)' sh testdata/tools/fuzz.sh
+
+bench: deps ## compare with Postfix on this machine; BENCH=ab picks lines; needs root
+	CGO_ENABLED=0 $(GO) test -tags e2e,bench -count=1 -timeout 60m -run '^TestBench$$' -v ./internal/e2e
+
+cover: ## print how much of each package the tests run
+	CGO_ENABLED=0 $(GO) test -short -coverpkg=./... -coverprofile=cover.out ./... >/dev/null
+	@$(GO) tool cover -func=cover.out | awk 'END { print }'
+
+man: ## renew the option list of postoffice.cf(5) from the code
+	@sh testdata/tools/man.sh
+
+install: all ## install the binary, its other names and the manual pages below PREFIX
+	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(BINDIR)
+	install -m 755 $(OUT) $(DESTDIR)$(SBINDIR)/postoffice
+	for name in sendmail runq smtpd; do ln -sf postoffice $(DESTDIR)$(SBINDIR)/$$name; done
+	ln -sf $(SBINDIR)/postoffice $(DESTDIR)$(BINDIR)/mailq
+	for page in docs/man/*.[1-9]; do \
+		dir=$(DESTDIR)$(MANDIR)/man$${page##*.}; \
+		install -d $$dir && install -m 644 $$page $$dir || exit 1; \
+	done
+
+uninstall: ## remove what install put there
+	for name in postoffice sendmail runq smtpd; do rm -f $(DESTDIR)$(SBINDIR)/$$name; done
+	rm -f $(DESTDIR)$(BINDIR)/mailq
+	for page in docs/man/*.[1-9]; do rm -f $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}; done
+
+clean: ## remove what was built
+	rm -f postoffice cover.out
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile

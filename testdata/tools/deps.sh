@@ -1,0 +1,49 @@
+#!/bin/sh
+# Install what the tests need from Debian, or say what is missing.
+# Each line: a program (or file) that shows that the package is there, and the package.
+set -eu
+
+needs() {
+	cat <<-LIST
+	gcc gcc
+	/usr/include/stdlib.h libc6-dev
+	make make
+	git git
+	ip iproute2
+	ss iproute2
+	setpriv util-linux
+	unshare util-linux
+	swaks swaks
+	unbound unbound
+	strace strace
+	mandoc mandoc
+	dpkg dpkg
+	apt-get apt
+	LIST
+}
+
+missing=$(needs | while read -r thing package; do
+	case $thing in
+	/*) [ -e "$thing" ] || echo "$package" ;;
+	*) command -v "$thing" >/dev/null || [ -x "/usr/sbin/$thing" ] || echo "$package" ;;
+	esac
+done | sort -u | tr '\n' ' ')
+
+if [ -n "$missing" ]; then
+	if [ "$(id -u)" != 0 ]; then
+		echo "the tests need these Debian packages: $missing" >&2
+		echo "hint: sudo apt-get install $missing" >&2
+		exit 1
+	fi
+	apt-get -q update
+	# No daemon that comes along is to be started.
+	policy=/usr/sbin/policy-rc.d
+	if [ ! -e $policy ]; then
+		printf '#!/bin/sh\nexit 101\n' >$policy
+		chmod 755 $policy
+		trap 'rm -f $policy' EXIT
+	fi
+	DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends $missing
+elif [ "$(id -u)" = 0 ] && ! ls /var/lib/apt/lists/*Packages* >/dev/null 2>&1; then
+	apt-get -q update # peers are downloaded as packages and unpacked
+fi

@@ -1,0 +1,9 @@
+#!/bin/sh
+# Fail with the names of the Go files that gofmt would change.
+set -eu
+files=$(gofmt -l .)
+if [ -n "$files" ]; then
+	echo 'gofmt would change:' >&2
+	echo "$files" >&2
+	exit 1
+fi
