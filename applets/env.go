@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -96,6 +97,12 @@ func (e *Env) Config() (*config.Config, error) {
 	if e.config != nil {
 		return e.config, nil
 	}
+	return e.reloadConfig()
+}
+
+// reloadConfig is Config that reads the file again. With an error the present
+// configuration stays.
+func (e *Env) reloadConfig() (*config.Config, error) {
 	c, err := config.Load(config.Options{File: e.file, Sets: e.sets, UID: os.Getuid()})
 	if err == nil {
 		e.config = c
@@ -104,11 +111,11 @@ func (e *Env) Config() (*config.Config, error) {
 }
 
 // ConfigFlags are the -C and -o that were given, as arguments for another
-// applet that is to see the same configuration.
+// process that is to see the same configuration, wherever it runs.
 func (e *Env) ConfigFlags() []string {
 	var args []string
-	if e.file != "" {
-		args = append(args, "-C", e.file)
+	if file, err := filepath.Abs(e.file); e.file != "" && err == nil {
+		args = append(args, "-C", file)
 	}
 	for _, set := range e.sets {
 		args = append(args, "-o", set)
