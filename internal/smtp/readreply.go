@@ -2,10 +2,10 @@ package smtp
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 )
 
 // Bounds of a reply as read. RFC 5321 has none for the number of lines.
@@ -26,13 +26,11 @@ var ErrReply = errors.New("not an SMTP reply")
 func ReadReply(r *bufio.Reader) (Reply, error) {
 	var (
 		reply Reply
-		text  []byte
+		buf   [256]byte // most replies fit
+		text  = buf[:0]
 		left  = maxReplyBytes
 	)
-	for n := 1; ; n++ {
-		if n > maxReplyLines {
-			return Reply{}, fmt.Errorf("%w: more than %d lines", ErrReply, maxReplyLines)
-		}
+	for n := 1; n <= maxReplyLines; n++ {
 		line, err := readReplyLine(r, &left)
 		if err != nil {
 			return Reply{}, err
@@ -41,73 +39,80 @@ func ReadReply(r *bufio.Reader) (Reply, error) {
 		if err != nil {
 			return Reply{}, err
 		}
-		if n > 1 && code != reply.Code {
-			return Reply{}, fmt.Errorf("%w: code %d, then %d", ErrReply, reply.Code, code)
-		}
-		reply.Code = code
 		if n > 1 {
+			if code != reply.Code {
+				return Reply{}, fmt.Errorf("%w: code %d, then %d", ErrReply, reply.Code, code)
+			}
 			text = append(text, '\n')
 		}
-		words := line[4:]
-		if status := leadingStatus(words, code); status != "" && (reply.Status == "" || reply.Status == status) {
-			reply.Status = status
-			words = strings.TrimPrefix(words[len(status):], " ")
+		reply.Code = code
+		words := line[len("250 "):]
+		if status := leadingStatus(words, code); len(status) > 0 && (reply.Status == "" || reply.Status == string(status)) {
+			reply.Status = string(status)
+			words = bytes.TrimPrefix(words[len(status):], []byte{' '})
 		}
-		text = append(text, words...)
-		if last {
+		if text = appendWords(text, words); last {
 			reply.Text = string(text)
 			return reply, nil
 		}
 	}
+	return Reply{}, fmt.Errorf("%w: more than %d lines", ErrReply, maxReplyLines)
+}
+
+// appendWords adds words with "?" for controls.
+func appendWords(text, words []byte) []byte {
+	for _, c := range words {
+		if isControl(c) && c != '\t' {
+			c = '?'
+		}
+		text = append(text, c)
+	}
+	return text
 }
 
 // readReplyLine returns the next line without its CR LF, cut at maxReplyText,
-// and takes all that it reads off *left.
-func readReplyLine(r *bufio.Reader, left *int) (string, error) {
-	var line []byte
+// and takes all that it reads off *left. The line is good until r reads again.
+func readReplyLine(r *bufio.Reader, left *int) ([]byte, error) {
+	var long []byte // the line so far, if it is longer than r's buffer
 	for {
 		part, err := r.ReadSlice('\n')
 		if *left -= len(part); *left < 0 {
-			return "", fmt.Errorf("%w: more than %d octets", ErrReply, maxReplyBytes)
+			return nil, fmt.Errorf("%w: more than %d octets", ErrReply, maxReplyBytes)
 		}
-		if err != nil && err != bufio.ErrBufferFull {
-			if err == io.EOF {
-				err = io.ErrUnexpectedEOF
+		switch err {
+		case nil:
+			if long != nil {
+				part = append(long, part...)
 			}
-			return "", err
-		}
-		line = append(line, part...)
-		if err == nil {
-			break
-		}
-		if len(line) > maxReplyText+2 { // keep its end too, for the CR
-			line = append(line[:maxReplyText], line[len(line)-1])
-		}
-	}
-	n := len(line) - len("\r\n")
-	if n < 0 || line[n] != '\r' {
-		return "", fmt.Errorf("%w: line not ended by CR LF: %.80q", ErrReply, line)
-	}
-	line = line[:min(n, maxReplyText)]
-	for i, c := range line {
-		if isControl(c) && c != '\t' {
-			line[i] = '?'
+			text, ok := bytes.CutSuffix(part, []byte(crlf))
+			if !ok {
+				return nil, fmt.Errorf("%w: line not ended by CR LF: %.80q", ErrReply, part)
+			}
+			return text[:min(len(text), maxReplyText)], nil
+		case bufio.ErrBufferFull:
+			long = append(long, part...)
+			if n := len(long); n > maxReplyText+1 { // the last octet may be the CR
+				long = append(long[:maxReplyText], long[n-1])
+			}
+		case io.EOF:
+			return nil, io.ErrUnexpectedEOF
+		default:
+			return nil, err
 		}
 	}
-	return string(line), nil
 }
 
 // replyCode reads the code and the octet behind it.
-func replyCode(line string) (code int, last bool, err error) {
-	if len(line) >= 4 && '2' <= line[0] && line[0] <= '5' && (line[3] == ' ' || line[3] == '-') {
-		for i := range 3 {
-			if line[i] < '0' || line[i] > '9' {
+func replyCode(line []byte) (code int, last bool, err error) {
+	if len(line) >= 4 && (line[3] == ' ' || line[3] == '-') {
+		for _, c := range line[:3] {
+			if c < '0' || c > '9' {
 				code = 0
 				break
 			}
-			code = code*10 + int(line[i]-'0')
+			code = code*10 + int(c-'0')
 		}
-		if code >= 200 {
+		if 200 <= code && code <= 599 {
 			return code, line[3] == ' ', nil
 		}
 	}
@@ -115,19 +120,19 @@ func replyCode(line string) (code int, last bool, err error) {
 }
 
 // leadingStatus returns the enhanced status code that line begins with, if it
-// is one of the same class as code (RFC 2034 section 4), else "".
-func leadingStatus(line string, code int) string {
-	word, _, _ := strings.Cut(line, " ")
+// is one of the same class as code (RFC 2034 section 4).
+func leadingStatus(line []byte, code int) []byte {
+	word, _, _ := bytes.Cut(line, []byte{' '})
 	if len(word) < len("2.0.0") || int(word[0]-'0') != code/100 || code/100 == 3 || word[1] != '.' {
-		return ""
+		return nil
 	}
-	subject, detail, _ := strings.Cut(word[2:], ".")
+	subject, detail, _ := bytes.Cut(word[2:], []byte{'.'})
 	if !isStatusNumber(subject) || !isStatusNumber(detail) {
-		return ""
+		return nil
 	}
 	return word
 }
 
-func isStatusNumber(s string) bool {
-	return s != "" && len(s) <= 3 && strings.Trim(s, "0123456789") == ""
+func isStatusNumber(s []byte) bool {
+	return len(s) > 0 && len(s) <= 3 && len(bytes.Trim(s, "0123456789")) == 0
 }
