@@ -109,8 +109,10 @@ func cluster(letters string, rest []string, flags *pflag.FlagSet, ignored string
 		switch {
 		case err != nil:
 			return nil, 0, err
-		case letter == "V" && value == "":
-			words = append(words, "-V")
+		case letter == "V":
+			if value == "" {
+				words = append(words, "-V")
+			}
 		case letter == "o" && value == "i" && flags.ShorthandLookup("i") != nil:
 			words = append(words, "-i") // sendmail's other way to write it
 		case own && !(letter == "o" && foreign(value)):

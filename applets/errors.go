@@ -39,21 +39,28 @@ func usageErrorf(format string, args ...any) error {
 
 // statuses is the one table from errors to exit codes. The first that fits
 // counts; what fits none is 75 if it may pass by itself.
-var statuses = []struct {
+// It is a function because errors of other packages are no constants, and so a
+// variable would be filled at every start.
+func statuses() []status {
+	return []status{
+		{errAnswered, sysexits.OK},
+		{config.ErrInsecure, sysexits.OSFile},
+		{config.ErrUnreadable, sysexits.NoInput},
+		{config.ErrNotAllowed, sysexits.NoPerm},
+		{config.ErrBad, sysexits.Config},
+		{fs.ErrPermission, sysexits.NoPerm},
+		{syscall.ENOSPC, sysexits.TempFail},
+		{syscall.EDQUOT, sysexits.TempFail},
+		{syscall.EADDRINUSE, sysexits.OSErr},
+		{context.Canceled, sysexits.TempFail},
+		{context.DeadlineExceeded, sysexits.TempFail},
+	}
+}
+
+// status is a line of the table.
+type status struct {
 	is   error
 	code int
-}{
-	{errAnswered, sysexits.OK},
-	{config.ErrInsecure, sysexits.OSFile},
-	{config.ErrUnreadable, sysexits.NoInput},
-	{config.ErrNotAllowed, sysexits.NoPerm},
-	{config.ErrBad, sysexits.Config},
-	{fs.ErrPermission, sysexits.NoPerm},
-	{syscall.ENOSPC, sysexits.TempFail},
-	{syscall.EDQUOT, sysexits.TempFail},
-	{syscall.EADDRINUSE, sysexits.OSErr},
-	{context.Canceled, sysexits.TempFail},
-	{context.DeadlineExceeded, sysexits.TempFail},
 }
 
 // exitStatus is the exit code for what an applet returned.
@@ -64,7 +71,7 @@ func exitStatus(err error) int {
 	if e := (*exitError)(nil); errors.As(err, &e) {
 		return e.code
 	}
-	for _, s := range statuses {
+	for _, s := range statuses() {
 		if errors.Is(err, s.is) {
 			return s.code
 		}

@@ -3,6 +3,7 @@ package control
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -74,7 +75,7 @@ func (c *Client) Version(ctx context.Context) (string, error) {
 }
 
 // errEnough ends an answer that the caller wants no more of.
-var errEnough = fmt.Errorf("enough")
+var errEnough = errors.New("enough")
 
 // ask sends the request and hands each message of the answer to show. It
 // returns the text with which the answer ends.
