@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"postoffice/internal/privsep"
 )
 
 // Applet is one of the programs in the binary.
@@ -28,12 +30,24 @@ type role struct {
 // applets lists the programs, in the order in which help shows them, and
 // roles what the server starts from /proc/self/exe. Nobody else calls the
 // roles: one without the descriptors that it inherits ends at once.
-func applets() []Applet { return []Applet{configApplet} }
-func roles() []role     { return nil }
+func applets() []Applet {
+	return []Applet{smtpdApplet, sendmail, mailq, runq, configApplet}
+}
+
+func roles() []role {
+	return []role{
+		{privsep.ServerRole, runServerRole},
+		{privsep.MasterRole, runMasterRole},
+		{listerRole, runLister},
+	}
+}
 
 // Main runs what argv asks for and returns its exit code.
 func Main(argv []string) int {
-	env := &Env{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
+	env := &Env{Program: "postoffice", Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
+	if err := guard(); err != nil {
+		return env.end(err)
+	}
 	return run(context.Background(), env, argv)
 }
 

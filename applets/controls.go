@@ -1,0 +1,103 @@
+package applets
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"slices"
+	"time"
+
+	"postoffice/internal/control"
+	"postoffice/internal/sysexits"
+	"postoffice/spool"
+)
+
+// controls are what the control socket offers, to whom. A queue run that it
+// starts ends with ctx.
+func (s *system) controls(ctx context.Context) control.Handler {
+	return control.Handler{
+		List: func(_ context.Context, _ control.Peer) iter.Seq2[control.Message, error] {
+			return listing{s.queue, s.runner.Active}.all()
+		},
+		Show: func(_ context.Context, _ control.Peer, id string) (control.Message, error) {
+			return listing{s.queue, s.runner.Active}.one(spool.ID(id))
+		},
+		Run: func(_ context.Context, p control.Peer) error {
+			if p.UID != 0 && p.UID != os.Getuid() {
+				return &control.Error{Code: sysexits.NoPerm, Text: "only root and the owner of the queue may run it"}
+			}
+			s.runNow(ctx)
+			return nil
+		},
+		Version: version,
+	}
+}
+
+// listing reads the queue for people.
+type listing struct {
+	queue  *spool.Queue
+	active func(spool.ID) bool // being delivered now
+}
+
+// all goes through the queue in the order of arrival; messages that end
+// meanwhile are passed over.
+func (l listing) all() iter.Seq2[control.Message, error] {
+	return func(yield func(control.Message, error) bool) {
+		var ids []spool.ID
+		for e, err := range l.queue.Entries() {
+			if err != nil {
+				yield(control.Message{}, fmt.Errorf("list the queue: %w", err))
+				return
+			}
+			ids = append(ids, e.ID)
+		}
+		slices.Sort(ids) // they sort by time
+		for _, id := range slices.Compact(ids) {
+			m, err := l.message(id)
+			if errors.Is(err, spool.ErrGone) {
+				continue
+			}
+			if !yield(m, err) {
+				return
+			}
+		}
+	}
+}
+
+// one is a message with its history.
+func (l listing) one(id spool.ID) (control.Message, error) {
+	m, err := l.message(id)
+	if errors.Is(err, spool.ErrGone) {
+		return m, &control.Error{Code: sysexits.Unavailable, Text: fmt.Sprintf("no message %.40q in the queue", string(id))}
+	}
+	return m, err
+}
+
+// message is a message as mailq shows it.
+func (l listing) message(id spool.ID) (control.Message, error) {
+	snap, err := l.queue.Read(id)
+	if errors.Is(err, spool.ErrLater) {
+		return control.Message{ID: string(id), State: control.Deferred, Reason: err.Error()}, nil
+	}
+	if err != nil {
+		return control.Message{}, err
+	}
+	m := control.Message{ID: string(id), Size: snap.Size, Reason: snap.Reason, State: control.Corrupt}
+	if snap.Damaged || snap.Place == spool.Corrupt {
+		return m, nil
+	}
+	h := newHistory(snap)
+	m.Arrived, m.Sender = snap.Envelope.Arrived, snap.Envelope.ReversePath.String()
+	m.Recipients, m.History = h.recipients(), h.events()
+	switch {
+	case snap.Place == spool.Held:
+		m.State = control.Held
+	case l.active(id) || !h.next.After(time.Now()):
+		m.State = control.Active
+	default:
+		m.State = control.Deferred
+	}
+	return m, nil
+}

@@ -1,0 +1,268 @@
+package applets
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"postoffice/deliver/local"
+	"postoffice/internal/config"
+	"postoffice/internal/disk"
+	"postoffice/internal/maillog"
+	"postoffice/internal/privsep"
+	"postoffice/internal/sysexits"
+)
+
+// daemon is a mail server, for as long as it is wanted or for one pass over the
+// queue: as root the master and its server, else one process.
+type daemon struct {
+	env        *Env
+	conf       *config.Config
+	foreground bool
+	onePass    bool
+	session    *os.File           // an SMTP session to take before the pass, or nil
+	inherited  []privsep.Listener // from a service manager
+	answers    func() error       // called when the server answers; nil: nobody waits for it
+
+	log    *slog.Logger
+	runDir *privsep.RunDir
+}
+
+func (d *daemon) run(ctx context.Context) error {
+	log, closer, err := openLog(d.env, d.conf, d.program(), d.foreground)
+	if err != nil {
+		return err
+	}
+	defer closer.Close()
+	d.log = log
+	if os.Getuid() == 0 {
+		return d.master(ctx)
+	}
+	return d.alone(ctx)
+}
+
+// program is the name in the log.
+func (d *daemon) program() string {
+	if d.onePass {
+		return "runq"
+	}
+	return "smtpd"
+}
+
+// openLog opens the log that the configuration names. In the foreground it is
+// standard error unless another place was asked for.
+func openLog(env *Env, conf *config.Config, program string, foreground bool) (*slog.Logger, io.Closer, error) {
+	sink := conf.Log
+	if foreground && conf.Settings()[config.Index("log")].Origin == "default" {
+		sink = "stderr"
+	}
+	log, closer, err := maillog.New(maillog.Options{Sink: sink, Format: conf.LogFormat, Program: program, Stderr: env.Stderr})
+	if err != nil {
+		return nil, nil, exitWith(sysexits.CantCreate, fmt.Errorf("open the log: %w", err), "option log says where it goes")
+	}
+	return log, closer, nil
+}
+
+// listeners are the sockets of a server that stays: the run directory is ours
+// from here on.
+func (d *daemon) listeners(ctx context.Context, gid int) ([]privsep.Listener, error) {
+	var err error
+	if d.runDir, err = privsep.LockRunDir(d.conf.RunDir, gid); err != nil {
+		if errors.Is(err, privsep.ErrRunning) {
+			return nil, exitWith(sysexits.TempFail, err, "it holds "+filepath.Join(d.conf.RunDir, "lock")+"; end it first, or use another run-dir")
+		}
+		return nil, fmt.Errorf("run directory %s: %w", d.conf.RunDir, err)
+	}
+	all := d.inherited
+	if len(all) == 0 {
+		if all, err = privsep.Listen(ctx, d.conf.Listen, d.log); err != nil {
+			return nil, exitWith(sysexits.OSErr, err, "ss -ltnp shows who holds a port; option listen changes ours")
+		}
+	}
+	for _, name := range []string{privsep.Submission, privsep.Control} {
+		l, err := privsep.ListenUnix(name, filepath.Join(d.conf.RunDir, name))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, l)
+	}
+	return all, d.runDir.WritePID()
+}
+
+// ready tells whoever waits that the server answers.
+func (d *daemon) ready() {
+	privsep.Notify("READY=1")
+	if d.answers != nil {
+		if err := d.answers(); err != nil {
+			d.log.LogAttrs(context.Background(), slog.LevelWarn, "starter not told", maillog.Err(err))
+		}
+	}
+	d.log.LogAttrs(context.Background(), slog.LevelInfo, "server ready")
+}
+
+// master is the root tree: it holds the sockets, starts the server and writes
+// the mailboxes.
+func (d *daemon) master(ctx context.Context) error {
+	owner, err := serverUser(d.conf)
+	if err != nil {
+		return err
+	}
+	if err := makeQueueDir(d.conf.QueueDir, owner); err != nil {
+		return err
+	}
+	o := privsep.MasterOptions{
+		Settings:  d.conf.Encode(),
+		Session:   d.session,
+		OnePass:   d.onePass,
+		Server:    owner,
+		Mailboxes: local.Options{FS: disk.OS(), Dir: d.conf.MailDir, Accounts: local.Passwd("/etc/passwd"), Log: d.log},
+		Ready:     d.ready,
+		Log:       d.log,
+		Reload: func() ([]byte, error) {
+			conf, err := d.env.reloadConfig()
+			if err != nil {
+				return nil, err
+			}
+			return conf.Encode(), nil
+		},
+	}
+	if !d.onePass {
+		if o.Listeners, err = d.listeners(ctx, owner.GID); err != nil {
+			return err
+		}
+		defer d.runDir.Close()
+	}
+	err = privsep.RunMaster(ctx, o)
+	if e := (*privsep.ExitError)(nil); errors.As(err, &e) && e.Code > 0 {
+		return exitWith(e.Code, err)
+	}
+	return err
+}
+
+// makeQueueDir makes the top of the spool, which the server fills: it could not
+// make a directory in one of root's.
+func makeQueueDir(dir string, owner privsep.User) error {
+	err := os.Mkdir(dir, 0o700)
+	if errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	if err == nil {
+		err = os.Lchown(dir, owner.UID, owner.GID)
+	}
+	if err != nil {
+		return fmt.Errorf("make the queue directory: %w", err)
+	}
+	return nil
+}
+
+// alone is everything in this process, for the user who started it: the only
+// mailbox is his.
+func (d *daemon) alone(ctx context.Context) error {
+	me, err := ourselves()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer cancel()
+	only := local.Only(me)
+	boxes := local.NewMailboxes(local.Options{FS: disk.OS(), Dir: d.conf.MailDir, Accounts: only, Log: d.log})
+	s, err := assemble(ctx, d.conf, d.log, ground{accounts: only, mailer: ownMailboxes{boxes}, postmaster: me.Name})
+	if err != nil {
+		return err
+	}
+	if d.onePass {
+		d.ready()
+		err := s.pass(ctx, d.session)
+		cancel()
+		s.stop()
+		return err
+	}
+	listeners, err := d.listeners(ctx, -1)
+	if err != nil {
+		return err
+	}
+	defer d.runDir.Close()
+	again := make(chan privsep.Listener)
+	s.broken = d.rebind(ctx, listeners, again)
+	for _, l := range listeners {
+		if err := s.listen(ctx, l); err != nil {
+			return err
+		}
+	}
+	s.deliverAll(ctx)
+	d.ready()
+	d.wait(ctx, s, again)
+	privsep.Notify("STOPPING=1")
+	s.stop()
+	return nil
+}
+
+// wait takes SIGHUP and rebound listeners until ctx ends.
+func (d *daemon) wait(ctx context.Context, s *system, again <-chan privsep.Listener) {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hup:
+			conf, err := d.env.reloadConfig()
+			if err != nil {
+				d.log.LogAttrs(ctx, slog.LevelError, "configuration refused", maillog.Err(err), maillog.Reason("the present one stays in force"))
+				continue
+			}
+			s.reload(ctx, conf)
+		case l := <-again:
+			if err := s.listen(ctx, l); err != nil {
+				d.log.LogAttrs(ctx, slog.LevelError, "listener lost", maillog.Err(err))
+			}
+		}
+	}
+}
+
+// rebind returns what a broken listener calls: it is bound again, however long
+// that takes, and comes back through again.
+func (d *daemon) rebind(ctx context.Context, all []privsep.Listener, again chan<- privsep.Listener) func(name string) {
+	return func(name string) {
+		for _, l := range all {
+			if l.Name != name {
+				continue
+			}
+			l, err := rebindListener(ctx, l, d.log)
+			if err != nil {
+				return
+			}
+			select {
+			case again <- l:
+			case <-ctx.Done():
+			}
+		}
+	}
+}
+
+// ourselves is the account of the user who runs this process.
+func ourselves() (local.Account, error) {
+	uid := os.Getuid()
+	name := login(uid)
+	if err := local.CheckName(name); err != nil {
+		return local.Account{}, exitWith(sysexits.NoUser, fmt.Errorf("user %q can't have a mailbox: %w", name, err))
+	}
+	return local.Account{Name: name, UID: uid, GID: os.Getgid(), Home: os.Getenv("HOME")}, nil
+}
+
+// ownMailboxes delivers in this process; nothing outlives it, so there is
+// nothing to record.
+type ownMailboxes struct{ boxes *local.Mailboxes }
+
+func (o ownMailboxes) Deliver(ctx context.Context, _ string, d local.Delivery) local.Result {
+	return o.boxes.Deliver(ctx, d)
+}
+
+func (ownMailboxes) Recorded(string) {}

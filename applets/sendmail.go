@@ -1,0 +1,264 @@
+package applets
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/user"
+	"strconv"
+	"strings"
+	"time"
+
+	"postoffice/internal/smtp"
+	"postoffice/internal/sysexits"
+)
+
+var sendmail = Applet{
+	Name:    "sendmail",
+	Others:  []string{"send-mail"},
+	Usage:   "[-i] [-t] [-f SENDER] [-F NAME] [-bs | -bp | -bd | -q] [ADDRESS ...]",
+	Short:   "send a message from standard input",
+	Ignored: sendmailIgnored,
+	Classic: true,
+	Run:     runSendmail,
+}
+
+// sendOptions are sendmail's flags for one message.
+type sendOptions struct {
+	sender   string // -f, -r
+	fullName string // -F
+	fromBody bool   // -t
+	dots     bool   // -i
+}
+
+func runSendmail(ctx context.Context, env *Env) error {
+	var o sendOptions
+	env.Flags.StringVarP(&o.sender, "sender", "f", "", "the envelope sender is `ADDRESS`")
+	env.Flags.StringVarP(&o.sender, "return", "r", "", "the same as -f")
+	env.Flags.StringVarP(&o.fullName, "full-name", "F", "", "full `NAME` for a From: field that is missing")
+	env.Flags.BoolVarP(&o.fromBody, "recipients", "t", false, "take the recipients from To, Cc and Bcc; addresses given as well are ignored")
+	env.Flags.BoolVarP(&o.dots, "ignore-dots", "i", false, "a line with only a dot is part of the message")
+	mode := env.Flags.StringP("mode", "b", "m", "`MODE`: m send, s speak SMTP, p list the queue, q run it, d or D serve")
+	queue := env.Flags.StringP("queue", "q", "", "run the queue now")
+	env.Flags.Lookup("queue").NoOptDefVal = "now"
+	if err := env.Parse(); err != nil {
+		return err
+	}
+	switch {
+	case *mode == "d" || *mode == "D":
+		return serve(ctx, env, *mode == "D")
+	case *mode == "q" || *queue == "now":
+		return runTheQueue(ctx, env)
+	case *queue != "":
+		return usageErrorf("-q%s: a runner without smtpd is not there yet; smtpd runs the queue by itself", *queue)
+	case *mode == "p":
+		return listQueue(ctx, env, false)
+	case *mode == "s":
+		return speakSMTP(ctx, env)
+	case *mode == "m":
+		return send(ctx, env, o)
+	}
+	return usageErrorf("mode -b%s is not known", *mode)
+}
+
+// send submits the message on standard input.
+func send(ctx context.Context, env *Env, o sendOptions) error {
+	conf, confErr := env.Config()
+	from, err := o.from()
+	if err != nil {
+		return err
+	}
+	body := bufio.NewReaderSize(newInput(env.Stdin, o.dots), 32<<10)
+	to, err := operands(env)
+	if err != nil {
+		return err
+	}
+	var head header
+	if o.fromBody || o.fullName != "" {
+		if head, err = readHeader(body); err != nil {
+			return fmt.Errorf("read the message: %w", err)
+		}
+		if o.fromBody {
+			to = head.recipients()
+		}
+		head = o.finish(head, from)
+	}
+	if len(to) == 0 {
+		return exitWith(sysexits.NoUser, fmt.Errorf("the message has no recipients"),
+			"name them on the command line, or use -t to take them from To, Cc and Bcc")
+	}
+	conn, err := submission(ctx, env, conf, confErr)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return submit(env, smtp.NewClient(conn, smtp.ClientOptions{Hello: "localhost", Step: 10 * time.Minute}), smtp.Transaction{
+		ReversePath: from,
+		Recipients:  asRecipients(to),
+		Body:        io.MultiReader(strings.NewReader(head.String()), body),
+		Exact:       true,
+	})
+}
+
+// from is the envelope sender: -f, else the caller's login name. "<>" is the
+// null reverse-path.
+func (o sendOptions) from() (smtp.Path, error) {
+	sender := strings.TrimSpace(o.sender)
+	if sender == "" {
+		return smtp.Path{Local: login(os.Getuid())}, nil
+	}
+	if bare, ok := strings.CutPrefix(sender, "<"); ok {
+		sender = strings.TrimSuffix(bare, ">")
+		if sender == "" {
+			return smtp.Path{}, nil
+		}
+	}
+	p, err := smtp.ParseAddress(sender)
+	if err != nil {
+		return p, usageErrorf("-f %q: %v", sender, err)
+	}
+	return p, nil
+}
+
+// login is the name of a user, "uid-N" for one without.
+func login(uid int) string {
+	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
+		return u.Username
+	}
+	return "uid-" + strconv.Itoa(uid)
+}
+
+// finish is the header as it goes out: Bcc stays here where its addresses were
+// read, and -F names the sender where nobody else has.
+func (o sendOptions) finish(h header, from smtp.Path) header {
+	if o.fromBody {
+		h = h.without("bcc", "resent-bcc")
+	}
+	if o.fullName != "" && len(h) > 0 && !h.has("from") {
+		h = append(h, "From: "+quoteName(o.fullName)+" <"+from.String()+">\n")
+	}
+	return h
+}
+
+// quoteName writes a display name (RFC 5322 section 3.4) on one line.
+func quoteName(name string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for i := range len(name) {
+		switch c := name[i]; {
+		case c == '"' || c == '\\':
+			b.WriteByte('\\')
+			b.WriteByte(c)
+		case c < ' ' || c == 0x7f:
+			b.WriteByte(' ')
+		default:
+			b.WriteByte(c)
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
+}
+
+// operands are the recipients on the command line; one argument may hold
+// several, as in an address field.
+func operands(env *Env) ([]smtp.Path, error) {
+	var to []smtp.Path
+	for _, arg := range env.Args {
+		found := smtp.Mailboxes(arg)
+		if len(found) == 0 {
+			say(env.Stderr, env.Program, fmt.Sprintf("%q is no address: ignored", arg))
+		}
+		for _, m := range found {
+			to = append(to, m.Path)
+		}
+	}
+	if len(to) == 0 && len(env.Args) > 0 {
+		return nil, exitWith(sysexits.NoUser, fmt.Errorf("no recipient is an address"))
+	}
+	return to, nil
+}
+
+func asRecipients(to []smtp.Path) []smtp.Recipient {
+	all := make([]smtp.Recipient, len(to))
+	for i, p := range to {
+		all[i].Path = p
+	}
+	return all
+}
+
+// submit does the transaction and turns its replies into an error. Recipients
+// that were refused beside good ones are told on standard error.
+func submit(env *Env, client *smtp.Client, t smtp.Transaction) error {
+	defer client.Close()
+	for _, step := range []func() (smtp.Reply, error){client.Greeting, client.Hello} {
+		reply, err := step()
+		if err != nil {
+			return exitWith(sysexits.TempFail, fmt.Errorf("the mail server: %w", err))
+		}
+		if reply.Class() != 2 {
+			return refused("the mail server takes no session", reply, sysexits.Unavailable)
+		}
+	}
+	res, err := client.Send(t)
+	for i, reply := range res.Rcpt {
+		if reply.Class() == 4 || reply.Class() == 5 {
+			say(env.Stderr, env.Program, fmt.Sprintf("%s: %s", t.Recipients[i].Path, reply))
+		}
+	}
+	switch {
+	case res.Final.Class() == 2:
+		client.Quit()
+		return nil
+	case !res.Final.IsZero():
+		return refused("the message was refused", res.Final, sysexits.Unavailable)
+	case err != nil:
+		return exitWith(sysexits.TempFail, fmt.Errorf("the message was not taken: %w", err))
+	case res.Mail.Class() != 2:
+		return refused(fmt.Sprintf("sender %s", t.ReversePath), res.Mail, sysexits.Unavailable)
+	case !res.Data.IsZero():
+		return refused("the message was refused", res.Data, sysexits.Unavailable)
+	}
+	return nobodyGood(res.Rcpt)
+}
+
+// refused is the error for a reply that ends it: later, or never with code.
+func refused(what string, reply smtp.Reply, code int) error {
+	if !reply.Permanent() {
+		code = sysexits.TempFail
+	}
+	return exitWith(code, fmt.Errorf("%s: %s", what, reply))
+}
+
+// nobodyGood is the error when each recipient was refused, which standard error
+// has said one by one: later if that may mend one of them.
+func nobodyGood(replies []smtp.Reply) error {
+	for _, reply := range replies {
+		if !reply.Permanent() {
+			return exitWith(sysexits.TempFail, fmt.Errorf("no recipient could be accepted now; nothing was sent"))
+		}
+	}
+	return exitWith(sysexits.NoUser, fmt.Errorf("no recipient is good; nothing was sent"))
+}
+
+// speakSMTP is -bs: the session of the submission socket on standard input and
+// output.
+func speakSMTP(ctx context.Context, env *Env) error {
+	conf, confErr := env.Config()
+	conn, err := submission(ctx, env, conf, confErr)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	go func() {
+		io.Copy(conn, env.Stdin)
+		if half, ok := conn.(interface{ CloseWrite() error }); ok {
+			half.CloseWrite()
+		}
+	}()
+	if _, err := io.Copy(env.Stdout, conn); err != nil {
+		return exitWith(sysexits.TempFail, fmt.Errorf("the session broke: %w", err))
+	}
+	return nil
+}

@@ -1,0 +1,118 @@
+package applets
+
+import (
+	"context"
+	"log/slog"
+
+	"postoffice/deliver"
+	"postoffice/internal/config"
+	"postoffice/internal/maillog"
+	"postoffice/internal/privsep"
+)
+
+// runServerRole is the server of the root tree: no rights, all the work. The
+// master behind the link gave it its configuration and its sockets, and ends it.
+func runServerRole(ctx context.Context, env *Env) error {
+	link, err := privsep.Connect()
+	if err != nil {
+		return err
+	}
+	conf, err := config.Decode(link.Settings())
+	if err != nil {
+		return err
+	}
+	program := "smtpd"
+	if link.OnePass() {
+		program = "runq"
+	}
+	log, closer, err := openLog(env, conf, program, conf.Log == "stderr")
+	if err != nil {
+		return err
+	}
+	defer closer.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() { // nobody is left who delivers: what is under way is worth nothing
+		<-link.Closed()
+		cancel()
+	}()
+	s, err := assemble(ctx, conf, log, ground{accounts: link.Accounts(privsep.Names{}), mailer: link})
+	if err != nil {
+		return err
+	}
+	s.recordOld(ctx, link)
+	if link.OnePass() {
+		return s.serveOnce(ctx, cancel, link)
+	}
+	return s.serveLink(ctx, cancel, link)
+}
+
+// recordOld writes down what an earlier server had delivered and could not say.
+func (s *system) recordOld(ctx context.Context, link *privsep.Link) {
+	var results []deliver.TokenResult
+	for _, r := range link.Unrecorded() {
+		results = append(results, deliver.TokenResult{Token: r.Token, Result: r.Result})
+	}
+	s.runner.ApplyResults(ctx, results)
+}
+
+// serveOnce is one pass for the master.
+func (s *system) serveOnce(ctx context.Context, cancel func(), link *privsep.Link) error {
+	if err := link.Ready(); err != nil {
+		return err
+	}
+	go func() {
+		for event := range link.Events() {
+			if _, ok := event.(privsep.Stop); ok {
+				cancel()
+			}
+		}
+	}()
+	err := s.pass(ctx, link.Session())
+	cancel()
+	s.stop()
+	if err != nil {
+		return err
+	}
+	return link.Done()
+}
+
+// serveLink serves until the master says stop.
+func (s *system) serveLink(ctx context.Context, cancel func(), link *privsep.Link) error {
+	s.broken = func(name string) {
+		if err := link.Broken(name); err != nil {
+			s.log.LogAttrs(ctx, slog.LevelError, "master not told of a broken listener", maillog.Err(err))
+		}
+	}
+	for _, l := range link.Listeners() {
+		if err := s.listen(ctx, l); err != nil {
+			return err
+		}
+	}
+	s.deliverAll(ctx)
+	if err := link.Ready(); err != nil {
+		return err
+	}
+	for event := range link.Events() {
+		switch e := event.(type) {
+		case privsep.Stop:
+			cancel()
+			s.stop()
+			return nil
+		case privsep.Reload:
+			conf, err := config.Decode(e.Settings)
+			if err != nil {
+				s.log.LogAttrs(ctx, slog.LevelError, "configuration refused", maillog.Err(err))
+				continue
+			}
+			s.reload(ctx, conf)
+		case privsep.NewListener:
+			if err := s.listen(ctx, e.Listener); err != nil {
+				s.log.LogAttrs(ctx, slog.LevelError, "listener lost", maillog.Err(err))
+			}
+		}
+	}
+	cancel()
+	s.stop()
+	return nil
+}

@@ -1,0 +1,148 @@
+package applets
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"postoffice/internal/config"
+	"postoffice/internal/privsep"
+	"postoffice/internal/sysexits"
+)
+
+// backlogWait is how long a program waits for a place at the submission socket.
+const backlogWait = 60 * time.Second
+
+// submission opens an SMTP session with whoever takes mail on this machine: the
+// daemon behind its socket, or, for root and the owner of the queue, a server
+// started for this one message, which goes on delivering in the background.
+//
+// A configuration with errors (confErr) keeps nobody from a daemon that
+// answers: a typo must not lose cron's mail. It is told, and it is what the
+// caller gets where no daemon runs.
+func submission(ctx context.Context, env *Env, conf *config.Config, confErr error) (net.Conn, error) {
+	conn, err := dialSubmission(ctx, conf)
+	switch {
+	case err == nil:
+		if confErr != nil {
+			env.report(confErr)
+		}
+		return conn, nil
+	case !isAbsent(err):
+		return nil, exitWith(sysexits.TempFail, fmt.Errorf("the mail server's socket: %w", err))
+	case confErr != nil:
+		return nil, confErr
+	}
+	if running, _ := privsep.Running(conf.RunDir); running {
+		return nil, exitWith(sysexits.TempFail, fmt.Errorf("a mail server runs, but its socket %s doesn't answer", submissionPath(conf)),
+			"try again; the server's log says why, if it stays so")
+	}
+	if os.Getuid() != 0 && !ownsQueue(conf) {
+		return nil, exitWith(sysexits.TempFail, fmt.Errorf("no mail server runs here, and %s belongs to somebody else", conf.QueueDir),
+			"ask root to start it: postoffice smtpd")
+	}
+	return startForOne(ctx, env)
+}
+
+func submissionPath(conf *config.Config) string {
+	return filepath.Join(conf.RunDir, privsep.Submission)
+}
+
+// isAbsent says whether nobody listens at the socket.
+func isAbsent(err error) bool {
+	return errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOTDIR)
+}
+
+// dialSubmission connects to the daemon. A full backlog means to wait. The
+// other end must be root's or the server-user's: nobody else takes our mail.
+func dialSubmission(ctx context.Context, conf *config.Config) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, backlogWait)
+	defer cancel()
+	for {
+		conn, err := new(net.Dialer).DialContext(ctx, "unix", submissionPath(conf))
+		if err == nil {
+			if err := checkServer(conn, conf); err != nil {
+				conn.Close()
+				return nil, err
+			}
+			return conn, nil
+		}
+		if !errors.Is(err, syscall.EAGAIN) {
+			return nil, err
+		}
+		again := time.NewTimer(50 * time.Millisecond)
+		select {
+		case <-ctx.Done():
+			again.Stop()
+			return nil, fmt.Errorf("%s: full for %v: %w", submissionPath(conf), backlogWait, ctx.Err())
+		case <-again.C:
+		}
+	}
+}
+
+// checkServer says whether the process that listens is one of the server's.
+func checkServer(conn net.Conn, conf *config.Config) error {
+	uid, err := peerUID(conn)
+	if err != nil {
+		return err
+	}
+	if uid == 0 || uid == os.Getuid() {
+		return nil
+	}
+	if u, err := serverUser(conf); err == nil && u.UID == uid {
+		return nil
+	}
+	return fmt.Errorf("%s belongs to uid %d, neither root nor %s: no mail goes there", submissionPath(conf), uid, conf.ServerUser)
+}
+
+// startForOne starts a server in the background that takes one session, from
+// us, and then tries the queue once.
+func startForOne(ctx context.Context, env *Env) (net.Conn, error) {
+	ours, theirs, err := socketPair()
+	if err != nil {
+		return nil, err
+	}
+	defer theirs.Close()
+	start := privsep.Background{Args: append([]string{"--pass"}, env.ConfigFlags()...), Session: theirs}
+	if err := start.Start(ctx); err != nil {
+		ours.Close()
+		return nil, startError(err)
+	}
+	conn, err := net.FileConn(ours)
+	ours.Close()
+	return conn, err
+}
+
+// startError is what a program reports when the server that it started could
+// not begin: the server has said why on standard error.
+func startError(err error) error {
+	if e := (*privsep.ExitError)(nil); errors.As(err, &e) && e.Code > 0 {
+		return exitWith(e.Code, fmt.Errorf("no server could be started: %w", err))
+	}
+	return exitWith(sysexits.TempFail, fmt.Errorf("start a server: %w", err))
+}
+
+// ownsQueue says whether the queue is the caller's, or would be if it were made.
+func ownsQueue(conf *config.Config) bool {
+	for dir := conf.QueueDir; ; dir = filepath.Dir(dir) {
+		st, err := os.Stat(dir)
+		if errors.Is(err, os.ErrNotExist) && dir != "/" {
+			continue
+		}
+		return err == nil && st.Sys().(*syscall.Stat_t).Uid == uint32(os.Getuid())
+	}
+}
+
+// socketPair is a unix stream socket pair as files.
+func socketPair() (a, b *os.File, err error) {
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("socketpair: %w", err)
+	}
+	return os.NewFile(uintptr(fds[0]), "session"), os.NewFile(uintptr(fds[1]), "session"), nil
+}

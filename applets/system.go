@@ -1,0 +1,239 @@
+package applets
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/user"
+	"strconv"
+	"sync"
+	"time"
+
+	"postoffice/deliver"
+	"postoffice/deliver/local"
+	"postoffice/deliver/remote"
+	"postoffice/internal/alias"
+	"postoffice/internal/config"
+	"postoffice/internal/control"
+	"postoffice/internal/maillog"
+	"postoffice/internal/privsep"
+	"postoffice/internal/smtpd"
+	"postoffice/resolver"
+	"postoffice/spool"
+)
+
+// ground is what a system stands on: the master behind a link, or this process
+// alone.
+type ground struct {
+	accounts   local.Accounts
+	mailer     deliver.LocalMailer
+	postmaster string // who reads the mail of postmaster and root; "": root does
+}
+
+// system accepts mail and delivers it: the server of the root tree, or the one
+// process of an ordinary user. Everything that comes in goes to the spool, and
+// everything that goes out comes from there.
+type system struct {
+	ground
+	conf     *config.Config
+	log      *slog.Logger
+	queue    *spool.Queue
+	resolver *resolver.Resolver
+	runner   *deliver.Runner
+	smtp     *smtpd.Server
+	self     string // our host name
+
+	work    sync.WaitGroup // listeners and the runner
+	passing sync.Mutex     // one pass at a time, with queue-only
+	broken  func(name string)
+}
+
+// assemble joins the packages. Nothing is accepted or delivered yet.
+func assemble(ctx context.Context, conf *config.Config, log *slog.Logger, g ground) (*system, error) {
+	s := &system{ground: g, conf: conf, log: log}
+	s.resolver = newResolver(conf, log)
+	s.self = s.hostname(ctx)
+	var err error
+	s.queue, err = spool.Open(spool.Options{Dir: conf.QueueDir, Log: log, MinFree: conf.MinFree})
+	if err != nil {
+		return nil, fmt.Errorf("open the queue: %w", err)
+	}
+	s.runner = deliver.NewRunner(s.deliverOptions())
+	s.smtp = smtpd.New(s.smtpdOptions(ctx))
+	return s, nil
+}
+
+func newResolver(conf *config.Config, log *slog.Logger) *resolver.Resolver {
+	return resolver.New(resolver.Options{Servers: conf.DNSServers, Log: log})
+}
+
+// hostname is our name in mail (option hostname).
+func (s *system) hostname(ctx context.Context) string {
+	switch s.conf.Hostname {
+	case "auto":
+		name, warning := s.resolver.Self(ctx)
+		if warning != "" {
+			s.log.LogAttrs(ctx, slog.LevelWarn, "host name uncertain", maillog.Option("hostname"), maillog.Reason(warning))
+		}
+		return name
+	case "literal":
+		if name, err := os.Hostname(); err == nil {
+			return name
+		}
+		return "localhost.localdomain"
+	}
+	return s.conf.Hostname
+}
+
+func (s *system) deliverOptions() deliver.Options {
+	return deliver.Options{
+		Queue:        s.queue,
+		Hostname:     s.self,
+		Resolver:     s.resolver,
+		RelayHost:    s.conf.RelayHost,
+		SMTPPort:     s.conf.SMTPPort,
+		LocalDomains: s.conf.LocalDomains,
+		LocalByDNS:   s.conf.LocalByDNS,
+		Aliases:      alias.Open(s.conf.Aliases),
+		Accounts:     s.accounts,
+		Postmaster:   s.postmaster,
+		Local:        s.mailer,
+		EscapeFrom:   s.conf.EscapeFrom,
+		QReturn:      s.conf.QReturn,
+		Hops:         s.conf.Hops,
+		Remote:       remote.Options{Hostname: s.self, Log: s.log},
+		Log:          s.log,
+	}
+}
+
+func (s *system) smtpdOptions(ctx context.Context) smtpd.Options {
+	known := newClients(ctx, s.conf.Trusted, s.resolver.IsOurs, s.resolver.HostAddrs, s.log)
+	wake := s.runner.Wake
+	if s.conf.QueueOnly {
+		wake = func(spool.ID) {}
+	}
+	return smtpd.Options{
+		Hostname:          s.self,
+		Size:              s.conf.Size,
+		Timeout:           s.conf.Timeout,
+		Clients:           s.conf.Clients,
+		ClientsPerAddress: s.conf.ClientsPerAddress,
+		Load:              s.conf.Load,
+		Hops:              s.conf.Hops,
+		RejectBareNewline: s.conf.BareNewline == config.Reject,
+		Queue:             inbox{s.queue, wake},
+		Policy:            policy{s.runner},
+		Log:               s.log,
+		ClientName:        s.resolver.Name,
+		Trusted:           known.of,
+		Account:           accountOf,
+	}
+}
+
+// accountOf is the login and full name of a user of this machine.
+func accountOf(uid int) (login, full string) {
+	u, err := user.LookupId(strconv.Itoa(uid))
+	if err != nil {
+		return "", ""
+	}
+	return u.Username, u.Name
+}
+
+// reload puts a checked configuration in the place of the present one. What is
+// bound to a directory or a socket stays until the next start.
+func (s *system) reload(ctx context.Context, conf *config.Config) {
+	s.conf = conf
+	s.resolver = newResolver(conf, s.log)
+	s.self = s.hostname(ctx)
+	s.runner.Reload(s.deliverOptions())
+	s.smtp.Reload(s.smtpdOptions(ctx))
+	s.log.LogAttrs(ctx, slog.LevelInfo, "configuration reloaded")
+}
+
+// listen serves one listener until it breaks or ctx ends.
+func (s *system) listen(ctx context.Context, l privsep.Listener) error {
+	nl, err := net.FileListener(l.File)
+	l.File.Close()
+	if err != nil {
+		return fmt.Errorf("listener %s: %w", l.Name, err)
+	}
+	if l.Name == privsep.Control {
+		s.work.Go(func() { control.Serve(ctx, nl, s.controls(ctx)) })
+		return nil
+	}
+	kind := smtpd.Port25
+	if l.Name == privsep.Submission {
+		kind = smtpd.Submission
+	}
+	s.work.Go(func() {
+		err := s.smtp.Serve(ctx, nl, kind)
+		if e := (*smtpd.ListenerError)(nil); errors.As(err, &e) {
+			s.log.LogAttrs(ctx, slog.LevelWarn, "listener broken", maillog.Err(err), maillog.Reason("it is bound again until that works"))
+			s.broken(l.Name)
+		}
+	})
+	return nil
+}
+
+// deliverAll runs the queue until ctx ends.
+func (s *system) deliverAll(ctx context.Context) {
+	s.work.Go(func() {
+		if s.conf.QueueOnly {
+			return
+		}
+		if err := s.runner.Run(ctx); err != nil && ctx.Err() == nil {
+			s.log.LogAttrs(ctx, slog.LevelError, "queue runner stopped", maillog.Err(err))
+		}
+	})
+}
+
+// runNow tries every message now. With queue-only nothing runs the queue but
+// this: one pass, in the background.
+func (s *system) runNow(ctx context.Context) {
+	if !s.conf.QueueOnly {
+		s.runner.RunNow()
+		return
+	}
+	s.work.Go(func() {
+		s.passing.Lock()
+		defer s.passing.Unlock()
+		if err := s.runner.Pass(ctx); err != nil {
+			s.log.LogAttrs(ctx, slog.LevelWarn, "queue not run", maillog.Err(err))
+		}
+	})
+}
+
+// pass takes one session, if there is one, and then tries every message once.
+func (s *system) pass(ctx context.Context, session *os.File) error {
+	if session != nil {
+		conn, err := net.FileConn(session)
+		session.Close()
+		if err != nil {
+			return fmt.Errorf("session: %w", err)
+		}
+		if err := s.smtp.ServeConn(ctx, conn, smtpd.Submission); err != nil {
+			s.log.LogAttrs(ctx, slog.LevelDebug, "session ended", maillog.Err(err))
+		}
+	}
+	if s.conf.QueueOnly && session != nil {
+		return nil
+	}
+	return s.runner.Pass(ctx)
+}
+
+// stop ends the sessions and waits for all work; the context that it ran with
+// must have ended.
+func (s *system) stop() {
+	limit, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := s.smtp.Shutdown(limit); err != nil {
+		s.log.LogAttrs(limit, slog.LevelWarn, "sessions cut off", maillog.Err(err))
+	}
+	s.work.Wait()
+	if err := s.queue.Close(); err != nil {
+		s.log.LogAttrs(limit, slog.LevelWarn, "queue not closed", maillog.Err(err))
+	}
+}

@@ -1,0 +1,78 @@
+package applets
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os/exec"
+	"os/user"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"postoffice/internal/config"
+	"postoffice/internal/privsep"
+	"postoffice/internal/sysexits"
+)
+
+// serverUser is the account that the server runs as.
+func serverUser(conf *config.Config) (privsep.User, error) {
+	u, err := user.Lookup(conf.ServerUser)
+	if err != nil {
+		if !errors.As(err, new(user.UnknownUserError)) {
+			return privsep.User{}, fmt.Errorf("look up %s: %w", conf.ServerUser, err)
+		}
+		return privsep.User{}, exitWith(sysexits.Config, fmt.Errorf("there is no account %q for the server to run as (option server-user)", conf.ServerUser),
+			"make it: useradd --system --user-group --no-create-home --home-dir "+conf.QueueDir+" --shell /usr/sbin/nologin "+conf.ServerUser,
+			"or with busybox: adduser -S -D -H "+conf.ServerUser)
+	}
+	uid, err1 := strconv.Atoi(u.Uid)
+	gid, err2 := strconv.Atoi(u.Gid)
+	if err := errors.Join(err1, err2); err != nil {
+		return privsep.User{}, fmt.Errorf("account %s: %w", conf.ServerUser, err)
+	}
+	if uid == 0 {
+		return privsep.User{}, exitWith(sysexits.Config, fmt.Errorf("server-user=%s is root: the server must not be", conf.ServerUser))
+	}
+	return privsep.User{Name: u.Username, UID: uid, GID: gid}, nil
+}
+
+// asUser runs one of the roles with another user's ids and waits for it. What
+// it printed is all that there is to say; its exit code is ours.
+func asUser(ctx context.Context, env *Env, u privsep.User, argv []string, stdin io.Reader) error {
+	cmd := exec.CommandContext(ctx, "/proc/self/exe")
+	cmd.Args, cmd.Env, cmd.Dir = argv, []string{}, "/"
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, env.Stdout, env.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(u.UID), Gid: uint32(u.GID)}}
+	err := cmd.Run()
+	if e := (*exec.ExitError)(nil); errors.As(err, &e) && e.ExitCode() > 0 {
+		return exitWith(e.ExitCode(), errAnswered)
+	}
+	return err
+}
+
+// peerUID is the user at the other end of a unix socket, by the kernel's word.
+func peerUID(conn net.Conn) (int, error) {
+	c, ok := conn.(*net.UnixConn)
+	if !ok {
+		return 0, fmt.Errorf("%T has no peer credentials", conn)
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var cred *unix.Ucred
+	var credErr error
+	if err := raw.Control(func(fd uintptr) {
+		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	}); err != nil {
+		return 0, err
+	}
+	if credErr != nil {
+		return 0, fmt.Errorf("peer credentials: %w", credErr)
+	}
+	return int(cred.Uid), nil
+}

@@ -1,0 +1,93 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// modes are the two ways in which the whole flow must work.
+var modes = []struct {
+	name    string
+	install func(h *host, settings ...string) *site
+	port    string
+}{
+	{"root tree", (*host).install, "25"},
+	{"ordinary user", func(h *host, settings ...string) *site { return h.installFor(people[6], settings...) }, "2525"},
+}
+
+// TestMailboxAndNextServer is the main job: swaks → smtpd → spool → mailbox, and
+// sendmail → spool → the next server, found by MX and by relay-host.
+func TestMailboxAndNextServer(t *testing.T) {
+	for _, mode := range modes {
+		t.Run(mode.name, func(t *testing.T) {
+			l := newLAN(t)
+			l.dns("one.test. IN A 10.77.0.2", "two.test. IN A 10.77.0.3", "two.test. IN MX 10 two.test.",
+				"2.0.77.10.in-addr.arpa. IN PTR one.test.")
+			one, two := l.host("one.test"), l.host("two.test")
+			a := mode.install(one, "smtp-port="+mode.port)
+			b := mode.install(two)
+			a.serve()
+			b.serve()
+
+			out := two.swaks(one.IP+":"+mode.port, "--from", "stranger@two.test", "--to", "alice@one.test",
+				"--header", "Subject: by swaks", "--body", "first line\n.dot\nFrom here\n")
+			if !strings.Contains(out, "250 2.0.0 queued as ") {
+				t.Errorf("swaks got no queue ID:\n%s", out)
+			}
+			until(t, 20*time.Second, "alice has the message", func() bool { return contains(a.mailbox("alice"), "Subject: by swaks") })
+			checkMailbox(t, a.mailbox("alice"))
+
+			if out, err := a.tryApplet("Subject: by sendmail\n\nhello\n", "sendmail", "-i", "alice@two.test"); err != nil {
+				t.Fatalf("sendmail: %v\n%s", err, out)
+			}
+			until(t, 30*time.Second, "the next server's alice has the message", func() bool { return contains(b.mailbox("alice"), "Subject: by sendmail") })
+			a.drained(10 * time.Second)
+			b.drained(10 * time.Second)
+		})
+	}
+}
+
+// checkMailbox looks at one delivered message as a mail reader would.
+func checkMailbox(t *testing.T, name string) {
+	t.Helper()
+	raw, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(raw)
+	for _, want := range []string{"From stranger@two.test ", "\nReturn-Path: <stranger@two.test>\n", "\nDelivered-To: ",
+		"\nReceived: from ", "\nfirst line\n.dot\n"} {
+		if !strings.Contains("\n"+text, want) {
+			t.Errorf("mailbox lacks %q:\n%s", want, text)
+		}
+	}
+	if !strings.HasSuffix(text, "\n\n") {
+		t.Errorf("mailbox does not end in an empty line: R10\n%q", text[max(0, len(text)-40):])
+	}
+}
+
+// TestPostfixBothWays exchanges a message with an unpacked Postfix by MX on port 25.
+func TestPostfixBothWays(t *testing.T) {
+	l := newLAN(t)
+	l.dns("one.test. IN A 10.77.0.2", "one.test. IN MX 10 one.test.", "pf.test. IN A 10.77.0.3", "pf.test. IN MX 10 pf.test.")
+	ours := l.host("one.test").install()
+	theirs := l.host("pf.test")
+	ours.serve()
+	theirs.postfix()
+
+	if out, err := ours.tryApplet("Subject: to postfix\n\nhello\n", "sendmail", "alice@pf.test"); err != nil {
+		t.Fatalf("sendmail: %v\n%s", err, out)
+	}
+	until(t, 30*time.Second, "postfix delivered our message", func() bool {
+		return contains(theirs.path("pf", "mail", "alice"), "Subject: to postfix")
+	})
+	theirs.swaks(theirs.IP+":25", "--from", "bob@pf.test", "--to", "bob@one.test", "--header", "Subject: from postfix")
+	until(t, 30*time.Second, "postfix's message is in bob's mailbox", func() bool {
+		return contains(ours.mailbox("bob"), "Subject: from postfix")
+	})
+	ours.drained(10 * time.Second)
+}
