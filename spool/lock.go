@@ -22,57 +22,41 @@ const (
 
 // scheme makes the lock's file, or checks the one that is there.
 func (q *Queue) scheme() error {
-	f, err := q.root.Open(lockName, disk.ReadOnly)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err = q.makeLock(); err != nil {
-			return err
-		}
-		f, err = q.root.Open(lockName, disk.ReadOnly)
+	f, err := q.root.Create(lockName, fileMode)
+	if errors.Is(err, fs.ErrExist) {
+		f, err = q.root.Open(lockName, disk.ReadWrite)
+	} else if err == nil && q.chown {
+		err = f.Chown(q.uid, q.gid)
 	}
-	if err != nil {
+	if f == nil {
 		return err
 	}
-	defer f.Close() // only read
-	var line [2 * len(lockLine)]byte
-	n, err := f.ReadAt(line[:], 0)
+	if err == nil {
+		err = writeScheme(f)
+	}
+	return errors.Join(err, f.Close())
+}
+
+// writeScheme writes the lock's line unless it is there. What a crash left of
+// one is written again, by two processes at once if need be: it is the same.
+func writeScheme(f disk.File) error {
+	var b [2 * len(lockLine)]byte
+	n, err := f.ReadAt(b[:], 0)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
-	if string(line[:n]) != lockLine {
-		return fmt.Errorf("%w: %s reads %.60q, want %q", ErrForeign, lockName, line[:n], lockLine)
-	}
-	return nil
-}
-
-// makeLock makes the lock's file under a name of its own first, so that it is
-// never there without its line.
-func (q *Queue) makeLock() error {
-	id, err := q.ids.next()
-	if err != nil {
-		return err
-	}
-	f, err := q.tmp.Create(string(id), fileMode)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write([]byte(lockLine))
-	if err == nil && q.chown {
-		err = f.Chown(q.uid, q.gid)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = q.tmp.RenameNoReplace(string(id), q.root, lockName)
-	}
-	if err == nil {
+	if string(b[:n]) == lockLine {
 		return nil
 	}
-	if uerr := q.tmp.Unlink(string(id)); !errors.Is(err, fs.ErrExist) {
-		return errors.Join(err, uerr)
+	for i, c := range b[:n] {
+		if i >= len(lockLine) || c != 0 && c != lockLine[i] {
+			return fmt.Errorf("%w: %s reads %.60q, want %q", ErrForeign, lockName, b[:n], lockLine)
+		}
 	}
-	return nil // another process was faster
+	if _, err := f.WriteAt([]byte(lockLine), 0); err != nil {
+		return err
+	}
+	return f.Sync()
 }
 
 // TryLock takes the queue lock: one runner at a time has it. ErrLocked: another

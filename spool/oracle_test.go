@@ -1,0 +1,325 @@
+package spool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"postoffice/internal/disk"
+	"postoffice/internal/disk/crashfs"
+	"postoffice/internal/smtp"
+)
+
+// The crash tests work on messages whose first line is a token that says all
+// about them: how many recipients, how long, whether one is a list. What
+// somebody outside was told is written down as acknowledgements:
+//
+//	kept TOKEN          the client has its 250
+//	took TOKEN WHO      a sink has taken the message for WHO
+//	done TOKEN WHO      that is recorded
+//	fail TOKEN          recording it gave an error
+//	held TOKEN          Hold has returned nil
+//	back TOKEN          Release is about to be called
+
+// noRandom makes IDs repeat: with a clock that stands still every process
+// makes the same ones (A30).
+type noRandom struct{}
+
+func (noRandom) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+func still() time.Time { return arrived }
+
+// reopen opens the spool of a crash test as a process does.
+func reopen(d disk.FS, now func() time.Time) (*Queue, error) {
+	return Open(Options{FS: d, Dir: "/q", Now: now, Rand: noRandom{}})
+}
+
+// token names a message of n recipients with about size octets.
+func token(name string, n, size int, list bool) string {
+	return fmt.Sprintf("Token: %s %d %d %v", name, n, size, list)
+}
+
+// letterOf is the message that the token stands for.
+func letterOf(token string) string {
+	_, n, size, _ := takeApart(token)
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n\n", token)
+	for i := 0; b.Len() < size; i++ {
+		fmt.Fprintf(&b, "line %d of %d\n", i, n)
+	}
+	return b.String()
+}
+
+func takeApart(token string) (name string, n, size int, list bool) {
+	if _, err := fmt.Sscanf(token, "Token: %s %d %d %t", &name, &n, &size, &list); err != nil {
+		panic(fmt.Sprintf("token %q: %v", token, err))
+	}
+	return name, n, size, list
+}
+
+// listed are the targets of the recipient "list".
+var listed = []string{"x0", "x1", "x2"}
+
+// awaited are the final recipients of a message.
+func awaited(token string) []string {
+	_, n, _, list := takeApart(token)
+	var who []string
+	for i := range n {
+		who = append(who, fmt.Sprintf("r%d", i))
+	}
+	if list {
+		who = append(who, listed...)
+	}
+	return who
+}
+
+// keep accepts the token's message and acknowledges it.
+func keep(q *Queue, token string, ack func(string)) error {
+	_, n, _, list := takeApart(token)
+	env := envelope(n)
+	if list {
+		env.Recipients = append(env.Recipients, smtp.Recipient{Path: path("list@example.org")})
+	}
+	_, err := tryAccept(q, env, letterOf(token))
+	if err == nil {
+		ack("kept " + token)
+	}
+	return err
+}
+
+// deliverAll is a runner's pass over the queue.
+func deliverAll(q *Queue, ack func(string)) error {
+	var errs []error
+	for e, err := range q.Entries() {
+		if err != nil {
+			return err
+		}
+		if e.Place != Active {
+			continue
+		}
+		m, err := q.Claim(e.ID)
+		if err == nil {
+			err = deliver(m, ack)
+		}
+		if err != nil && !errors.Is(err, ErrBusy) && !errors.Is(err, ErrGone) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// deliver works on one message: it expands "list", and everybody else takes a
+// copy.
+func deliver(m *Message, ack func(string)) error {
+	defer m.Close()
+	b, err := io.ReadAll(m.Data())
+	if err != nil {
+		return later(err)
+	}
+	tok, _, _ := strings.Cut(string(b), "\n")
+	if string(b) != letterOf(tok) {
+		return fmt.Errorf("%s: handed out with other octets: %.200q", m.ID(), b)
+	}
+	for r := range m.Pending() {
+		who := r.Path.Local
+		if who == "list" {
+			var x Expansion
+			for _, l := range listed {
+				x.Targets = append(x.Targets, Target{Path: path(l + "@example.net")})
+			}
+			if err := m.Expand(r.Key, x); err != nil {
+				return err
+			}
+			continue
+		}
+		ack("took " + tok + "|" + who)
+		_ = m.Note(Note{Time: arrived, Keys: []Key{r.Key}, Attempt: 1, Reply: smtp.Reply{Code: 250, Text: "ok"}})
+		if err := m.Record([]Key{r.Key}, Delivered); err != nil {
+			ack("fail " + tok)
+			return err
+		}
+		ack("done " + tok + "|" + who)
+	}
+	return m.Finish()
+}
+
+// ledger is what the world outside knows.
+type ledger struct {
+	kept       map[string]bool
+	took, done map[string]int // by TOKEN|WHO
+	fails      int
+	held, back map[string]bool
+}
+
+func readLedger(acked []string) *ledger {
+	l := &ledger{kept: map[string]bool{}, took: map[string]int{}, done: map[string]int{}, held: map[string]bool{}, back: map[string]bool{}}
+	for _, line := range acked {
+		what, about, _ := strings.Cut(line, " ")
+		switch what {
+		case "kept":
+			l.kept[about] = true
+		case "took":
+			l.took[about]++
+		case "done":
+			l.done[about]++
+		case "fail":
+			l.fails++
+		case "held":
+			l.held[about] = true
+		case "back":
+			l.back[about] = true
+		}
+	}
+	return l
+}
+
+// recoverAll is what a process does when it starts.
+func recoverAll(d disk.FS, now func() time.Time) (*Queue, error) {
+	q, err := reopen(d, now)
+	if err != nil {
+		return nil, err
+	}
+	unlock, err := q.TryLock()
+	if err == nil {
+		err = q.Clean(context.Background())
+		unlock()
+	}
+	if err != nil {
+		q.Close()
+		return nil, err
+	}
+	return q, nil
+}
+
+// twoDaysOn is a clock by which all orphans are old.
+func twoDaysOn() time.Time { return arrived.Add(48 * time.Hour) }
+
+// oracle checks a disk after a crash. kills is how many processes died while
+// they delivered.
+func oracle(kills int) crashfs.Check {
+	return func(t testing.TB, d disk.FS, acked []string) {
+		l := readLedger(acked)
+		q, err := recoverAll(d, twoDaysOn)
+		if err != nil {
+			t.Fatalf("recovery: %v", err)
+		}
+		defer q.Close()
+		before := d.(*crashfs.FS).Tree()
+		again, err := recoverAll(d, twoDaysOn)
+		if err != nil {
+			t.Fatalf("second recovery: %v", err)
+		}
+		again.Close()
+		if after := d.(*crashfs.FS).Tree(); after != before {
+			t.Errorf("the second recovery changed\n%s to\n%s", before, after)
+		}
+		explained(t, d.(*crashfs.FS), before)
+		places := located(t, q)
+		for tok := range l.held {
+			if p, ok := places[tok]; (!ok || p != Held) && !l.back[tok] {
+				t.Errorf("%s is %v, %v, want it held", tok, p, ok)
+			}
+		}
+		finishAll(t, q, l, places, kills)
+	}
+}
+
+// finishAll releases and delivers everything, and compares with the ledger.
+func finishAll(t testing.TB, q *Queue, l *ledger, places map[string]Place, kills int) {
+	for e, err := range q.Entries() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Place == Held {
+			if err := q.Release(e.ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := deliverAll(q, func(line string) {
+		if who, ok := strings.CutPrefix(line, "took "); ok {
+			if l.done[who] > 0 {
+				t.Errorf("handed out again although recorded: %s", who)
+			}
+			l.took[who]++
+		}
+	}); err != nil {
+		t.Errorf("delivery after recovery: %v", err)
+	}
+	for e := range q.Entries() {
+		t.Errorf("still there after all was delivered: %v", e)
+	}
+	twice := 0
+	for _, n := range l.took {
+		twice += n - 1
+	}
+	if twice > kills+l.fails {
+		t.Errorf("%d deliveries too many, want at most %d: %v", twice, kills+l.fails, l.took)
+	}
+	for tok := range l.kept {
+		for _, who := range awaited(tok) {
+			if l.took[tok+"|"+who] == 0 {
+				t.Errorf("lost: %s for %s", tok, who)
+			}
+		}
+	}
+}
+
+// located reads all messages and says where each token is. Damage is a
+// failure: none of the tests that use it makes any.
+func located(t testing.TB, q *Queue) map[string]Place {
+	places := map[string]Place{}
+	for e, err := range q.Entries() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := q.Read(e.ID)
+		if err != nil || s.Damaged || e.Place == Corrupt {
+			t.Errorf("%v: %+v, %v", e, s, err)
+			continue
+		}
+		m, err := q.take(e.Place, e.ID)
+		if err != nil {
+			t.Errorf("%v: %v", e, err)
+			continue
+		}
+		b, err := io.ReadAll(m.Data())
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Close()
+		tok, _, _ := strings.Cut(string(b), "\n")
+		if string(b) != letterOf(tok) {
+			t.Errorf("%v: other octets than its token says: %.200q", e, b)
+		}
+		if p, ok := places[tok]; ok {
+			t.Errorf("%s is in two places, %v and %v", tok, p, e.Place)
+		}
+		places[tok] = e.Place
+	}
+	return places
+}
+
+// explained fails for files that a recovery has no reason to leave.
+func explained(t testing.TB, d *crashfs.FS, tree string) {
+	for line := range strings.Lines(tree) {
+		f := strings.Fields(line)
+		name := f[len(f)-1]
+		rest, in := strings.CutPrefix(name, "/q/")
+		dir, base, deep := strings.Cut(rest, "/")
+		switch {
+		case !in, !deep && slices.Contains([]string{"tmp", "queue", "hold", "corrupt", "lock", "ballast"}, dir):
+		case deep && dir != tmpDir:
+			if _, ok := ParseID(base); !ok {
+				t.Errorf("file without a reason: %s", line)
+			}
+		default:
+			t.Errorf("file without a reason: %s", line)
+		}
+	}
+}
