@@ -207,6 +207,22 @@ func TestA63Servers(t *testing.T) {
 		{"FORMERR for ever", "temporary", []testenv.Act{testenv.Formerr}},
 		{"lame", "temporary", []testenv.Act{testenv.Lame}},
 		{"truncated, whole by TCP", "none", []testenv.Act{testenv.Truncated}},
+		{"truncated, by TCP another's answer", "temporary", []testenv.Act{byTCP(testenv.WrongID)}},
+		{"truncated, by TCP another question's", "temporary", []testenv.Act{byTCP(testenv.WrongQuestion)}},
+		{"truncated, by TCP too", "temporary", []testenv.Act{byTCP(func(x *testenv.Exchange) {
+			x.Answer.Truncated = true
+			testenv.AliasOnly(x)
+		})}},
+		{"truncated, by TCP rubbish", "temporary", []testenv.Act{byTCP(testenv.CompressionLoop)}},
+		{"truncated, by TCP nothing", "temporary", []testenv.Act{byTCP(testenv.Silent)}},
+		{"truncated within a record", "none", []testenv.Act{func(x *testenv.Exchange) {
+			if x.TCP {
+				testenv.Proper(x)
+				return
+			}
+			testenv.Raw([]byte{0x83, 0x80, 0, 1, 0, 1, 0, 0, 0, 0, 1, 'x', 7, 'e', 'x', 'a', 'm', 'p', 'l', 'e', 0, 0, 1, 0, 1, 0xc0})(x)
+		}}},
+		{"an unknown code", "temporary", []testenv.Act{testenv.Code(14)}},
 		{"empty NOERROR", "no address", []testenv.Act{testenv.Empty}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -225,6 +241,17 @@ func TestA63Servers(t *testing.T) {
 				t.Errorf("%q doesn't say who was asked", err)
 			}
 		})
+	}
+}
+
+// byTCP cuts the answer by UDP and does act by TCP.
+func byTCP(act testenv.Act) testenv.Act {
+	return func(x *testenv.Exchange) {
+		if x.TCP {
+			act(x)
+			return
+		}
+		testenv.Truncated(x)
 	}
 }
 
