@@ -41,7 +41,7 @@ var bans = []ban{
 	{"syscall", "^Set(e|re|res|fs)?[ug]id$|^Setgroups$", everywhere, "changes all threads, and real and saved ids: see internal/privsep"},
 	{"golang.org/x/sys/unix", "^Set(e|re|res|fs)?[ug]id$|^Setgroups$", everywhere, "changes all threads, and real and saved ids: see internal/privsep"},
 	{"os", "^Exit$", func(s source) bool { return s.shipped() && s.name != "main.go" }, "return an error; main.go alone exits"},
-	{"time", "^Sleep$", func(s source) bool { return !s.imports("testing/synctest") }, "wait for the event, or for a timer and a context; in tests use testing/synctest"},
+	{"time", "^Sleep$", func(s source) bool { return isTest(s.name) && !s.imports("testing/synctest") }, "wait for the event, or in testing/synctest"},
 	{"net", "^(Listen|ListenTCP)$", func(s source) bool { return s.shipped() && s.pkg() != "internal/testenv" },
 		"makes MPTCP sockets (A78): use net.ListenConfig with SetMultipathTCP(false)"},
 }
