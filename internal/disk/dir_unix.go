@@ -56,7 +56,7 @@ func (d *osDir) open(name string, flags int, mode fs.FileMode) (int, error) {
 }
 
 func (d *osDir) Create(name string, mode fs.FileMode) (File, error) {
-	fd, err := d.open(name, unix.O_CREAT|unix.O_EXCL|unix.O_RDWR|openAppend(d.portable), mode)
+	fd, err := d.open(name, unix.O_CREAT|unix.O_EXCL|unix.O_RDWR|openAppend, mode)
 	if err != nil {
 		return nil, d.fail("create", name, err)
 	}
@@ -66,7 +66,7 @@ func (d *osDir) Create(name string, mode fs.FileMode) (File, error) {
 func (d *osDir) Open(name string, access Access) (File, error) {
 	flags := unix.O_NONBLOCK // a FIFO or a device must not stop us before we see what it is
 	if access == ReadWrite {
-		flags |= unix.O_RDWR | openAppend(d.portable)
+		flags |= unix.O_RDWR | openAppend
 	}
 	fd, err := d.open(name, flags, 0)
 	if err != nil {

@@ -208,7 +208,7 @@ func TestNames(t *testing.T) {
 // disturb each other.
 func TestNamesMany(t *testing.T) {
 	everywhere(t, func(t *testing.T, _ place, d disk.Dir) {
-		const n = 2000
+		const n = 800 // three buffers
 		for i := range n {
 			must[disk.File](t)(d.Create(strings.Repeat("x", 60)+string(rune('A'+i%26))+time.Duration(i).String(), 0o600)).Close()
 		}

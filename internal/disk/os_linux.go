@@ -14,7 +14,7 @@ const setRecordLock = unix.F_OFD_SETLK
 // openAppend is the open flag by which writes append. Not O_APPEND: with it
 // Linux's pwrite(2) appends too, and a slot could not be overwritten through
 // the same descriptor. See append.
-func openAppend(bool) int { return 0 }
+const openAppend = 0
 
 // openBeneath is openat2(2): no link anywhere, nothing outside dir.
 func openBeneath(dir int, name string, flags int, mode uint32) (int, error) {
