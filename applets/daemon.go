@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"postoffice/deliver/local"
@@ -35,6 +36,9 @@ type daemon struct {
 }
 
 func (d *daemon) run(ctx context.Context) error {
+	if err := d.shareLog(); err != nil {
+		return err
+	}
 	log, closer, err := openLog(d.env, d.conf, d.program(), d.foreground)
 	if err != nil {
 		return err
@@ -67,6 +71,33 @@ func openLog(env *Env, conf *config.Config, program string, foreground bool) (*s
 		return nil, nil, exitWith(sysexits.CantCreate, fmt.Errorf("open the log: %w", err), "option log says where it goes")
 	}
 	return log, closer, nil
+}
+
+// shareLog makes a log file if it is missing and gives it to the server-user:
+// master and server both append to it, and the server can make none in a
+// directory of root's.
+func (d *daemon) shareLog() error {
+	name, isFile := strings.CutPrefix(d.conf.Log, "file:")
+	if !isFile || os.Getuid() != 0 {
+		return nil
+	}
+	owner, err := serverUser(d.conf)
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o640)
+	if err == nil {
+		defer f.Close()
+		var st os.FileInfo
+		if st, err = f.Stat(); err == nil && !st.Mode().IsRegular() {
+			return nil // /dev/null or a FIFO is left as it is
+		}
+		err = errors.Join(err, f.Chown(owner.UID, owner.GID))
+	}
+	if err != nil {
+		return exitWith(sysexits.CantCreate, fmt.Errorf("make the log: %w", err), "option log says where it goes")
+	}
+	return nil
 }
 
 // listeners are the sockets of a server that stays: the run directory is ours
@@ -129,7 +160,7 @@ func (d *daemon) master(ctx context.Context) error {
 			if err != nil {
 				return nil, err
 			}
-			return conf.Encode(), nil
+			return conf.Encode(), d.shareLog()
 		},
 	}
 	if !d.onePass {
