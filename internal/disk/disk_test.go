@@ -279,8 +279,10 @@ func TestLocks(t *testing.T) {
 			everywhere(t, func(t *testing.T, _ place, d disk.Dir) {
 				f := create(t, d, "a", "")
 				g := must[disk.File](t)(d.Open("a", disk.ReadWrite))
-				if !must[bool](t)(lock(f)) || !must[bool](t)(lock(f)) {
-					t.Error("the first didn't get the lock")
+				for range 2 { // its holder may ask again
+					if !must[bool](t)(lock(f)) {
+						t.Error("the first didn't get the lock")
+					}
 				}
 				if must[bool](t)(lock(g)) {
 					t.Error("two have the lock")
