@@ -63,11 +63,7 @@ func (s *addressScanner) step() {
 	case ',', ';':
 		s.separator()
 	case ':':
-		if s.angle {
-			s.at = true // a route
-		} else {
-			s.fresh() // what stood before names a group
-		}
+		s.fresh() // what stood before names a group, or is a route
 		s.pos++
 	case '@':
 		s.at = true

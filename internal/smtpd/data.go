@@ -32,7 +32,7 @@ func (s *session) data(ctx context.Context, _ string) smtp.Reply {
 func (s *session) receive(ctx context.Context) (smtp.Reply, error) {
 	s.wire.startData()
 	defer s.wire.endData()
-	if err := s.wire.more(); err != nil {
+	if err := s.wire.some(); err != nil {
 		return smtp.Reply{}, err
 	}
 	h := newHeader(s)

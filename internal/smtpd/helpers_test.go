@@ -288,3 +288,5 @@ func complete(t testing.TB, field, host string) string {
 	w.Flush()
 	return b.String()
 }
+
+func newReader(c net.Conn) *bufio.Reader { return bufio.NewReader(c) }

@@ -223,7 +223,7 @@ func TestCompleteAddresses(t *testing.T) {
 		{"To: <>\n", ""},
 		{"To: , ,\n", ""},
 		{"To:\n", ""},
-		{"To: <@a,@b:joe@x>\n", ""},
+		{"To: <@a,@b:joe@x>, <@a:joe>\n", "To: <@a,@b:joe@x>, <@a:joe@h>\n"},
 		{"To: joe@[IPv6:2001:db8::9], joe@[192.0.2.9]\n", ""},
 		{"To: joe @ x . example, bob\n", "To: joe @ x . example, bob@h\n"},
 		{"To: bob.doe\n", "To: bob.doe@h\n"},

@@ -21,6 +21,7 @@ const (
 	maxSkip    = 1 << 20         // octets of an over-long line that are read before the session ends
 	lingerSize = 1 << 20         // octets read and dropped when we end the session
 	lingerWait = 2 * time.Second // for them
+	replyGrace = 2 * time.Second // for what is said at the end
 	dataRate   = 1000            // octets of a message a minute, at least
 )
 
@@ -72,11 +73,11 @@ func newWire(conn net.Conn) *wire {
 }
 
 // stop ends the session from another goroutine: a read that waits for a
-// command returns at once, data and replies have until by.
+// command returns at once, data have until by, and a reply a little longer.
 func (w *wire) stop(by time.Time) {
 	if w.stopBy.CompareAndSwap(0, by.UnixNano()) {
 		w.conn.SetReadDeadline(time.Unix(1, 0))
-		w.conn.SetWriteDeadline(by)
+		w.conn.SetWriteDeadline(by.Add(replyGrace))
 	}
 }
 
@@ -246,18 +247,26 @@ func (w *wire) release() {
 	bufferPool.Put(b)
 }
 
-// more gets further input, after writing what is ready to be read by a client
-// that may wait for it (RFC 2920 section 3.2).
+// more gets further input, after writing the replies that are ready: the
+// client may wait for them (RFC 2920 section 3.2).
 func (w *wire) more() error {
+	n := w.waiting()
+	if n == 0 {
+		return w.some()
+	}
 	if err := w.flush(); err != nil {
 		return err
 	}
-	n := w.waiting()
-	if n == 0 {
-		return w.wait()
-	}
 	_, err := w.in.Peek(n + 1)
 	return err
+}
+
+// some is more, but only if nothing is waiting.
+func (w *wire) some() error {
+	if err := w.flush(); err != nil || w.waiting() > 0 {
+		return err
+	}
+	return w.wait()
 }
 
 // waiting is how many octets have been read and not yet used.
@@ -358,7 +367,7 @@ func (w *wire) flush() error {
 	}
 	w.conn.SetWriteDeadline(time.Now().Add(w.timeout))
 	if by, ok := w.stopped(); ok {
-		w.conn.SetWriteDeadline(by)
+		w.conn.SetWriteDeadline(by.Add(replyGrace))
 	}
 	_, w.writeErr = w.conn.Write(w.out)
 	if cap(w.out) > 4*outSize {
