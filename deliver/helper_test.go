@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -143,6 +144,8 @@ type rig struct {
 	aliases string
 	log     *logBuffer
 	skew    time.Duration // of the wall clock
+	stuck   atomic.Bool   // nothing can be recorded
+	full    atomic.Bool   // no message can be queued
 	mu      sync.Mutex
 }
 
@@ -172,14 +175,10 @@ func newRig(t testing.TB) *rig {
 		network: &network{peers: map[string]func(net.Conn){}, dials: map[string]int{}},
 	}
 	r.aliases = filepath.Join(t.TempDir(), "aliases")
-	r.open(disk.OS())
+	r.open(unsynced{disk.OS(), &r.stuck, &r.full})
 	r.o = Options{
-		Queue:    r.queue,
-		Hostname: "us.example",
-		Resolver: resolver.New(resolver.Options{
-			Servers:    []string{"127.0.0.1:1"},
-			Interfaces: func() ([]netip.Addr, error) { return []netip.Addr{netip.MustParseAddr("192.0.2.99")}, nil },
-		}),
+		Queue:        r.queue,
+		Hostname:     "us.example",
 		LocalDomains: []string{"also.example"},
 		Aliases:      alias.Open(r.aliases),
 		Accounts:     r.users,
@@ -188,7 +187,18 @@ func newRig(t testing.TB) *rig {
 		Log:          slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Now:          r.now,
 	}
+	r.dns("127.0.0.1:1")
 	return r
+}
+
+// dns makes the rig ask one server. Our address is 192.0.2.99.
+func (r *rig) dns(server string) {
+	r.o.Resolver = resolver.New(resolver.Options{
+		Servers:    []string{server},
+		HostsFile:  filepath.Join(r.dir, "no-hosts"),
+		Timeout:    5 * time.Second,
+		Interfaces: func() ([]netip.Addr, error) { return []netip.Addr{netip.MustParseAddr("192.0.2.99")}, nil },
+	})
 }
 
 func (r *rig) open(fs disk.FS) {
@@ -356,4 +366,20 @@ func (r *rig) wantLog(parts ...string) {
 		}
 	}
 	r.t.Errorf("no log line with %q in:\n%s", parts, r.log)
+}
+
+// plant puts a file of anybody's into a directory of the queue.
+func (r *rig) plant(dir, name, text string) {
+	r.t.Helper()
+	if err := os.WriteFile(filepath.Join(r.dir, dir, name), []byte(text), 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func targets(hosts ...string) []remote.Target {
+	var list []remote.Target
+	for _, h := range hosts {
+		list = append(list, remote.Target{Host: h, Port: 25})
+	}
+	return list
 }

@@ -114,9 +114,9 @@ func (rp *report) writeText(dst *bufio.Writer) {
 	fmt.Fprintf(&w, "This is the mail server at %s.\n\n", rp.a.s.Hostname)
 	arrived := rp.a.m.Envelope().Arrived.In(rp.a.s.Now().Location()).Format(time.RFC1123Z)
 	if rp.client == doubleBounceClient {
-		fmt.Fprintf(&w, "%s\n", wrap("A message with an empty sender, which is a report or an automatic answer as a rule, came in on "+arrived+" and could not be delivered. Its sender can't be told, so you are, once. Its header is below.", ""))
+		fmt.Fprintf(&w, "%s", wrap("A message with an empty sender, which is a report or an automatic answer as a rule, came in on "+arrived+" and could not be delivered. Its sender can't be told, so you are, once. Its header is below.", ""))
 	} else {
-		fmt.Fprintf(&w, "%s\n", wrap("Your message of "+arrived+" could not be delivered to the recipients below. It will not be tried again for them; recipients that are not named here are not concerned. The header of your message is at the end.", ""))
+		fmt.Fprintf(&w, "%s", wrap("Your message of "+arrived+" could not be delivered to the recipients below. It will not be tried again for them; recipients that are not named here are not concerned. The header of your message is at the end.", ""))
 	}
 	stories := map[string][]failure{}
 	var order []string
@@ -248,7 +248,7 @@ func (rp *report) statusFields(f failure, room int) string {
 	}
 	fmt.Fprintf(&w, "Diagnostic-Code: %s; %s\n", kind, strings.Join(said(o), "\n    "))
 	fmt.Fprintf(&w, "Last-Attempt-Date: %s\n", rp.a.s.Now().Format(time.RFC1123Z))
-	if w.Len() > max(room, 200) {
+	if w.Len() > room {
 		return w.String()[:must]
 	}
 	return w.String()

@@ -13,11 +13,11 @@ import (
 )
 
 const (
-	maxActive   = 500              // messages in work at one time
-	rescanEvery = 15 * time.Minute // a message whose arrival was not told is found after this long
-	cleanEvery  = time.Hour        // orphans of interrupted arrivals
-	stopGrace   = 15 * time.Second // what transactions get to end in when the runner is to stop
-	busyWait    = 5 * time.Second  // until a message that another process holds is looked at again
+	maxActive   = 500                    // messages in work at one time
+	rescanEvery = 15 * time.Minute       // a message whose arrival was not told is found after this long
+	cleanEvery  = time.Hour              // orphans of interrupted arrivals
+	stopGrace   = 15 * time.Second       // what transactions get to end in when the runner is to stop
+	busyWait    = 250 * time.Millisecond // until a message that another process holds is looked at again
 )
 
 // settings are what one attempt sees from its begin to its end.
@@ -123,10 +123,12 @@ func (r *Runner) run(ctx context.Context, once bool) error {
 		return err
 	}
 	defer unlock()
-	r.clean(ctx)
 	r.scan()
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
+	if once {
+		r.clean(ctx)
+	}
 	r.mu.Lock()
 	r.stop, r.work, r.once = ctx, work, once
 	if once {
@@ -140,15 +142,16 @@ func (r *Runner) run(ctx context.Context, once bool) error {
 
 // loop starts what is due until ctx ends or, for one pass, nothing is left.
 func (r *Runner) loop(ctx context.Context, once bool) {
-	scanned, cleaned := time.Now(), time.Now()
+	scanned := time.Now()
+	var cleaned time.Time
 	for ctx.Err() == nil {
 		if time.Since(scanned) > rescanEvery {
 			r.scan()
 			scanned = time.Now()
 		}
-		if time.Since(cleaned) > cleanEvery {
-			r.clean(ctx)
+		if !once && time.Since(cleaned) > cleanEvery {
 			cleaned = time.Now()
+			r.tasks.Go(func() { r.clean(ctx) })
 		}
 		r.mu.Lock()
 		r.clock.look(r.settings.Load().Now())

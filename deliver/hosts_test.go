@@ -1,0 +1,349 @@
+package deliver
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"postoffice/deliver/local"
+	"postoffice/internal/testenv"
+	"postoffice/spool"
+)
+
+// wake queues n messages to one address.
+func (r *rig) wake(run *Runner, n int, to string) []spool.ID {
+	var ids []spool.ID
+	for range n {
+		id := r.mail("s@x.example", to)
+		ids = append(ids, id)
+		run.Wake(id)
+	}
+	return ids
+}
+
+// others are hosts that work, B to Z.
+func (r *rig) others() func() int {
+	var sinks []*testenv.Sink
+	for i := range 25 {
+		sinks = append(sinks, r.peer(fmt.Sprintf("198.51.100.%d", i+1), &testenv.Sink{}))
+	}
+	return func() int {
+		n := 0
+		for _, s := range sinks {
+			n += len(s.Messages())
+		}
+		return n
+	}
+}
+
+func (r *rig) mailOthers(run *Runner) {
+	for i := range 25 {
+		r.wake(run, 1, fmt.Sprintf("b@[198.51.100.%d]", i+1))
+	}
+}
+
+// A39, R22, R59: host A answers one octet a second, or takes the connection
+// and says nothing, or does not even do that; hosts B to Z have their mail
+// within 10 seconds although more waits for A than may be in work.
+func TestA39SlowHost(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		serve func(r *rig) func(net.Conn)
+	}{
+		{"drips", func(r *rig) func(net.Conn) {
+			s := &testenv.Sink{Answer: func(testenv.Event) testenv.Action { return testenv.Action{Each: time.Second} }}
+			r.t.Cleanup(s.Close)
+			return s.ServeConn
+		}},
+		{"mute", func(r *rig) func(net.Conn) {
+			s := &testenv.Sink{Answer: func(testenv.Event) testenv.Action { return testenv.Action{Hang: true} }}
+			r.t.Cleanup(s.Close)
+			return s.ServeConn
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				r.network.peers["192.0.2.1:25"] = tt.serve(r)
+				got := r.others()
+				run, stop := r.start()
+				defer stop()
+				r.wake(run, maxActive+200, "a@[192.0.2.1]")
+				time.Sleep(time.Second)
+				synctest.Wait()
+				begun := time.Now()
+				r.mailOthers(run)
+				time.Sleep(10*time.Second - time.Since(begun))
+				synctest.Wait()
+				if n := got(); n != 25 {
+					t.Errorf("%d of 25 other hosts have their message", n)
+				}
+				if n := r.network.dialled("192.0.2.1:25"); n != 1 {
+					t.Errorf("%d connections to a host that has taken no message yet, want 1", n)
+				}
+				run.mu.Lock()
+				active := run.sched.active
+				run.mu.Unlock()
+				if active > 5 {
+					t.Errorf("%d messages in work for one slow host", active)
+				}
+			})
+		})
+	}
+}
+
+// Hundreds of slow hosts leave room as well.
+func TestA39ManySlowHosts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		mute := &testenv.Sink{Answer: func(testenv.Event) testenv.Action { return testenv.Action{Hang: true} }}
+		got := r.others()
+		run, stop := r.start()
+		defer stop()
+		for i := range 350 {
+			addr := fmt.Sprintf("203.0.%d.%d", 113+i/250, i%250+1)
+			r.peer(addr, mute)
+			r.wake(run, 1, "a@["+addr+"]")
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		r.mailOthers(run)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if n := got(); n != 25 {
+			t.Errorf("%d of 25 other hosts have their message", n)
+		}
+	})
+}
+
+// A host that does not answer is asked again after two minutes; what waits for
+// it is deferred at once with the words that it gave. R6: nothing bounces.
+func TestR6DeadHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		dials := 0
+		r.o.Remote.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			if address == "192.0.2.1:25" {
+				dials++
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return r.network.dial(ctx, network, address)
+		}
+		got := r.others()
+		run, stop := r.start()
+		defer stop()
+		ids := r.wake(run, maxActive+100, "a@[192.0.2.1]")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		r.mailOthers(run)
+		time.Sleep(9 * time.Second)
+		synctest.Wait()
+		if n := got(); n != 25 {
+			t.Errorf("%d of 25 other hosts have their message", n)
+		}
+		time.Sleep(50 * time.Second) // the dial has its 30 seconds
+		synctest.Wait()
+		if dials != 1 {
+			t.Errorf("%d dials within a minute, want 1", dials)
+		}
+		for _, id := range ids {
+			s := r.snapshot(id)
+			if len(s.Notes) != 1 || s.Recipients[0].State != spool.Pending || s.Notes[0].Err == "" || s.Notes[0].Next.IsZero() {
+				t.Fatalf("%s: %v, notes %+v, want one attempt noted", id, s.Recipients[0].State, s.Notes)
+			}
+		}
+		run.RunNow() // forgets that it is down
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if dials != 2 {
+			t.Errorf("%d dials after RunNow, want 2", dials)
+		}
+	})
+}
+
+// One session serves many messages, and a good host gets more of them at once.
+func TestSessions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		var mu sync.Mutex
+		now, most := map[int]bool{}, 0
+		sink := r.peer("192.0.2.1", &testenv.Sink{Answer: func(ev testenv.Event) testenv.Action {
+			mu.Lock()
+			defer mu.Unlock()
+			if ev.Verb == "." {
+				return testenv.Action{Each: 10 * time.Millisecond}
+			}
+			now[ev.Session] = ev.Verb != "QUIT"
+			n := 0
+			for _, open := range now {
+				if open {
+					n++
+				}
+			}
+			most = max(most, n)
+			return testenv.Action{}
+		}})
+		run, stop := r.start()
+		defer stop()
+		r.wake(run, 300, "a@[192.0.2.1]")
+		sink.Await(t, 300)
+		if n := sink.Sessions(); n > 60 {
+			t.Errorf("%d sessions for 300 messages", n)
+		}
+		if most > hostPlaces || most < 5 {
+			t.Errorf("%d sessions at once, want 5 to %d", most, hostPlaces)
+		}
+		t.Logf("%d sessions, %d at once", sink.Sessions(), most)
+		n := sink.Sessions()
+		r.wake(run, 1, "b@[192.0.2.1]") // within the linger time
+		sink.Await(t, 301)
+		if got := sink.Sessions(); got != n {
+			t.Errorf("%d sessions, want still %d: one was idle", got, n)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
+		for s, open := range now {
+			if open {
+				t.Errorf("session %d was not ended by QUIT", s)
+			}
+		}
+	})
+}
+
+// R22: the peer has closed a session that was idle; the message goes through a
+// new one at once.
+func TestR22IdleSessionClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		var conns []net.Conn
+		sink := &testenv.Sink{}
+		t.Cleanup(sink.Close)
+		r.network.peers["192.0.2.1:25"] = func(c net.Conn) {
+			conns = append(conns, c)
+			sink.ServeConn(c)
+		}
+		run, stop := r.start()
+		defer stop()
+		r.wake(run, 1, "a@[192.0.2.1]")
+		sink.Await(t, 1)
+		synctest.Wait()
+		conns[0].Close()
+		ids := r.wake(run, 1, "a@[192.0.2.1]")
+		sink.Await(t, 2)
+		synctest.Wait()
+		if _, err := r.queue.Read(ids[0]); err == nil {
+			t.Errorf("the second message is still queued:\n%s", r.log)
+		}
+		if strings.Contains(r.log.String(), "deferred") {
+			t.Errorf("something was deferred:\n%s", r.log)
+		}
+	})
+}
+
+// A host that takes two connections and answers 421 to more is neither down
+// nor a reason to defer.
+func TestTooManyConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		var mu sync.Mutex
+		open, refused := 0, 0
+		sink := &testenv.Sink{Answer: func(ev testenv.Event) testenv.Action {
+			mu.Lock()
+			defer mu.Unlock()
+			if ev.Verb == "" && open > 2 {
+				refused++
+				return testenv.Action{Reply: "421 4.7.0 too many connections", Drop: true}
+			}
+			if ev.Verb == "." {
+				return testenv.Action{Each: 20 * time.Millisecond}
+			}
+			return testenv.Action{}
+		}}
+		t.Cleanup(sink.Close)
+		r.network.peers["192.0.2.1:25"] = func(c net.Conn) {
+			mu.Lock()
+			open++
+			mu.Unlock()
+			sink.ServeConn(c)
+			mu.Lock()
+			open--
+			mu.Unlock()
+		}
+		run, stop := r.start()
+		defer stop()
+		r.wake(run, 100, "a@[192.0.2.1]")
+		sink.Await(t, 100)
+		synctest.Wait()
+		if strings.Contains(r.log.String(), "delivery deferred") {
+			t.Errorf("something was deferred:\n%.2000s", r.log)
+		}
+		t.Logf("%d connections refused, %d sessions", refused, sink.Sessions())
+	})
+}
+
+// A mailbox that is locked holds few messages, and when the wait was in vain
+// the others are deferred at once.
+func TestSlowMailbox(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.mailer.answer = func(user string) (local.Result, bool) {
+			if user != "alice" {
+				return local.Result{}, false
+			}
+			time.Sleep(time.Minute)
+			return later("locked by another program"), true
+		}
+		run, stop := r.start()
+		defer stop()
+		ids := r.wake(run, maxActive+50, "alice")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		r.wake(run, 50, "bob")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		r.wantBox("bob", 50)
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		for _, id := range ids {
+			if n := len(r.snapshot(id).Notes); n < 1 {
+				t.Fatalf("%s has no attempt after two minutes", id)
+			}
+		}
+	})
+}
+
+// A slow DNS holds neither local mail of the same message nor others' mail.
+func TestSlowDNS(t *testing.T) {
+	r := newRig(t)
+	silent, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	r.dns(silent.LocalAddr().String())
+	run, stop := r.start()
+	delivered := make(chan string, 10)
+	r.mailer.answer = func(user string) (local.Result, bool) {
+		delivered <- user
+		return local.Result{}, false
+	}
+	defer stop()
+	for range 10 {
+		run.Wake(r.mail("s@x.example", "x@nowhere.example"))
+	}
+	run.Wake(r.mail("s@x.example", "x@slow.example", "alice"))
+	timeout := time.After(10 * time.Second)
+	select {
+	case <-delivered:
+	case <-timeout:
+		t.Errorf("alice has no mail after 10 s\n%s", r.log)
+	}
+}

@@ -1,0 +1,71 @@
+package deliver
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"postoffice/internal/maillog"
+	"postoffice/internal/smtp"
+	"postoffice/spool"
+)
+
+// delay is the time since the message arrived.
+func (a *attempt) delay() time.Duration {
+	return max(a.s.Now().Sub(a.m.Envelope().Arrived), 0)
+}
+
+func (a *attempt) log(level slog.Level, msg string, attrs ...slog.Attr) {
+	a.s.Log.LogAttrs(context.Background(), level, msg, append([]slog.Attr{maillog.QueueID(a.id)}, attrs...)...)
+}
+
+// logRecipients writes one line for each recipient of an answer.
+func (a *attempt) logRecipients(x answer, msg, status string, more ...slog.Attr) {
+	for _, k := range x.keys {
+		a.logRecipient(a.rcpts[k], x.outcome, msg, status, more...)
+	}
+}
+
+func (a *attempt) logRecipient(rc spool.Recipient, o Outcome, msg, status string, more ...slog.Attr) {
+	attrs := []slog.Attr{maillog.To(rc.Path)}
+	if orig := a.original(rc); orig != rc.Path {
+		attrs = append(attrs, maillog.OrigTo(orig))
+	}
+	attrs = append(attrs, maillog.Relay(o.Relay), maillog.DSN(dsn(o)), maillog.Status(status), maillog.Delay(a.delay()))
+	if !o.Reply.IsZero() {
+		attrs = append(attrs, maillog.Reply(o.Reply))
+	}
+	if o.Err != nil {
+		attrs = append(attrs, maillog.Err(o.Err))
+	}
+	a.log(slog.LevelInfo, msg, append(attrs, more...)...)
+}
+
+// original is the address in the envelope that led to rc.
+func (a *attempt) original(rc spool.Recipient) smtp.Path {
+	for rc.Parent != spool.NoKey {
+		parent, ok := a.rcpts[rc.Parent]
+		if !ok {
+			break
+		}
+		rc = parent
+	}
+	return rc.Path
+}
+
+// dsn is the enhanced status code of an outcome.
+func dsn(o Outcome) string {
+	if o.Reply.Status != "" {
+		return o.Reply.Status
+	}
+	switch o.Action {
+	case Delivered:
+		return "2.0.0"
+	case Bounced:
+		return "5.0.0"
+	}
+	if o.Reply.IsZero() && o.Err != nil {
+		return "4.4.1"
+	}
+	return "4.0.0"
+}

@@ -1,0 +1,186 @@
+package deliver
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"postoffice/deliver/local"
+	"postoffice/internal/testenv"
+	"postoffice/spool"
+)
+
+// A38: what can't be recorded is not delivered any further by this runner,
+// with one line in the log; the next one goes on.
+func TestA38NotRecorded(t *testing.T) {
+	r := newRig(t)
+	sink := r.peer("192.0.2.1", &testenv.Sink{})
+	run := NewRunner(r.o)
+	ctx := context.Background()
+	pass := func() {
+		if err := run.Pass(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	id := r.mail("s@x.example", "alice", "a@[192.0.2.1]")
+	other := r.mail("s@x.example", "bob")
+	r.mailer.answer = func(user string) (local.Result, bool) {
+		r.stuck.Store(user == "alice") // from now on alice's slot can't be written
+		return local.Result{}, false
+	}
+	run.Wake(id)
+	for range 3 {
+		run.RunNow()
+		pass()
+	}
+	r.stuck.Store(false)
+	pass()
+	if !run.SetAside(id) {
+		t.Errorf("the message is not set aside\n%s", r.log)
+	}
+	if n := strings.Count(r.log.String(), "delivery not recorded"); n != 1 {
+		t.Errorf("%d lines say so, want 1\n%s", n, r.log)
+	}
+	if alice, far := len(r.mailer.box("alice")), len(sink.Messages()); alice > 1 || far > 1 {
+		t.Errorf("%d copies in alice's mailbox, %d at the sink", alice, far)
+	}
+	if r.mailer.recorded[token(id, spool.Key{})] {
+		t.Error("the mailer was told that the delivery is recorded")
+	}
+	run.Wake(other)
+	pass()
+	r.wantBox("bob", 1)
+}
+
+// The results of deliveries that ended while the server was dead.
+func TestApplyResults(t *testing.T) {
+	r := newRig(t)
+	id := r.mail("s@x.example", "alice", "bob", "carol")
+	key := func(i int) string { return token(id, spool.Key{Index: i}) }
+	run := NewRunner(r.o)
+	results := []TokenResult{
+		{key(0), local.Result{Status: local.Delivered}},
+		{key(1), local.Result{Status: local.Deferred}},
+		{key(2), local.Result{Status: local.Refused}},
+		{key(9), local.Result{Status: local.Delivered}},
+		{"00000000000000/0/0", local.Result{Status: local.Delivered}}, // long gone
+		{"nonsense", local.Result{Status: local.Delivered}},
+		{string(id) + "/00/1", local.Result{Status: local.Delivered}},
+	}
+	run.ApplyResults(context.Background(), results)
+	run.ApplyResults(context.Background(), results)
+	r.want("active: s@x.example -> alice delivered", "active: s@x.example -> bob pending", "active: s@x.example -> carol pending")
+	for _, res := range results {
+		if !r.mailer.recorded[res.Token] {
+			t.Errorf("%s was not reported as recorded", res.Token)
+		}
+	}
+	if err := run.Pass(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	r.want()
+	r.wantBox("alice", 0)
+	r.wantBox("bob", 1)
+}
+
+func TestApplyResultsNotRecorded(t *testing.T) {
+	r := newRig(t)
+	id := r.mail("s@x.example", "alice", "bob")
+	run := NewRunner(r.o)
+	r.stuck.Store(true)
+	run.ApplyResults(context.Background(), []TokenResult{{token(id, spool.Key{}), local.Result{Status: local.Delivered}}})
+	r.stuck.Store(false)
+	if r.mailer.recorded[token(id, spool.Key{})] {
+		t.Error("reported as recorded")
+	}
+	if err := run.Pass(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	r.wantBox("alice", 0)
+	r.wantBox("bob", 0)
+	if !run.SetAside(id) {
+		t.Error("not set aside")
+	}
+}
+
+func FuzzToken(f *testing.F) {
+	for _, s := range []string{"HOH1GWT2OZ3CFP/0/0", "HOH1GWT2OZ3CFP/12/3", "x", "//", "HOH1GWT2OZ3CFP/-1/0"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, in string) {
+		if id, key, ok := parseToken(in); ok && token(id, key) != in {
+			t.Errorf("%q is read as %s %v", in, id, key)
+		}
+	})
+}
+
+// R23, R33: what was delivered before the process died is not delivered again,
+// what was not is. The runner is stopped between the two.
+func TestR23NoSecondCopyAfterStop(t *testing.T) {
+	r := newRig(t)
+	first := r.peer("192.0.2.1", &testenv.Sink{})
+	second := r.peer("192.0.2.2", &testenv.Sink{Answer: func(ev testenv.Event) testenv.Action {
+		return testenv.Action{Reply: map[string]string{"RCPT": "450 4.2.0 not yet"}[ev.Verb]}
+	}})
+	r.mailer.answer = func(user string) (local.Result, bool) { return later("locked"), user == "bob" }
+	r.mail("s@x.example", "a@[192.0.2.1]", "b@[192.0.2.2]", "alice", "bob")
+	r.pass()
+	second.Answer = nil
+	r.mailer.answer = nil
+	r.pass()
+	r.want()
+	if len(first.Messages()) != 1 || len(second.Messages()) != 1 {
+		t.Errorf("%d and %d copies", len(first.Messages()), len(second.Messages()))
+	}
+	r.wantBox("alice", 1)
+	r.wantBox("bob", 1)
+}
+
+// A34, R24: two passes at once exclude each other, and a runner that is gone
+// leaves no lock.
+func TestA34OneRunner(t *testing.T) {
+	r := newRig(t)
+	for range 50 {
+		r.mail("s@x.example", "alice")
+	}
+	done := make(chan error)
+	for range 4 {
+		go func() { done <- NewRunner(r.o).Pass(context.Background()) }()
+	}
+	for range 4 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	r.want()
+	r.wantBox("alice", 50)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := NewRunner(r.o).Pass(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// R32, B62: what can't be read stops nothing.
+func TestB62CorruptStopsNothing(t *testing.T) {
+	r := newRig(t)
+	r.mail("s@x.example", "alice")
+	r.plant("queue", "0000000000AAAA", "")
+	r.plant("queue", "0000000000BBBB", "not a message\n")
+	r.plant("queue", "other program's file", "x")
+	r.mail("s@x.example", "bob")
+	r.pass()
+	r.wantBox("alice", 1)
+	r.wantBox("bob", 1)
+	n := 0
+	for e, err := range r.queue.Entries() {
+		if err != nil || e.Place != spool.Corrupt {
+			t.Errorf("%v, %v", e, err)
+		}
+		n++
+	}
+	if n != 2 {
+		t.Errorf("%d corrupt messages, want 2", n)
+	}
+}
