@@ -1,6 +1,7 @@
 // Package testenv is what tests of several packages share: SMTP peers that
-// follow a script or misbehave, dialogues kept as files, certificates made in
-// memory, and a collection of messages. Only tests import it.
+// follow a script or misbehave, dialogues kept as files, DNS servers with
+// scripted answers, faults put into system calls, certificates made in memory,
+// and a collection of messages. Only tests import it.
 //
 // Invariants:
 //   - It imports nothing of ours, so that it never agrees with the code under
