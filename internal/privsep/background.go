@@ -2,33 +2,129 @@ package privsep
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"os"
+	"os/exec"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Where a background master finds what its starter gave it.
+const (
+	readyFD   = 3 // a pipe: one octet says that it is ready
+	sessionFD = 4 // a socket, if there is a session
+	startWait = time.Minute
 )
 
 // Background starts a master behind the calling process.
 type Background struct {
 	Args    []string      // what follows argv[0]
-	Env     []string      // nil: none but PATH
-	Session *os.File      // an SMTP session's end to hand over, or nil
-	Wait    time.Duration // for it to be ready; 0: 60 s
+	Session *os.File      // an SMTP session's end to hand over; taken over; or nil
+	Wait    time.Duration // for it to be ready; 0: one minute
 }
 
 // Start starts /proc/self/exe as MasterRole in a session of its own and returns
-// when it is ready; it then has no terminal and no descriptor of ours. If it
-// ends before, its exit code is in the *ExitError and its words were written to
-// our standard error.
-func (b Background) Start(ctx context.Context) error { return nil }
+// when it is ready; it has then let go of our terminal. If it ends before, its
+// exit code is in the *ExitError and its words went to our standard error. One
+// that is not ready in time, or when ctx ends, is killed. Its environment is a
+// PATH and nothing else, its working directory ours.
+func (b Background) Start(ctx context.Context) error {
+	if b.Session != nil {
+		defer b.Session.Close()
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	cmd := &exec.Cmd{
+		Path:        "/proc/self/exe",
+		Args:        append([]string{MasterRole}, b.Args...),
+		Env:         childEnv(),
+		Stderr:      os.Stderr,
+		ExtraFiles:  []*os.File{w}, // readyFD
+		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
+	}
+	if b.Session != nil {
+		cmd.ExtraFiles = append(cmd.ExtraFiles, b.Session) // sessionFD
+	}
+	err = cmd.Start()
+	w.Close()
+	if err != nil {
+		return fmt.Errorf("start a background process: %w", err)
+	}
+	if b.Wait == 0 {
+		b.Wait = startWait
+	}
+	ctx, cancel := context.WithTimeout(ctx, b.Wait)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { r.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	_, err = io.ReadFull(r, make([]byte, 1))
+	if err == nil {
+		return cmd.Process.Release()
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		cmd.Process.Kill()
+		cmd.Wait()
+		return fmt.Errorf("%s is not ready: %w", MasterRole, context.Cause(ctx))
+	}
+	return exitError(MasterRole, cmd.Wait())
+}
 
 // Starter is the process that started this master with Background.
 type Starter struct {
 	Session *os.File // or nil
+	ready   *os.File
 }
 
 // FromStarter takes up the descriptors that Background.Start gave this
 // process.
-func FromStarter() (*Starter, error) { return nil, nil }
+func FromStarter() (*Starter, error) {
+	if kindOf(readyFD) != unix.S_IFIFO {
+		return nil, fmt.Errorf("%s: not started in the background: descriptor %d is no pipe", MasterRole, readyFD)
+	}
+	unix.CloseOnExec(readyFD)
+	s := &Starter{ready: os.NewFile(readyFD, "starter")}
+	if kindOf(sessionFD) == unix.S_IFSOCK {
+		unix.CloseOnExec(sessionFD)
+		s.Session = os.NewFile(sessionFD, "session")
+	}
+	return s, nil
+}
+
+// kindOf is the type of an open descriptor, 0 if it is not open.
+func kindOf(fd int) uint32 {
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil {
+		return 0
+	}
+	return uint32(st.Mode) & unix.S_IFMT
+}
 
 // Ready lets go of the starter: standard input, output and error become
 // /dev/null, then it is told.
-func (s *Starter) Ready() error { return nil }
+func (s *Starter) Ready() error {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	err = withDescriptors([]*os.File{null}, nil, func(fds []int) error {
+		for fd := range 3 {
+			if err := unix.Dup3(fds[0], fd, 0); err != nil {
+				return fmt.Errorf("let go of descriptor %d: %w", fd, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	_, err = s.ready.Write([]byte{1})
+	return errors.Join(err, s.ready.Close())
+}

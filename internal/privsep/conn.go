@@ -1,0 +1,165 @@
+package privsep
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// sendWait is how long the other end may leave its link unread.
+const sendWait = 30 * time.Second
+
+// conn is one end of a link: a SOCK_SEQPACKET socket, a frame a packet.
+type conn struct {
+	c       *net.UnixConn
+	receive side
+
+	buf []byte // of recv
+	oob []byte
+
+	mu  sync.Mutex // guards sending
+	out []byte
+}
+
+func newConn(c *net.UnixConn, receive side) *conn {
+	return &conn{c: c, receive: receive, buf: make([]byte, maxFrame+1), oob: make([]byte, unix.CmsgSpace(4*maxFiles))}
+}
+
+// maxFiles is the most descriptors of one packet that are looked at; a packet
+// with more is refused.
+const maxFiles = 4
+
+// link makes a connected pair: an end for us and one for a child.
+func linkPair() (ours *net.UnixConn, theirs *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a link: %w", err)
+	}
+	theirs = os.NewFile(uintptr(fds[1]), "link")
+	ours, err = unixConn(os.NewFile(uintptr(fds[0]), "link"))
+	if err != nil {
+		theirs.Close()
+		return nil, nil, err
+	}
+	return ours, theirs, nil
+}
+
+// unixConn makes a connection of a socket and closes f.
+func unixConn(f *os.File) (*net.UnixConn, error) {
+	defer f.Close()
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil, err
+	}
+	u, ok := c.(*net.UnixConn)
+	if !ok {
+		c.Close()
+		return nil, fmt.Errorf("descriptor %s is no unix socket", f.Name())
+	}
+	return u, nil
+}
+
+// send sends a frame and descriptors, which stay the caller's.
+func (c *conn) send(f frame, files ...*os.File) error {
+	return withDescriptors(files, nil, func(fds []int) error {
+		var rights []byte
+		if len(fds) > 0 {
+			rights = unix.UnixRights(fds...)
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.out = f.append(c.out[:0])
+		if err := c.c.SetWriteDeadline(time.Now().Add(sendWait)); err != nil {
+			return err
+		}
+		_, _, err := c.c.WriteMsgUnix(c.out, rights, nil)
+		return err
+	})
+}
+
+// withDescriptors calls f with the numbers of files added to fds. Unlike
+// File.Fd it leaves their mode alone.
+func withDescriptors(files []*os.File, fds []int, f func([]int) error) error {
+	if len(files) == 0 {
+		return f(fds)
+	}
+	rc, err := files[0].SyscallConn()
+	if err != nil {
+		return err
+	}
+	var inner error
+	if err := rc.Control(func(fd uintptr) { inner = withDescriptors(files[1:], append(fds, int(fd)), f) }); err != nil {
+		return err
+	}
+	return inner
+}
+
+// recv reads the next frame and the descriptors with it, which are close-on-
+// exec and the caller's. io.EOF: the other end is closed. An error that wraps
+// errFrame: the other end sent what it must not.
+func (c *conn) recv() (frame, []*os.File, error) {
+	n, oobn, flags, _, err := c.c.ReadMsgUnix(c.buf, c.oob)
+	if err != nil {
+		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, net.ErrClosed) {
+			err = io.EOF
+		}
+		return frame{}, nil, err
+	}
+	files, err := receivedFiles(c.oob[:oobn])
+	if err == nil && flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {
+		err = fmt.Errorf("%w: larger than %d octets or more than %d descriptors", errFrame, maxFrame, maxFiles)
+	}
+	var f frame
+	if err == nil {
+		f, err = c.receive.decode(c.buf[:n])
+	}
+	if sh := c.receive[f.op]; err == nil && len(files) != sh.files {
+		err = fmt.Errorf("%w: %s with %d descriptors, want %d", errFrame, sh.name, len(files), sh.files)
+	}
+	if err != nil {
+		closeAll(files)
+		return frame{}, nil, err
+	}
+	return f, files, nil
+}
+
+func receivedFiles(oob []byte) ([]*os.File, error) {
+	if len(oob) == 0 {
+		return nil, nil
+	}
+	messages, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errFrame, err)
+	}
+	var files []*os.File
+	for _, m := range messages {
+		fds, err := unix.ParseUnixRights(&m)
+		if err != nil {
+			continue // credentials or the like: nobody asked for them
+		}
+		for _, fd := range fds {
+			// Pollable, so that a wait for it can be limited.
+			if err := unix.SetNonblock(fd, true); err != nil {
+				unix.Close(fd)
+				continue
+			}
+			files = append(files, os.NewFile(uintptr(fd), "received"))
+		}
+	}
+	return files, nil
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
+}
+
+func (c *conn) close() error { return c.c.Close() }

@@ -1,0 +1,158 @@
+package privsep
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"runtime"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"postoffice/deliver/local"
+)
+
+// As runs f on a thread whose effective user is the account, whose group is
+// the account's or, unless it is -1, dirGID, and whose supplementary group is
+// the account's alone. Real and saved ids stay root's: the user can't signal
+// us, and the kernel counts what is written against his quota. f must not
+// start goroutines or processes that count on the ids. Who is not root can
+// only be himself.
+func As(a local.Account, dirGID int, f func() error) error {
+	if euid := os.Geteuid(); euid != 0 {
+		if a.UID != euid {
+			return fmt.Errorf("become user %s: %w", a.Name, unix.EPERM)
+		}
+		return f()
+	}
+	gid := a.GID
+	if dirGID >= 0 {
+		gid = dirGID
+	}
+	var err error
+	onThread(func() (clean bool) {
+		own, e := currentIDs()
+		if e != nil {
+			err = e
+			return true
+		}
+		if err = (ids{a.UID, gid, []uint32{uint32(a.GID)}}).assume(); err == nil {
+			err = guarded(f)
+		} else {
+			err = fmt.Errorf("become user %s: %w", a.Name, err)
+		}
+		if back := own.assume(); back != nil {
+			err = errors.Join(err, fmt.Errorf("be root again: %w", back))
+			return false
+		}
+		return true
+	})
+	return err
+}
+
+// guarded turns a panic of f into an error: the thread has foreign ids.
+func guarded(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			buf := make([]byte, 4<<10)
+			err = fmt.Errorf("panic: %v\n%s", p, buf[:runtime.Stack(buf, false)])
+		}
+	}()
+	return f()
+}
+
+// onThread runs f on a thread that nothing else uses meanwhile, never on the
+// process's first one, whose ids stand for the process in /proc. If f is not
+// clean afterwards the thread ends. The runtime makes no new threads from a
+// locked one, so that nothing inherits what f changes.
+func onThread(f func() (clean bool)) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		if unix.Gettid() == os.Getpid() {
+			onThread(f) // this one stays taken meanwhile
+			runtime.UnlockOSThread()
+			return
+		}
+		if f() {
+			runtime.UnlockOSThread()
+		}
+	}()
+	<-done
+}
+
+// ids are the effective ids of a thread.
+type ids struct {
+	uid, gid int
+	groups   []uint32
+}
+
+func currentIDs() (ids, error) {
+	groups, err := unix.Getgroups()
+	if err != nil {
+		return ids{}, fmt.Errorf("getgroups: %w", err)
+	}
+	own := ids{uid: os.Geteuid(), gid: os.Getegid()}
+	for _, g := range groups {
+		own.groups = append(own.groups, uint32(g))
+	}
+	return own, nil
+}
+
+// assume gives the ids to the calling thread alone: raw system calls, since
+// those of package syscall are for all threads. A thread that is not root has
+// to become root first, else it may not change its groups.
+func (i ids) assume() error {
+	const keep = ^uintptr(0)
+	if i.uid == 0 {
+		if _, _, e := unix.RawSyscall(sysSetresuid, keep, 0, keep); e != 0 {
+			return fmt.Errorf("setresuid: %w", e)
+		}
+	}
+	var list unsafe.Pointer
+	if len(i.groups) > 0 {
+		list = unsafe.Pointer(&i.groups[0])
+	}
+	if _, _, e := unix.RawSyscall(sysSetgroups, uintptr(len(i.groups)), uintptr(list), 0); e != 0 {
+		return fmt.Errorf("setgroups: %w", e)
+	}
+	if _, _, e := unix.RawSyscall(sysSetresgid, keep, uintptr(i.gid), keep); e != 0 {
+		return fmt.Errorf("setresgid: %w", e)
+	}
+	if i.uid != 0 {
+		if _, _, e := unix.RawSyscall(sysSetresuid, keep, uintptr(i.uid), keep); e != 0 {
+			return fmt.Errorf("setresuid: %w", e)
+		}
+	}
+	return nil
+}
+
+// noNewPrivs sets no_new_privs for the calling thread and what it starts.
+func noNewPrivs() error { return unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }
+
+// hide keeps other processes of our user from tracing this one, and its memory
+// out of core files.
+func hide() error { return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) }
+
+// CloseOnExecAll marks every descriptor from 3 up close-on-exec, so that what
+// we inherited reaches no child (A77). It closes none: the Go runtime may use
+// them.
+func CloseOnExecAll() error {
+	err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
+	if err == nil || !errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.EINVAL) {
+		return err
+	}
+	entries, err := os.ReadDir("/proc/self/fd") // before Linux 5.11
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		var fd int
+		if _, err := fmt.Sscan(e.Name(), &fd); err == nil && fd >= 3 {
+			unix.CloseOnExec(fd)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,134 @@
+package privsep
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"time"
+
+	"postoffice/deliver/local"
+)
+
+func newLink(c *net.UnixConn) *Link {
+	return &Link{
+		conn:       newConn(c, toServer()),
+		deliveries: make(chan struct{}, linkDeliveries),
+		lookups:    make(chan struct{}, linkLookups),
+		events:     make(chan Event, 16),
+		closed:     make(chan struct{}),
+		results:    map[string]chan local.Result{},
+		found:      map[string]chan answer{},
+	}
+}
+
+// takeOver reads what the master hands over, up to the start.
+func (l *Link) takeOver() error {
+	if err := l.conn.c.SetReadDeadline(time.Now().Add(handOverTime)); err != nil {
+		return err
+	}
+	for {
+		f, files, err := l.conn.recv()
+		if err != nil {
+			return err
+		}
+		switch f.op {
+		case opSettings:
+			l.settings = append(l.settings, f.fields[0]...)
+		case opListener:
+			l.listeners = append(l.listeners, newListener(f, files))
+		case opSession:
+			l.session = files[0]
+		case opResult:
+			t, err := parseResult(f.fields)
+			if err != nil {
+				return err
+			}
+			l.unrecorded = append(l.unrecorded, t)
+		case opStart:
+			l.onePass = f.fields[0] == modePass
+			return l.conn.c.SetReadDeadline(time.Time{})
+		default:
+			return fmt.Errorf("%w: op %d before the start", errFrame, f.op)
+		}
+	}
+}
+
+func newListener(f frame, files []*os.File) Listener {
+	return Listener{Name: f.fields[0], Network: f.fields[1], Address: f.fields[2], File: files[0]}
+}
+
+// read hands on what the master says until the link closes.
+func (l *Link) read() {
+	defer close(l.events)
+	defer close(l.closed)
+	defer l.conn.close()
+	var settings []byte
+	for {
+		f, files, err := l.conn.recv()
+		if err != nil {
+			return // the master is gone, or no master of ours
+		}
+		switch f.op {
+		case opResult:
+			l.result(f)
+		case opAccount:
+			l.account(f)
+		case opSettings:
+			settings = append(settings, f.fields[0]...)
+		case opReload:
+			l.events <- Reload{settings}
+			settings = nil
+		case opListener:
+			l.events <- NewListener{newListener(f, files)}
+		case opStop:
+			l.events <- Stop{}
+		default:
+			closeAll(files)
+		}
+	}
+}
+
+func (l *Link) result(f frame) {
+	t, err := parseResult(f.fields)
+	if err != nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c := l.results[t.Token]; c != nil {
+		select {
+		case c <- t.Result:
+		default:
+		}
+	}
+}
+
+func (l *Link) account(f frame) {
+	uid, uidErr := strconv.Atoi(f.fields[3])
+	gid, gidErr := strconv.Atoi(f.fields[4])
+	var a answer
+	switch outcome := f.fields[1]; {
+	case outcome == lookupNone:
+		a.err = noUser(f.fields[7])
+	case outcome == lookupFound && uidErr == nil && gidErr == nil:
+		a.account = local.Account{Name: f.fields[2], UID: uid, GID: gid, Home: f.fields[5], Shell: f.fields[6]}
+	default:
+		a.err = errors.New(f.fields[7])
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c := l.found[f.fields[0]]; c != nil {
+		select {
+		case c <- a:
+		default:
+		}
+	}
+}
+
+// noUser is the master's ErrNoUser with its own words.
+type noUser string
+
+func (e noUser) Error() string { return string(e) }
+func (noUser) Unwrap() error   { return local.ErrNoUser }

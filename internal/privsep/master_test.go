@@ -1,0 +1,276 @@
+package privsep
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestDeliver(t *testing.T) {
+	h := start(t, nil)
+	k := h.dial()
+	k.want("delivered 2.0.0 <nil>", "deliver t1 u0 From-a")
+	k.want("delivered", "deliver t2 U0 From-b") // R14
+	k.want("refused 5.1.1", "deliver t3 nobody-here From-c")
+	k.want("deferred 4.2.0", "deliver t4 toor From-c") // A43
+	k.want("delivered", "deliver t5 root From-d")      // a plain mailbox
+	k.want("delivered", "large t6 u1 10000000")
+	if got := h.mailbox("u0"); got != "From-a\n\nFrom-b\n\n" {
+		t.Errorf("mailbox %q", got)
+	}
+	if got := len(h.mailbox("u1")); got != 10000000 {
+		t.Errorf("large message of %d octets", got)
+	}
+	for user, uid := range map[string]int{"u0": firstUID, "root": 0} {
+		info, err := os.Stat(filepath.Join(h.mail, user))
+		must(t, err)
+		st := info.Sys().(*syscall.Stat_t)
+		if int(st.Uid) != uid || st.Gid != mailGID || info.Mode() != 0o660 {
+			t.Errorf("mailbox %s: uid %d, gid %d, mode %v, want %d, %d, 0660", user, st.Uid, st.Gid, info.Mode(), uid, mailGID)
+		}
+	}
+}
+
+// TestServersRights: what the server process is born with.
+func TestServersRights(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "secret")
+	must(t, os.WriteFile(secret, nil, 0o600))
+	inherited, err := syscall.Open(secret, syscall.O_RDONLY, 0) // as if we had it from our parent: no close-on-exec
+	must(t, err)
+	defer syscall.Close(inherited)
+	must(t, CloseOnExecAll())
+	h := start(t, nil)
+	k := h.dial()
+	k.want(fmt.Sprintf("uid %d gid %d groups [%[2]d] nnp 1 dumpable 0", nobodyID, nobodyID), "ids")
+	if files := k.say("fds"); strings.Contains(files, "secret") || strings.Contains(files, h.dir) {
+		t.Errorf("A77: the server has %s", files)
+	}
+}
+
+// TestForbiddenA71: a server that asks for what it must not is killed, and its
+// successor works.
+func TestForbiddenA71(t *testing.T) {
+	h := start(t, nil)
+	hexOf := func(f frame) string { return fmt.Sprintf("frame %x", f.append(nil)) }
+	for i, tt := range []struct{ command, reason string }{
+		{"frame ff", "unknown op"},
+		{hexOf(frame{opDeliver, []string{"t", "u0"}}), "descriptors"},
+		{"file /dev/null t u0", "want a pipe"},
+		{"file /etc/passwd t u0", "want a pipe"},
+		{"file /etc/passwd t ../x", "name begins with"},
+		{"file /etc/passwd t /etc/passwd", "name has the octet"},
+		{hexOf(frame{opLookup, []string{"1", "-x"}}), "name begins with"},
+		{hexOf(frame{opLookup, []string{"x", "u0"}}), "invalid syntax"},
+		{hexOf(frame{opRecorded, []string{"a b"}}), "token with the octet"},
+		{hexOf(frame{opBroken, []string{"smtp"}}), "none of ours"},
+		{hexOf(frame{opDone, nil}), "no single pass"},
+		{"piece t u0", "a piece of 4294967295 octets"},
+		{"frame " + strings.Repeat("00", maxFrame+10), "larger than"},
+	} {
+		h.dial().say("%s", tt.command)
+		h.log.wait(t, `msg="server killed"`, i+1)
+		if log := h.log.String(); !strings.Contains(log, tt.reason) {
+			t.Errorf("%s: no %q in the log", tt.command, tt.reason)
+		}
+	}
+	h.dial().want("delivered", "deliver t u0 From-a")
+	if entries, _ := os.ReadDir(h.mail); len(entries) != 1 {
+		t.Errorf("%v in the mail directory, want u0 alone", entries)
+	}
+}
+
+// TestForeignNamesA71: asking for users that don't exist is refused, and not
+// endured for long.
+func TestForeignNamesA71(t *testing.T) {
+	h := start(t, nil)
+	k := h.dial()
+	for i := range maxForeign {
+		k.want("refused 5.1.1", "deliver t%d foreign%d x", i, i)
+	}
+	k.say("deliver last 0 x") // uid 0 is no name
+	h.log.wait(t, `msg="server killed"`, 1)
+	h.dial().want("delivered", "deliver t u0 From-a")
+}
+
+// TestRandomFramesA71 sends 10,000 frames, half of them nearly right.
+func TestRandomFramesA71(t *testing.T) {
+	requireRoot(t)
+	h := prepare(t)
+	m := newMaster(t.Context(), optionsIn(h.dir, h.log))
+	before := countFiles(t)
+	bad := 0
+	for seed := range uint64(10_000) {
+		ours, theirs, err := linkPair()
+		must(t, err)
+		s := newSession(m, &child{conn: newConn(ours, toMaster()), cmd: &exec.Cmd{Process: &os.Process{}}})
+		_, err = theirs.Write(randomFrame(seed))
+		must(t, err)
+		must(t, theirs.Close())
+		if err := s.read(); err != io.EOF {
+			bad++
+			if _, ok := errors.AsType[violation](err); !ok {
+				t.Errorf("frame %d: %v, want a violation", seed, err)
+			}
+		}
+		must(t, s.c.conn.close())
+	}
+	m.running.Wait()
+	if bad < 8_000 {
+		t.Errorf("only %d of the frames were refused", bad)
+	}
+	if entries, _ := os.ReadDir(h.mail); len(entries) != 0 || countFiles(t) != before {
+		t.Errorf("%v in the mail directory, %d open files, want none and %d", entries, countFiles(t), before)
+	}
+}
+
+// TestServerKilledInTheMiddle: nothing of a message that broke off stays, the
+// next server gets what was delivered and not recorded, and it is not
+// delivered again.
+func TestServerKilledInTheMiddle(t *testing.T) {
+	h := start(t, nil)
+	k := h.dial()
+	k.want("delivered", "deliver t1 u0 From-a")
+	k.want("delivered", "deliver t2 u0 From-b")
+	k.want("ok", "recorded t2")
+	k.want("", "half t3 u0 1000000")
+	h.log.wait(t, `msg="server ended"`, 1)
+	k = h.dial()
+	if got := k.say("hello"); !strings.HasSuffix(got, "first [t1=delivered]") {
+		t.Errorf("the next server got %q, want t1", got)
+	}
+	k.want("delivered", "deliver t1 u0 From-a")
+	k.want("delivered", "deliver t3 u0 From-c")
+	k.want("ok", "recorded t1")
+	k.want("delivered", "deliver t1 u0 From-a") // recorded: the name is free
+	if got, want := h.mailbox("u0"), "From-a\n\nFrom-b\n\nFrom-c\n\nFrom-a\n\n"; got != want {
+		t.Errorf("mailbox %q, want %q", got, want)
+	}
+}
+
+func TestReloadA80(t *testing.T) {
+	var settings string
+	h := start(t, func(o *MasterOptions) {
+		o.Reload = func() ([]byte, error) {
+			if settings == "" {
+				return nil, errors.New("postoffice.cf:1: no")
+			}
+			return []byte(settings), nil
+		}
+	})
+	k := h.dial()
+	k.say("hello")
+	hup := func(text string) {
+		must(t, syscall.Kill(os.Getpid(), syscall.SIGHUP))
+		h.log.wait(t, text, 1)
+	}
+	hup("the old one stays")
+	settings = strings.Repeat("x", 100_000)
+	hup("configuration read anew")
+	k.want("ok", "recorded x") // what was sent before has arrived
+	k.want("u0", "lookup u0")
+	if got := strings.Fields(k.say("hello"))[1]; !strings.HasPrefix(got, settings) {
+		t.Errorf("settings %.20q of %d octets after the reload", got, len(got))
+	}
+}
+
+func TestStop(t *testing.T) {
+	h := start(t, nil)
+	pid := strings.Fields(h.dial().say("hello"))[0]
+	began := time.Now()
+	must(t, syscall.Kill(os.Getpid(), syscall.SIGTERM))
+	if err := <-h.done; err != nil || time.Since(began) > 5*time.Second {
+		t.Errorf("%v after %v", err, time.Since(began))
+	}
+	h.done = nil
+	if _, err := os.Stat("/proc/" + pid); err == nil {
+		t.Error("the server still runs")
+	}
+}
+
+// TestDeafServer: one that does not end when it is told to is killed.
+func TestDeafServer(t *testing.T) {
+	h := start(t, func(o *MasterOptions) {
+		o.Settings = []byte("deaf")
+		o.Grace = 100 * time.Millisecond
+	})
+	h.dial().say("hello")
+	h.stop()
+	if err := <-h.done; err != nil || !strings.Contains(h.log.String(), "did not end in time") {
+		t.Errorf("%v", err)
+	}
+	h.done = nil
+}
+
+func TestFirstServerFails(t *testing.T) {
+	h := start(t, func(o *MasterOptions) { o.Settings = []byte("exit 78") })
+	err := <-h.done
+	if exit, ok := errors.AsType[*ExitError](err); !ok || exit.Code != 78 {
+		t.Errorf("%v, want exit code 78", err)
+	}
+	h.done = nil
+}
+
+// TestOnePass: a session on an inherited socket, no listener.
+func TestOnePass(t *testing.T) {
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	must(t, err)
+	f := os.NewFile(uintptr(fds[0]), "ours")
+	c, err := net.FileConn(f)
+	must(t, err)
+	must(t, f.Close())
+	defer c.Close()
+	ready := make(chan bool, 1)
+	h := start(t, func(o *MasterOptions) {
+		o.OnePass, o.Session = true, os.NewFile(uintptr(fds[1]), "theirs")
+		o.Ready = func() { ready <- true }
+	})
+	<-ready
+	k := &talk{t, c, bufio.NewReader(c)}
+	k.want("delivered", "deliver t u0 From-a")
+	k.say("done") // the server may be gone before it answers
+	if err := <-h.done; err != nil {
+		t.Error(err)
+	}
+	h.done = nil
+}
+
+// TestListenerBreaksR53: the port is bound again when it is free.
+func TestListenerBreaksR53(t *testing.T) {
+	ls, err := Listen(t.Context(), []string{"127.0.0.1:0"}, slog.New(slog.DiscardHandler))
+	must(t, err)
+	tcp := ls[0]
+	n, err := net.FileListener(tcp.File)
+	must(t, err)
+	tcp.Name, tcp.Address = "smtp", n.Addr().String()
+	must(t, n.Close())
+	h := start(t, func(o *MasterOptions) { o.Listeners = append(o.Listeners, tcp) })
+	k := h.dial()
+	ask := func() string {
+		c, err := net.Dial("tcp", tcp.Address)
+		if err != nil {
+			return err.Error()
+		}
+		defer c.Close()
+		return (&talk{t, c, bufio.NewReader(c)}).say("hello")
+	}
+	if got := ask(); !strings.Contains(got, "first") {
+		t.Fatalf("before: %q", got)
+	}
+	must(t, os.WriteFile(h.path("taken"), nil, 0o600))
+	k.want("<nil>", "shutdown smtp")
+	h.log.wait(t, `msg="listener bound again" listen=smtp`, 1)
+	k.want("ok", "recorded x")
+	if got := ask(); !strings.Contains(got, "first") {
+		t.Errorf("after: %q", got)
+	}
+}

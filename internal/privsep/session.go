@@ -1,0 +1,202 @@
+package privsep
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"postoffice/internal/maillog"
+)
+
+// session is the master's side of one server's life.
+type session struct {
+	m    *master
+	c    *child
+	log  *slog.Logger
+	fail chan error // the first violation or broken link
+
+	mu       sync.Mutex // guards what follows
+	requests int        // deliveries under way
+	lookups  int        // lookups under way
+	foreign  int        // names asked for that don't exist
+
+	running sync.WaitGroup  // deliveries this server asked for
+	ctx     context.Context // theirs
+	cancel  context.CancelFunc
+}
+
+func newSession(m *master, c *child) *session {
+	s := &session{m: m, c: c, fail: make(chan error, 1)}
+	s.log = m.o.Log.With(maillog.Proc("server"), slog.Int("pid", c.cmd.Process.Pid))
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s
+}
+
+// violation is what makes the master kill its server: something that a server
+// of ours never sends (A71).
+type violation struct{ error }
+
+func violate(format string, args ...any) error { return violation{fmt.Errorf(format, args...)} }
+
+// failed ends the session with the first error.
+func (s *session) failed(err error) {
+	select {
+	case s.fail <- err:
+	default:
+	}
+}
+
+// supervise hands everything over and serves the server until it ends.
+func (s *session) supervise(signals <-chan os.Signal) error {
+	if err := s.handOver(); err != nil {
+		s.failed(err)
+	}
+	s.m.running.Go(func() { s.failed(s.read()) })
+	var (
+		stopping bool
+		deadline <-chan time.Time
+		done     = s.m.ctx.Done()
+	)
+	stop := func() {
+		if stopping {
+			return
+		}
+		stopping, done = true, nil
+		deadline = time.After(s.m.o.Grace)
+		s.m.notify("STOPPING=1")
+		if err := s.send(opStop); err != nil {
+			s.c.kill()
+		}
+	}
+	for {
+		select {
+		case <-done:
+			stop()
+		case sig := <-signals:
+			if sig == syscall.SIGHUP {
+				s.m.reload(s)
+			} else {
+				stop()
+			}
+		case <-deadline:
+			s.log.LogAttrs(context.Background(), slog.LevelWarn, "server killed", maillog.Reason("it did not end in time"))
+			s.c.kill()
+		case err := <-s.fail:
+			if _, ok := errors.AsType[violation](err); ok {
+				s.log.LogAttrs(context.Background(), slog.LevelError, "server killed", maillog.Reason("it sent what it must not"), maillog.Err(err))
+				s.c.kill()
+			} else if err != nil { // the link is broken: it ends by itself, or not
+				deadline = time.After(time.Second)
+			}
+		case exit := <-s.c.exited:
+			if stopping {
+				return errStopped
+			}
+			return exit
+		}
+	}
+}
+
+// abandon closes the link of a server that ended. Deliveries that it asked for
+// may end, so that the next server hears their results; when none is to come,
+// or after orphanWait, they are cut short.
+func (s *session) abandon(last bool) {
+	s.c.conn.close()
+	if !last && !waitFor(&s.running, orphanWait) {
+		s.log.LogAttrs(context.Background(), slog.LevelWarn, "deliveries of a dead server cut short")
+	}
+	s.cancel()
+	waitFor(&s.running, hangWait)
+}
+
+// handOver sends a new server everything it needs.
+func (s *session) handOver() error {
+	if err := s.sendSettings(); err != nil {
+		return err
+	}
+	for _, l := range s.m.attach(s) {
+		if err := s.sendListener(l); err != nil {
+			return err
+		}
+	}
+	if f := s.m.o.Session; f != nil {
+		if err := s.send(opSession, f); err != nil {
+			return err
+		}
+		s.m.o.Session = nil
+		f.Close() // its peer sees the end with the server's
+	}
+	for _, t := range s.m.results.unrecorded() {
+		if err := s.sendResult(t); err != nil {
+			return err
+		}
+	}
+	mode := modeStay
+	if s.m.o.OnePass {
+		mode = modePass
+	}
+	return s.c.conn.send(frame{opStart, []string{mode}})
+}
+
+const (
+	modeStay = "stay"
+	modePass = "pass"
+)
+
+func (s *session) send(o op, files ...*os.File) error {
+	return s.c.conn.send(frame{op: o}, files...)
+}
+
+func (s *session) sendSettings() error {
+	rest := s.m.o.Settings
+	for {
+		n := min(len(rest), maxPiece)
+		if err := s.c.conn.send(frame{opSettings, []string{string(rest[:n])}}); err != nil || n < maxPiece {
+			return err
+		}
+		rest = rest[n:]
+	}
+}
+
+func (s *session) sendListener(l Listener) error {
+	return s.c.conn.send(frame{opListener, []string{l.Name, l.Network, l.Address}}, l.File)
+}
+
+func (s *session) sendResult(t TokenResult) error {
+	r := t.Result
+	text := ""
+	if r.Err != nil {
+		text = r.Err.Error()
+	}
+	return s.c.conn.send(frame{opResult, []string{
+		t.Token, r.Status.String(), strconv.Itoa(r.Reply.Code), r.Reply.Status, clip(r.Reply.Text), clip(text),
+	}})
+}
+
+// read handles what the server sends until its link closes (nil) or it sends
+// what it must not.
+func (s *session) read() error {
+	for {
+		f, files, err := s.c.conn.recv()
+		if errors.Is(err, io.EOF) {
+			return io.EOF
+		}
+		if errors.Is(err, errFrame) {
+			return violation{err}
+		}
+		if err != nil {
+			return err
+		}
+		if err := s.handle(f, files); err != nil {
+			closeAll(files)
+			return violation{err}
+		}
+	}
+}
