@@ -18,7 +18,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 FUZZTIME = 20s
 
-.PHONY: all deps test quick race check vuln fuzz cover man install uninstall clean help
+.PHONY: all deps test quick race check vuln fuzz bench demo cover man install uninstall clean help
 
 all: ## build ./postoffice: static, stripped, the same from any directory
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags='$(LDFLAGS)' -o $(OUT) .
@@ -41,7 +41,7 @@ check: deps ## gofmt, vet, staticcheck, import table, banned calls, manual pages
 	@sh testdata/tools/format.sh
 	$(GO) vet ./...
 	$(GO) vet -tags e2e,bench ./...
-	GOOS=freebsd $(GO) vet ./...
+	GOOS=freebsd CGO_ENABLED=0 $(GO) build -o /dev/null .
 	$(GO) run $(STATICCHECK) -tags e2e,bench ./...
 	$(GO) test -count=1 -run '^(TestLayers|TestArchitecturePage|TestBanned|TestNothingLeftForLater)$$' .
 	$(GO) test -count=1 -run '^TestManualPage$$' ./internal/config
@@ -56,6 +56,9 @@ fuzz: ## run every fuzz target for FUZZTIME (20s)
 
 bench: deps ## compare with Postfix on this machine; BENCH=ab picks lines; needs root
 	CGO_ENABLED=0 $(GO) test -tags e2e,bench -count=1 -timeout 60m -run '^TestBench$$' -v ./internal/e2e
+
+demo: all ## show a message through two private servers, as an ordinary user
+	@bash testdata/demo.sh ./$(OUT)
 
 cover: ## print how much of each package the tests run
 	CGO_ENABLED=0 $(GO) test -short -coverpkg=./... -coverprofile=cover.out ./... >/dev/null

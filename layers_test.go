@@ -53,7 +53,6 @@ var only = map[string][]string{
 	"log":                             {}, // log/slog
 	"net/smtp":                        {}, // internal/smtp
 	"net/textproto":                   {}, // ends a message at a bare LF (A5)
-	"os/user":                         {}, // deliver/local reads accounts, with errors told apart (A36)
 	"testing":                         {"internal/disk/crashfs", "internal/testenv"},
 	"unsafe":                          {"internal/disk", "internal/privsep"},
 }

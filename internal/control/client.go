@@ -32,7 +32,7 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 }
 
 // Peer is the server, by the kernel's word.
-func (c *Client) Peer() (Peer, error) { return peerOf(c.conn) }
+func (c *Client) Peer() (Peer, error) { return PeerOf(c.conn) }
 
 // Close ends the connection.
 func (c *Client) Close() error { return c.conn.Close() }

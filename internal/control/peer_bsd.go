@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// peerOf asks the kernel who connected, or listens, at the other end. The
+// PeerOf asks the kernel who connected, or listens, at the other end. The
 // process number is not told.
-func peerOf(conn *net.UnixConn) (Peer, error) {
+func PeerOf(conn *net.UnixConn) (Peer, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return Peer{}, err

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// peerOf asks the kernel who connected, or listens, at the other end.
-func peerOf(conn *net.UnixConn) (Peer, error) {
+// PeerOf asks the kernel who connected, or listens, at the other end.
+func PeerOf(conn *net.UnixConn) (Peer, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return Peer{}, err

@@ -86,7 +86,7 @@ func (s *server) accept(ctx context.Context, conn net.Conn) {
 		conn.Close()
 		return
 	}
-	peer, err := peerOf(unix)
+	peer, err := PeerOf(unix)
 	if err != nil || !s.enter(peer.UID) {
 		a := &answer{conn: unix, until: time.Now().Add(time.Second)}
 		_ = a.fail(&Error{codeTempFail, "too many requests at once, try again later"})
