@@ -175,7 +175,7 @@ func (s *session) stranger(b []byte) error {
 }
 
 // errForeign is a client of another protocol.
-var errForeign = fmt.Errorf("%w: this is no SMTP", ErrRefused)
+var errForeign = errors.New("this is no SMTP")
 
 // lost ends a session that err, from reading, broke.
 func (s *session) lost(err error) error {
@@ -184,6 +184,7 @@ func (s *session) lost(err error) error {
 	switch {
 	case errors.Is(err, errForeign):
 		r.Status, r.Text = "4.7.0", "this is an SMTP server"
+		err = ErrRefused
 	case errors.Is(err, ErrRefused):
 		r.Status, r.Text = "4.7.0", "line without end"
 	case errors.Is(err, ErrTimeout):

@@ -232,7 +232,6 @@ func (w *wire) borrow() {
 	}
 	w.buffers = bufferPool.Get().(*buffers)
 	w.src = source{w: w, fd: -1}
-	w.in.Reset(&w.src)
 }
 
 // release gives the buffers back. Both must be empty.
@@ -242,7 +241,8 @@ func (w *wire) release() {
 	}
 	b := w.buffers
 	w.buffers = nil
-	b.src = source{fd: -1}
+	b.src = source{}
+	b.in.Reset(&b.src)
 	b.out = b.out[:0]
 	bufferPool.Put(b)
 }

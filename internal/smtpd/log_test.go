@@ -1,0 +1,69 @@
+package smtpd
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"postoffice/internal/maillog"
+)
+
+// TestLogOfAMessage has one line for it, with both of its names.
+func TestLogOfAMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lines := &logLines{}
+		o := options(&memQueue{})
+		o.Log = lines.logger()
+		o.ClientName = nameOf("mail.client.example.")
+		c := dial(t, New(o))
+		c.do("EHLO client.example")
+		c.do("MAIL FROM:<joe@client.example>")
+		c.do("RCPT TO:<nobody@us.example>")
+		c.do("RCPT TO:<alice@us.example>")
+		c.do("DATA")
+		c.do("Message-ID: <m@client.example>\r\n\r\nbody\r\n.")
+		const session = `session=\w+ client=mail\.client\.example\[192\.0\.2\.7\]:40000 helo=client\.example `
+		for _, want := range []string{
+			`level=INFO msg="recipient refused" ` + session + `from=<joe@client\.example> to=<nobody@us\.example> reply="550 5\.1\.1 no such user"`,
+			`level=INFO msg="message queued" ` + session + `qid=Q1 from=<joe@client\.example> nrcpt=1 size=\d+ msgid=<m@client\.example>`,
+		} {
+			if !regexp.MustCompile(`(?m) ` + want + `$`).MatchString(lines.String()) {
+				t.Errorf("no line %s in\n%s", want, lines)
+			}
+		}
+	})
+}
+
+// TestHostileLog has octets of a client's in no line but as \xNN (A25).
+func TestHostileLog(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "log")
+	log, closer, err := maillog.New(maillog.Options{Sink: "file:" + file, Program: "smtpd"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		o := options(&memQueue{})
+		o.ClientName = nameOf("x\r\ny\x1b[2J")
+		o.Log = log
+		c := dial(t, New(o))
+		c.do("EHLO a) (evil [1.2.3.4]) by mx")
+		c.do(`MAIL FROM:<"a b\"c"@client.example>`)
+		c.do(`RCPT TO:<"|id"@us.example>`)
+		c.do("RCPT TO:<alice@us.example>")
+		c.do("DATA")
+		c.do("Message-ID: <\x1b[2J\x00\xff>\r\n\r\nbody\r\n.")
+	})
+	closer.Close()
+	text, err := os.ReadFile(file)
+	if err != nil || strings.Count(string(text), "\n") != 2 {
+		t.Fatalf("want two lines: %q, %v", text, err)
+	}
+	for _, c := range text {
+		if c != '\n' && (c < ' ' || c > '~') {
+			t.Errorf("octet %#x in %q", c, text)
+		}
+	}
+}
