@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"postoffice/internal/config"
+	"postoffice/internal/control"
 	"postoffice/internal/privsep"
 	"postoffice/internal/sysexits"
 )
@@ -87,17 +88,17 @@ func dialSubmission(ctx context.Context, conf *config.Config) (net.Conn, error) 
 
 // checkServer says whether the process that listens is one of the server's.
 func checkServer(conn net.Conn, conf *config.Config) error {
-	uid, err := peerUID(conn)
+	peer, err := control.PeerOf(conn.(*net.UnixConn))
 	if err != nil {
 		return err
 	}
-	if uid == 0 || uid == os.Getuid() {
+	if peer.UID == 0 || peer.UID == os.Getuid() {
 		return nil
 	}
-	if u, err := serverUser(conf); err == nil && u.UID == uid {
+	if u, err := serverUser(conf); err == nil && u.UID == peer.UID {
 		return nil
 	}
-	return fmt.Errorf("%s belongs to uid %d, neither root nor %s: no mail goes there", submissionPath(conf), uid, conf.ServerUser)
+	return fmt.Errorf("%s belongs to uid %d, neither root nor %s: no mail goes there", submissionPath(conf), peer.UID, conf.ServerUser)
 }
 
 // startForOne starts a server in the background that takes one session, from

@@ -5,13 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os/exec"
 	"os/user"
 	"strconv"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 
 	"postoffice/internal/config"
 	"postoffice/internal/privsep"
@@ -52,27 +49,4 @@ func asUser(ctx context.Context, env *Env, u privsep.User, argv []string, stdin 
 		return exitWith(e.ExitCode(), errAnswered)
 	}
 	return err
-}
-
-// peerUID is the user at the other end of a unix socket, by the kernel's word.
-func peerUID(conn net.Conn) (int, error) {
-	c, ok := conn.(*net.UnixConn)
-	if !ok {
-		return 0, fmt.Errorf("%T has no peer credentials", conn)
-	}
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	var cred *unix.Ucred
-	var credErr error
-	if err := raw.Control(func(fd uintptr) {
-		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	}); err != nil {
-		return 0, err
-	}
-	if credErr != nil {
-		return 0, fmt.Errorf("peer credentials: %w", credErr)
-	}
-	return int(cred.Uid), nil
 }

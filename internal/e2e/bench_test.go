@@ -15,12 +15,11 @@ import (
 // contender is one of the two servers that the benchmark compares.
 type contender struct {
 	*host
-	name    string
-	queue   []string // directories that hold a message until it is done
-	mail    string
-	start   func(mode benchMode) *process
-	sender  func(to string) []string // a command that submits standard input
-	restart func()
+	name   string
+	queue  []string // directories that hold a message until it is done
+	mail   string
+	start  func(mode benchMode) *process
+	sender func(to string) []string // a command that submits standard input
 }
 
 // benchMode says what is switched off while something is measured.

@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -92,7 +91,7 @@ func (h *host) postfix(settings ...string) *process {
 	h.t.Cleanup(func() {
 		if h.t.Failed() {
 			log, _ := os.ReadFile(h.path("pf", "log"))
-			h.t.Log(fmt.Sprintf("%s: postfix log:\n%s", h.Name, tail(string(log), 40)))
+			h.t.Logf("%s: postfix log:\n%s", h.Name, tail(string(log), 40))
 		}
 	})
 	h.listening("25")
