@@ -64,6 +64,7 @@ func TestA1A2Smuggling(t *testing.T) {
 		{"\r\n\uff0e\r\n", "\n\uff0e\n", "\n\uff0e\n", false, false},
 		{"\r\n..\r\n", "\n.\n", "\n.\n", false, false},
 		{"\n..\n", "\n..\n", "\n..\n", true, false},
+		{"\r\n.x\r\n", "\nx\n", "\nx\n", false, false}, // a client that does not double dots
 	} {
 		for _, at := range []struct{ before, kept, seq string }{{"x", "x", tt.stored}, {"", "", tt.first}} {
 			wire := at.before + tt.seq + inner + ".\r\nQUIT\r\n"
@@ -258,6 +259,33 @@ func TestReadDataLimit(t *testing.T) {
 			t.Errorf("limit %d: %+v, %v", limit, info, err)
 		}
 	}
+}
+
+// After the first error nothing more is written: a hole would be worse.
+func TestA29WriteErrorIsFinal(t *testing.T) {
+	broken := errors.New("broken")
+	wire := strings.Repeat("line\r\n", 100000) + ".\r\n"
+	w := &countWriter{err: broken}
+	if info, err := ReadData(w, bufio.NewReader(strings.NewReader(wire)), DataOptions{}); err != nil || info.WriteErr != broken || w.n != 1 {
+		t.Errorf("%+v, %v after %d writes", info, err, w.n)
+	}
+	w = &countWriter{err: broken}
+	if err := WriteData(w, strings.NewReader(wire)); err != broken || w.n != 1 {
+		t.Errorf("%v after %d writes", err, w.n)
+	}
+}
+
+// A countWriter fails at its first write and at no other.
+type countWriter struct {
+	err error
+	n   int
+}
+
+func (w *countWriter) Write(b []byte) (int, error) {
+	if w.n++; w.n == 1 {
+		return 0, w.err
+	}
+	return len(b), nil
 }
 
 type failWriter struct{ err error }

@@ -28,9 +28,11 @@ func unfold(wire string) string {
 func send(t *testing.T, stored string) string {
 	t.Helper()
 	var want string
-	for _, src := range []io.Reader{
-		strings.NewReader(stored), iotest.HalfReader(strings.NewReader(stored)), iotest.DataErrReader(strings.NewReader(stored)),
-	} {
+	sources := []io.Reader{strings.NewReader(stored), iotest.HalfReader(strings.NewReader(stored)), iotest.DataErrReader(strings.NewReader(stored))}
+	if len(stored) < 10000 {
+		sources = append(sources, iotest.OneByteReader(strings.NewReader(stored)))
+	}
+	for _, src := range sources {
 		var wire strings.Builder
 		if err := WriteData(&wire, src); err != nil {
 			t.Fatal(err)
