@@ -19,7 +19,9 @@ func completeAddresses(w *bufio.Writer, field []byte, host string) error {
 	return err
 }
 
-// addressScanner goes through a field once, forwards.
+// addressScanner goes through a field once, forwards, and holds nothing of it:
+// smtp.Mailboxes, which reads the same (FuzzAddresses compares them), may hold
+// a hundred octets for each of a field's, more than a session is allowed.
 type addressScanner struct {
 	w     *bufio.Writer
 	field []byte

@@ -86,7 +86,7 @@ func (s *session) commit(ctx context.Context, h *header, info smtp.DataInfo) smt
 	s.incoming = nil
 	s.refusals, s.commands = 0, 0
 	attrs := []slog.Attr{maillog.QueueID(id), maillog.From(s.tx.ReversePath),
-		maillog.NRcpt(len(s.tx.Recipients)), maillog.Size(h.written), maillog.MsgID(h.messageID())}
+		maillog.NRcpt(len(s.tx.Recipients)), maillog.Size(h.written), maillog.MsgID(string(h.msgid))}
 	s.log(ctx, slog.LevelInfo, "message queued", attrs...)
 	return smtp.Reply{Code: 250, Status: "2.0.0", Text: "queued as " + id}
 }

@@ -79,7 +79,7 @@ type header struct {
 	field []byte // of the field that is held
 	saw   sight
 	hops  int
-	msgid []byte
+	msgid []byte // value of the Message-ID field, as far as the log shows it
 }
 
 var headerPool = sync.Pool{New: func() any {
@@ -291,7 +291,7 @@ func (h *header) text(p []byte) {
 		h.do = pass
 		h.put(p)
 	case note:
-		h.msgid = append(h.msgid, p[:min(len(p), maxMsgID-len(h.msgid))]...)
+		h.msgid = append(h.msgid, p[:min(len(p), maxMsgID-len(h.msgid))]...) // with the name, until endField
 		h.put(p)
 	default:
 		h.put(p)
@@ -300,9 +300,13 @@ func (h *header) text(p []byte) {
 
 // endField closes the open field.
 func (h *header) endField() {
-	if h.do == address && h.err == nil {
+	switch {
+	case h.do == address && h.err == nil:
 		h.err = completeAddresses(h.out, h.field, h.s.o.Hostname)
 		h.field = h.field[:0]
+	case h.do == note:
+		_, value, _ := bytes.Cut(h.msgid, []byte(":"))
+		h.msgid = append(h.msgid[:0], bytes.TrimSpace(value)...)
 	}
 	h.do = pass
 }
@@ -312,7 +316,9 @@ func (h *header) end() {
 	h.endField()
 	h.body = true
 	if h.s.client.Local && h.err == nil {
-		writeMissing(h.out, h.saw, &h.s.tx, h.s.incoming.ID(), h.s.o.Hostname)
+		if id := writeMissing(h.out, h.saw, &h.s.tx, h.s.incoming.ID(), h.s.o.Hostname); id != "" {
+			h.msgid = append(h.msgid[:0], id...)
+		}
 	}
 }
 
@@ -324,10 +330,4 @@ func (h *header) endAt(any bool) {
 	if !any || h.s.client.Local {
 		h.put([]byte("\n"))
 	}
-}
-
-// messageID returns the Message-ID for the log.
-func (h *header) messageID() string {
-	_, id, _ := bytes.Cut(h.msgid, []byte(":"))
-	return string(bytes.TrimSpace(id))
 }

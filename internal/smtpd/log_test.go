@@ -37,6 +37,19 @@ func TestLogOfAMessage(t *testing.T) {
 	})
 }
 
+// TestLogOfAnAddedMessageID has the Message-ID that the message got here.
+func TestLogOfAnAddedMessageID(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lines := &logLines{}
+		o := options(nil)
+		o.Log = lines.logger()
+		message(t, o, Submission, "127.0.0.1:1", "joe", "\nbody\n", "alice")
+		if want := "msgid=<20000101000000.Q1@us.example>"; !strings.Contains(lines.String(), want) {
+			t.Errorf("no %s in\n%s", want, lines)
+		}
+	})
+}
+
 // TestHostileLog has octets of a client's in no line but as \xNN (A25).
 func TestHostileLog(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "log")

@@ -3,9 +3,6 @@ package smtpd
 import (
 	"errors"
 	"net"
-	"os"
-	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,14 +25,4 @@ func peer(c *net.UnixConn) (uid int, err error) {
 		return 0, errNoPeer
 	}
 	return int(cred.Uid), nil
-}
-
-// loadAverage returns the load of the last minute.
-func loadAverage() (float64, error) {
-	b, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		return 0, err
-	}
-	one, _, _ := strings.Cut(string(b), " ")
-	return strconv.ParseFloat(one, 64)
 }

@@ -1,14 +1,9 @@
-//go:build !linux
+//go:build !linux && !freebsd && !darwin
 
 package smtpd
 
-import (
-	"errors"
-	"net"
-)
+import "net"
 
 // peer can't tell: the submission socket refuses everybody, and mail comes in
 // by TCP and by sendmail -bs.
 func peer(*net.UnixConn) (uid int, err error) { return 0, errNoPeer }
-
-func loadAverage() (float64, error) { return 0, errors.ErrUnsupported }

@@ -53,8 +53,9 @@ func literal(a netip.Addr) string {
 }
 
 // writeMissing writes those of From, Date and Message-ID that a message of
-// this machine's lacks (RFC 5322 section 3.6).
-func writeMissing(w *bufio.Writer, seen sight, t *Transaction, id, hostname string) {
+// this machine's lacks (RFC 5322 section 3.6), and returns the Message-ID if
+// that is one of them.
+func writeMissing(w *bufio.Writer, seen sight, t *Transaction, id, hostname string) (msgid string) {
 	if seen&sawFrom == 0 {
 		w.WriteString("From: " + author(t, hostname) + "\n")
 	}
@@ -64,8 +65,10 @@ func writeMissing(w *bufio.Writer, seen sight, t *Transaction, id, hostname stri
 		w.WriteByte('\n')
 	}
 	if seen&sawID == 0 {
-		w.WriteString("Message-ID: <" + t.Arrived.UTC().Format("20060102150405") + "." + id + "@" + hostname + ">\n")
+		msgid = "<" + t.Arrived.UTC().Format("20060102150405") + "." + id + "@" + hostname + ">"
+		w.WriteString("Message-ID: " + msgid + "\n")
 	}
+	return msgid
 }
 
 // author is who wrote a message that doesn't say: the reverse-path, with the

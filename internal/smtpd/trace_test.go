@@ -137,7 +137,7 @@ func TestHeaderPieces(t *testing.T) {
 		if err := h.finish(); err != nil {
 			t.Fatal(err)
 		}
-		if id := h.messageID(); id != "<m@i.d>" {
+		if id := string(h.msgid); id != "<m@i.d>" {
 			t.Errorf("cut at %d: Message-ID %q", cut, id)
 		}
 		h.free()

@@ -1,0 +1,115 @@
+package smtpd
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+)
+
+// refuseAll has every RCPT of a stranger's refused with 5xx, on a session each
+// so that A14 does not do it.
+func refuseAll(t *testing.T, paths []string) {
+	for _, path := range paths {
+		synctest.Test(t, func(t *testing.T) {
+			c := dial(t, New(options(&memQueue{})))
+			c.do("EHLO client.example")
+			c.do("MAIL FROM:<s@client.example>")
+			if r := c.do("RCPT TO:" + path); !r.Permanent() || r.Code == 421 || strings.ContainsFunc(r.Text, func(r rune) bool { return r < ' ' || r > '~' }) {
+				t.Errorf("RCPT TO:%q: %v, want a clean 5xx", path, r)
+			}
+			if r := c.do("NOOP"); r.Code != 250 {
+				t.Errorf("out of step after %q: %v", path, r)
+			}
+		})
+	}
+}
+
+// TestRelayPaths has A16's ways around the relay check.
+func TestRelayPaths(t *testing.T) {
+	refuseAll(t, []string{
+		"<v%far@us.example>", `<"v@far"@us.example>`, "<@us.example:v@far>", "<far!v>", "<far!v@us.example>",
+		"<v@far@us.example>", "<alice@us.example@far>", "<v@far.>", "<v@[192.0.2.99]>", "<v@[IPv6:2001:db8::9]>",
+		"<v@3221226083>", "<v@192.0.2.99>", `<v\@far@us.example>`, "<v@far\x00@us.example>", "<v@far,alice@us.example>",
+		"<<v@far>>", "<(c)v@far>", "<v @far>", "<alice@us.example.far>", "<alice@us.examplefar>", "<smtp:v@far>",
+	})
+	for _, path := range []string{"<postmaster>", "<Postmaster@US.example>", "<@far.example:alice@us.example>"} {
+		synctest.Test(t, func(t *testing.T) {
+			c := dial(t, New(options(&memQueue{})))
+			c.do("EHLO client.example")
+			c.do("MAIL FROM:<s@client.example>")
+			if r := c.do("RCPT TO:" + path); r.Code != 250 {
+				t.Errorf("RCPT TO:%s: %v", path, r)
+			}
+		})
+	}
+}
+
+// TestProgramPaths has A18's programs, files and lists, and A19's paths: none
+// is a recipient.
+func TestProgramPaths(t *testing.T) {
+	refuseAll(t, []string{
+		"<|/bin/sh>", `<"|id"@us.example>`, "</etc/passwd>", "<:include:/etc/passwd@us.example>", "<$(id)@us.example>",
+		"<${run{id}}@us.example>", "<;id@us.example>", "<../../tmp/x@us.example>", "<alice/../root@us.example>", "<-froot@us.example>",
+	})
+}
+
+// TestOddOctets has A15's: no bad or strange UTF-8 is an address, and no
+// look-alike a user.
+func TestOddOctets(t *testing.T) {
+	var paths []string
+	for _, odd := range []string{"\x80", "\xc3", "\xc0\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xfe\xff", "\u202e", "\u200b", "\uff41"} {
+		paths = append(paths, "<alice"+odd+"@us.example>", "<"+odd+"lice@us.example>", "<alice@us"+odd+".example>")
+	}
+	refuseAll(t, paths)
+}
+
+// TestNULAnywhere puts a NUL, and a CR, at each offset of MAIL and RCPT (A7,
+// A11): one refusal each, and nothing of the line is used.
+func TestNULAnywhere(t *testing.T) {
+	for _, octet := range []string{"\x00", "\r"} {
+		for _, line := range []string{"MAIL FROM:<a@b.example>", "RCPT TO:<alice@us.example>"} {
+			for at := range len(line) + 1 {
+				if octet == "\r" && at == len(line) {
+					continue // see TestLineEnds
+				}
+				synctest.Test(t, func(t *testing.T) {
+					c := dial(t, New(options(&memQueue{})))
+					c.do("EHLO client.example")
+					if line[0] == 'R' {
+						c.do("MAIL FROM:<a@b.example>")
+					}
+					if r := c.do(line[:at] + octet + line[at:]); !r.Permanent() {
+						t.Errorf("%q at %d of %s: %v", octet, at, line, r)
+					}
+					if r := c.do("NOOP"); r.Code != 250 {
+						t.Errorf("%q at %d of %s: out of step: %v", octet, at, line, r)
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestLineEnds has the ends of a command that are none or strange.
+func TestLineEnds(t *testing.T) {
+	for _, tt := range []struct {
+		text string
+		want []int
+	}{
+		{"NOOP\r\r\n", []int{500}},
+		{"NOOP\n\r\n", []int{250, 500}},
+		{"\r\nNOOP\r\n", []int{500, 250}},
+		{"NOOP\r\nNOOP\n", []int{250, 250}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c := dial(t, New(options(&memQueue{})))
+			c.send(tt.text)
+			for _, want := range tt.want {
+				if r := c.read(); r.Code != want {
+					t.Errorf("%q: %v, want %d", tt.text, r, want)
+				}
+			}
+			c.do("NOOP")
+		})
+	}
+}
