@@ -17,7 +17,7 @@ type Applet struct {
 	Usage   string   // the synopsis behind the name and the flags that all have
 	Short   string   // what it does, in a few words
 	Ignored string   // flags accepted in silence, as for getopt(3): see argv.go
-	Classic bool     // sendmail's command line: the first operand ends the flags; -d0 shows the version block
+	Classic bool     // sendmail's command line: the first operand ends the flags; -d0 shows the version block; no signal of a broken pipe ends it
 	Run     func(ctx context.Context, env *Env) error
 }
 
@@ -72,6 +72,9 @@ func run(ctx context.Context, env *Env, argv []string) int {
 	}
 	if !ok {
 		return top(env, args)
+	}
+	if a.Classic {
+		steadfast()
 	}
 	env.prepare(a, args)
 	return env.end(a.Run(ctx, env))
