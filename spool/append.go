@@ -21,7 +21,25 @@ func (m *Message) note(n Note) error {
 	if m.c.end+int64(len(line)) > m.c.tailAt()+maxNotes {
 		return fmt.Errorf("%w: more than %d octets of notes", ErrFull, maxNotes)
 	}
+	torn, err := m.torn()
+	if err != nil {
+		return err
+	}
+	if torn {
+		line = append([]byte{'\n'}, line...)
+	}
 	return m.append(line)
+}
+
+// torn reports whether the file's last line is not whole: a crash or a full
+// disk cut it, or the message itself has no line end.
+func (m *Message) torn() (bool, error) {
+	if m.stale {
+		return true, nil
+	}
+	var last [1]byte
+	_, err := m.f.ReadAt(last[:], m.c.end-1)
+	return last[0] != '\n', err
 }
 
 // Expand records what a pending recipient stands for, and that it is expanded;
@@ -79,37 +97,17 @@ func (m *Message) expand(parent Key, x Expansion) error {
 	return nil
 }
 
-// append adds whole lines to the end of the file. Behind what a crash or a
-// full disk has torn they begin with an LF.
+// append adds p to the end of the file.
 func (m *Message) append(p []byte) error {
-	if err := m.findEnd(); err != nil {
-		return err
-	}
-	if m.torn {
-		p = append([]byte{'\n'}, p...)
+	if m.stale {
+		info, err := m.f.Stat()
+		if err != nil {
+			return err
+		}
+		m.c.end, m.stale = info.Size, false
 	}
 	n, err := m.f.Write(p)
 	m.c.end += int64(n)
-	m.torn = m.torn && n == 0 || err != nil
-	m.ended = err == nil
+	m.stale = err != nil
 	return full(err)
-}
-
-// findEnd finds out how long the file is and whether its last line is whole.
-func (m *Message) findEnd() error {
-	if m.ended {
-		return nil
-	}
-	info, err := m.f.Stat()
-	if err != nil {
-		return err
-	}
-	var last [1]byte
-	if _, err := m.f.ReadAt(last[:], info.Size-1); err != nil {
-		return err
-	}
-	m.c.end = info.Size
-	m.torn = last[0] != '\n'
-	m.ended = true
-	return nil
 }

@@ -13,13 +13,13 @@ import (
 // system that copies on write needs new blocks even to overwrite an octet.
 const (
 	ballastName = "ballast"
-	ballastSize = 1 << 20 // octets
+	ballastSize = 1 << 20 // octets, unless Options say otherwise
 )
 
 // makeBallast makes the ballast unless it is there or room is short.
 func (q *Queue) makeBallast() error {
 	info, err := q.root.Lstat(ballastName)
-	if err == nil && info.Size >= ballastSize {
+	if err == nil && info.Size >= q.ballast {
 		return nil
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -37,7 +37,7 @@ func (q *Queue) makeBallast() error {
 	if err != nil {
 		return fmt.Errorf("ballast: %w", err)
 	}
-	err = fillBallast(f)
+	err = fillBallast(f, q.ballast)
 	if err == nil && q.chown {
 		err = f.Chown(q.uid, q.gid)
 	}
@@ -50,10 +50,10 @@ func (q *Queue) makeBallast() error {
 	return nil
 }
 
-// fillBallast writes random octets: zeros would be compressed away.
-func fillBallast(f disk.File) error {
-	b := make([]byte, 64<<10)
-	for range ballastSize / len(b) {
+// fillBallast writes size random octets: zeros would be compressed away.
+func fillBallast(f disk.File, size int64) error {
+	b := make([]byte, min(size, 64<<10))
+	for ; size > 0; size -= int64(len(b)) {
 		if _, err := rand.Read(b); err != nil {
 			return err
 		}

@@ -65,10 +65,13 @@ func parseOpening(line []byte) (*opening, bool) {
 	return &o, ok
 }
 
-// appendBlock adds a whole block. The checksum starts from the message's own,
-// so that no other message's block can be taken for one of this.
+// appendBlock adds a whole block, behind an empty line: whatever a crash, or a
+// sync that failed, has made of the octets before, the block begins a line. The
+// checksum starts from the message's own, so that no other message's block can
+// be taken for one of this.
 func appendBlock(b []byte, check uint32, number int, parent Key, x Expansion) ([]byte, error) {
 	o := &opening{number: number, parent: parent, count: len(x.Targets), reverse: x.ReversePath}
+	b = append(b, '\n')
 	at := len(b)
 	b = appendOpening(b, o)
 	crc := sum(check, b[at:])

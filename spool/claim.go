@@ -22,8 +22,7 @@ type Message struct {
 
 	mu    sync.Mutex
 	c     *contents // env, first and data never change
-	ended bool      // c.end and torn are as the file is
-	torn  bool      // the file does not end in an LF
+	stale bool      // an append failed: c.end is not known, nor what stands before it
 	err   error     // why nothing more is recorded or handed out
 }
 

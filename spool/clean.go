@@ -48,12 +48,7 @@ func (q *Queue) Clean(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		switch e.Place {
-		case Active:
-			q.report(e.ID, q.cleanDone(e.ID))
-		default:
-			q.report(e.ID, q.cleanTwin(e))
-		}
+		q.report(e.ID, q.cleanEntry(e))
 	}
 	return q.makeBallast()
 }
@@ -74,6 +69,11 @@ func (q *Queue) cleanOrphan(name string, age time.Duration) error {
 		return ignoreGone(err)
 	}
 	defer f.Close() // only locked
+	if lock, err := q.root.Lstat(lockName); err == nil {
+		if info, err := f.Stat(); err == nil && info.Same(lock) {
+			return q.tmp.Unlink(name) // the lock's second name
+		}
+	}
 	if ok, err := f.TryLock(); err != nil || !ok {
 		return err
 	}
@@ -96,9 +96,17 @@ func (q *Queue) cleanOrphan(name string, age time.Duration) error {
 	return nil
 }
 
-// cleanDone removes a message that is done.
-func (q *Queue) cleanDone(id ID) error {
-	m, err := q.take(Active, id)
+// cleanEntry removes a message that is done, and a held or damaged one's name
+// if the queue has the same file: a crash came between link and unlink, and
+// the queue's name counts.
+func (q *Queue) cleanEntry(e Entry) error {
+	if e.Place != Active && q.twins(e.Place, Active, e.ID, e.ID) {
+		return q.dirs[e.Place].Unlink(string(e.ID))
+	}
+	if e.Place == Corrupt {
+		return nil
+	}
+	m, err := q.take(e.Place, e.ID)
 	if err != nil {
 		return err
 	}
@@ -106,20 +114,6 @@ func (q *Queue) cleanDone(id ID) error {
 		return m.Close()
 	}
 	return errors.Join(m.Finish(), m.Close())
-}
-
-// cleanTwin removes a held or corrupt name whose file is in the queue as well:
-// the crash was between link and unlink, and the queue's name counts.
-func (q *Queue) cleanTwin(e Entry) error {
-	here, err := q.dirs[e.Place].Lstat(string(e.ID))
-	if err != nil || here.Nlink < 2 {
-		return ignoreGone(err)
-	}
-	there, err := q.dirs[Active].Lstat(string(e.ID))
-	if err != nil || !here.Same(there) {
-		return ignoreGone(err)
-	}
-	return q.dirs[e.Place].Unlink(string(e.ID))
 }
 
 func ignoreGone(err error) error {

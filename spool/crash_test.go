@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -9,59 +10,149 @@ import (
 	"postoffice/internal/disk/crashfs"
 )
 
-// scenario makes a crashfs scenario of what is done with an opened spool.
-func scenario(do func(q *Queue, ack func(string)) error) crashfs.Scenario {
+// scene is something that happens to a spool, on a disk that is prepared.
+type scene struct {
+	name    string
+	prepare func(*crashfs.FS) // nil: an empty disk
+	do      func(q *Queue, ack func(string)) error
+	wide    int // recipients of one delivery, beyond the first
+	damaged map[string]string
+}
+
+// scenario makes a crashfs scenario of a scene. Like a server, it takes the
+// queue lock and cleans up first.
+func (s scene) scenario() crashfs.Scenario {
 	return func(d disk.FS, ack func(string)) error {
-		q, err := reopen(d, still)
+		q, err := recoverAll(d, still)
 		if err != nil {
 			return err
 		}
 		defer q.Close()
-		return do(q, ack)
+		return s.do(q, ack)
 	}
 }
 
-// scenarios are what happens to a spool, one by one.
-var scenarios = []struct {
+func (s scene) oracle(kills int) crashfs.Check {
+	return oracle{kills: kills * (1 + s.wide), damaged: s.damaged}.check
+}
+
+// on is the scene's run on a file system.
+func (s scene) on(fs func(*crashfs.FS)) crashfs.Run {
+	return crashfs.Run{Prepare: func(f *crashfs.FS) {
+		fs(f)
+		if s.prepare != nil {
+			s.prepare(f)
+		}
+	}}
+}
+
+// fileSystems are what the suites run on.
+var fileSystems = []struct {
 	name string
-	do   func(q *Queue, ack func(string)) error
-	wide int // recipients of one delivery, more than one
+	set  func(*crashfs.FS)
 }{
-	{name: "accept 1", do: func(q *Queue, ack func(string)) error { return keep(q, token("a", 1, 100, false), ack) }},
-	{name: "accept 3", do: func(q *Queue, ack func(string)) error { return keep(q, token("a", 3, 100, false), ack) }},
-	{name: "accept 50", do: func(q *Queue, ack func(string)) error { return keep(q, token("a", 50, 100, false), ack) }},
-	{name: "accept large", do: func(q *Queue, ack func(string)) error { return keep(q, token("a", 2, 3*bufferSize, false), ack) }},
-	{name: "accept two", do: func(q *Queue, ack func(string)) error {
-		return errors.Join(keep(q, token("a", 1, 100, false), ack), keep(q, token("b", 2, 100, false), ack))
-	}},
-	{name: "abort", do: func(q *Queue, ack func(string)) error {
-		in, err := q.Create(envelope(1))
-		if err != nil {
-			return err
+	{"renameat2", func(f *crashfs.FS) { f.SetClock(still) }},
+	{"link and unlink", func(f *crashfs.FS) { f.SetClock(still); f.SetPortable(true) }},
+}
+
+func accepting(tokens ...string) func(*Queue, func(string)) error {
+	return func(q *Queue, ack func(string)) error {
+		for _, t := range tokens {
+			if err := keep(q, t, ack); err != nil {
+				return err
+			}
 		}
-		if _, err := in.Write([]byte(letterOf(token("a", 1, 2*bufferSize, false)))); err != nil {
-			return errors.Join(err, in.Abort())
-		}
-		return in.Abort()
-	}},
-	{name: "record", do: func(q *Queue, ack func(string)) error {
-		return errors.Join(keep(q, token("a", 3, 100, false), ack), deliverAll(q, ack))
-	}},
-	{name: "record several at once", do: func(q *Queue, ack func(string)) error {
-		return errors.Join(keep(q, token("a", 3, 100, false), ack), deliverBatch(q, ack))
-	}, wide: 2},
-	{name: "expand", do: func(q *Queue, ack func(string)) error {
-		return errors.Join(keep(q, token("a", 1, 100, true), ack), deliverAll(q, ack))
-	}},
-	{name: "remove", do: func(q *Queue, ack func(string)) error {
-		return errors.Join(keep(q, token("a", 1, 100, false), ack), keep(q, token("b", 1, 100, false), ack), deliverAll(q, ack))
-	}},
+		return nil
+	}
+}
+
+func delivering(tokens ...string) func(*Queue, func(string)) error {
+	return func(q *Queue, ack func(string)) error {
+		return errors.Join(accepting(tokens...)(q, ack), deliverAll(q, ack))
+	}
+}
+
+var scenes = []scene{
+	{name: "accept 1", do: accepting(token("a", 1, 100, false))},
+	{name: "accept 3", do: accepting(token("a", 3, 100, false))},
+	{name: "accept 50", do: accepting(token("a", 50, 100, false))},
+	{name: "accept large", do: accepting(token("a", 2, large, false))},
+	{name: "accept two", do: accepting(token("a", 1, 100, false), token("b", 2, 100, false))},
+	{name: "abort", do: abort},
+	{name: "record", do: delivering(token("a", 3, 100, false))},
+	{name: "record several at once", do: deliverBatch, wide: 2},
+	{name: "expand", do: delivering(token("a", 1, 100, true))},
+	{name: "remove", do: delivering(token("a", 1, 100, false), token("b", 1, 100, false))},
 	{name: "hold and release", do: holdRelease},
+	{name: "corrupt", do: delivering(token("a", 1, 100, false)), prepare: plantDamaged, damaged: planted},
+	{name: "orphan cleaning", do: cleanUp, prepare: plantOrphan},
+	{name: "torn notes", do: delivering(token("a", 1, 100, false)), prepare: plantTorn},
+}
+
+// TestCrashEveryStep cuts the power, and kills the process, at every call of
+// every scene (A28, A31, R32).
+func TestCrashEveryStep(t *testing.T) {
+	for _, fs := range fileSystems {
+		for _, s := range scenes {
+			t.Run(fs.name+"/"+s.name, func(t *testing.T) {
+				s.on(fs.set).EveryStep(t, s.scenario(), s.oracle(1))
+			})
+		}
+	}
+}
+
+// TestCrashEveryError makes every call of every scene fail with every errno,
+// once and from then on, and the disk full at every octet (A29).
+func TestCrashEveryError(t *testing.T) {
+	for _, fs := range fileSystems {
+		for _, s := range scenes {
+			t.Run(fs.name+"/"+s.name, func(t *testing.T) {
+				s.on(fs.set).EveryError(t, s.scenario(), s.oracle(0))
+				s.on(fs.set).EveryRoom(t, s.scenario(), s.oracle(0))
+			})
+		}
+	}
+}
+
+// TestCrashTwice crashes the recovery from a crash.
+func TestCrashTwice(t *testing.T) {
+	for _, s := range scenes {
+		if s.name == "hold and release" {
+			continue // its ledger says where the message is, and a recovery moves it
+		}
+		t.Run(s.name, func(t *testing.T) {
+			s.on(fileSystems[1].set).EveryStepTwice(t, s.scenario(), resume, s.oracle(2), 1000)
+		})
+	}
+}
+
+// resume is what the next process does.
+func resume(d disk.FS, acked []string, ack func(string)) error {
+	q, err := recoverAll(d, twoDaysOn)
+	if err != nil {
+		return err
+	}
+	defer q.Close()
+	return deliverAll(q, ack)
+}
+
+// abort gives up an arrival that is on the disk in part.
+func abort(q *Queue, ack func(string)) error {
+	in, err := q.Create(envelope(1))
+	if err != nil {
+		return err
+	}
+	_, err = in.Write([]byte(letterOf(token("a", 1, large, false))))
+	return errors.Join(err, in.Abort())
 }
 
 // deliverBatch delivers to all recipients in one transaction and records them
 // with one sync.
 func deliverBatch(q *Queue, ack func(string)) error {
+	tok := token("a", 3, 100, false)
+	if err := keep(q, tok, ack); err != nil {
+		return err
+	}
 	for e, err := range q.Entries() {
 		if err != nil {
 			return err
@@ -71,7 +162,6 @@ func deliverBatch(q *Queue, ack func(string)) error {
 			return err
 		}
 		defer m.Close()
-		tok := token("a", 3, 100, false)
 		for _, who := range awaited(tok) {
 			ack("took " + tok + "|" + who)
 		}
@@ -91,124 +181,78 @@ func deliverBatch(q *Queue, ack func(string)) error {
 	return nil
 }
 
+// holdRelease holds a message in which one recipient is done already.
 func holdRelease(q *Queue, ack func(string)) error {
 	tok := token("a", 2, 100, false)
-	in, err := q.Create(envelope(2))
-	if err != nil {
+	if err := keep(q, tok, ack); err != nil {
 		return err
 	}
-	if _, err := in.Write([]byte(letterOf(tok))); err != nil {
-		return errors.Join(err, in.Abort())
-	}
-	if err := in.Commit(); err != nil {
-		return err
-	}
-	ack("kept " + tok)
-	m, err := q.Claim(in.ID())
-	if err != nil {
-		return err
-	}
-	defer m.Close()
-	if err := m.Hold("to be looked at"); err != nil {
-		return err
-	}
-	ack("held " + tok)
-	ack("back " + tok)
-	if err := q.Release(in.ID()); err != nil {
-		return err
-	}
-	return deliverAll(q, ack)
-}
-
-// disks are the file systems that the suites run on.
-var disks = []struct {
-	name    string
-	prepare func(*crashfs.FS)
-}{
-	{"renameat2", func(f *crashfs.FS) { f.SetClock(still) }},
-	{"link and unlink", func(f *crashfs.FS) { f.SetClock(still); f.SetPortable(true) }},
-}
-
-func run(prepare func(*crashfs.FS)) crashfs.Run {
-	return crashfs.Run{Prepare: func(f *crashfs.FS) { prepare(f) }}
-}
-
-// TestCrashEveryStep cuts the power, and kills the process, at every call of
-// every scenario (A28, A31, R32).
-func TestCrashEveryStep(t *testing.T) {
-	for _, d := range disks {
-		for _, s := range scenarios {
-			t.Run(d.name+"/"+s.name, func(t *testing.T) {
-				run(d.prepare).EveryStep(t, scenario(s.do), oracle(1+s.wide))
-			})
-		}
-	}
-}
-
-// TestCrashEveryError makes every call of every scenario fail with every
-// errno, once and from then on (A29).
-func TestCrashEveryError(t *testing.T) {
-	for _, d := range disks {
-		for _, s := range scenarios {
-			t.Run(d.name+"/"+s.name, func(t *testing.T) {
-				run(d.prepare).EveryError(t, scenario(s.do), oracle(0))
-				run(d.prepare).EveryRoom(t, scenario(s.do), oracle(0))
-			})
-		}
-	}
-}
-
-// TestCrashTwice crashes the recovery from a crash.
-func TestCrashTwice(t *testing.T) {
-	recovery := func(d disk.FS, acked []string, ack func(string)) error {
-		q, err := recoverAll(d, twoDaysOn)
+	for e, err := range q.Entries() {
 		if err != nil {
 			return err
 		}
-		defer q.Close()
-		return deliverAll(q, ack)
-	}
-	for _, s := range scenarios {
-		if s.name == "hold and release" {
-			continue // its ledger says where the message is, and a recovery moves it
+		m, err := q.Claim(e.ID)
+		if err != nil {
+			return err
 		}
-		t.Run(s.name, func(t *testing.T) {
-			run(disks[1].prepare).EveryStepTwice(t, scenario(s.do), recovery, oracle(2+s.wide), 500)
-		})
+		defer m.Close()
+		if err := m.Hold("to be looked at"); err != nil {
+			return err
+		}
+		ack("held " + tok)
+		ack("back " + tok)
+		return errors.Join(q.Release(e.ID), deliverAll(q, ack))
+	}
+	return nil
+}
+
+// planted are damaged files, the second with a name that is taken in corrupt/.
+var planted = map[string]string{
+	"no message at all\n":        "queue/0000000000AAAA",
+	"postoffice 1 envelope=torn": "queue/0000000000BBBB",
+	"set aside before":           "corrupt/0000000000BBBB",
+	"":                           "queue/0000000000CCCC",
+}
+
+func plantDamaged(f *crashfs.FS) {
+	f.MkdirAll("/q", 0o700)
+	for _, dir := range placeDirs {
+		f.MkdirAll("/q/"+dir, 0o700)
+	}
+	for content, name := range planted {
+		f.Plant("/q/"+name, 0o600, []byte(content))
 	}
 }
 
-// TestInterleavings lets three writers of one process and two runners work at
-// the same time, in random orders (A34).
-func TestInterleavings(t *testing.T) {
-	stats := run(disks[0].prepare).Interleave(t, 300, crew, oracle(2))
-	t.Log(stats)
+// plantOrphan leaves what an interrupted arrival does.
+func plantOrphan(f *crashfs.FS) {
+	f.MkdirAll("/q/tmp", 0o700)
+	f.Plant("/q/tmp/0000000000AAAA", 0o600, blankFirst())
+	f.Plant("/q/tmp/0000000000BBBB", 0o600, nil)
 }
 
-// crew are three writers in one process and two runners, each in its own.
-func crew(f *crashfs.FS) []crashfs.Actor {
-	var actors []crashfs.Actor
-	server := f.Process()
-	q, err := reopen(server, still)
+// cleanUp cleans two days later, and accepts.
+func cleanUp(q *Queue, ack func(string)) error {
+	q.now = twoDaysOn
+	unlock, err := q.TryLock()
+	if err != nil {
+		return err
+	}
+	err = q.Clean(context.Background())
+	unlock()
+	return errors.Join(err, keep(q, token("a", 1, 100, false), ack))
+}
+
+// plantTorn leaves messages whose last append was torn, in all ways that the
+// scenes' own crashes may leave one.
+func plantTorn(f *crashfs.FS) {
+	f.MkdirAll("/q/queue", 0o700)
+	note, err := appendNote(nil, 0, Note{Time: arrived, Err: "x"})
 	if err != nil {
 		panic(err)
 	}
-	for i := range 3 {
-		actors = append(actors, crashfs.Actor{FS: server, Do: func(ack func(string)) {
-			_ = keep(q, token(fmt.Sprint("w", i), 1+i%2, 100, i == 1), ack)
-		}})
+	for i, tail := range []string{string(note[:20]), "\x00\x00\x00", "expansion 1 of 0.0 count 2\nto - <a@", "\nend 1 00000000"} {
+		tok := token(fmt.Sprint("torn", i), 1, 100, true)
+		f.Plant(fmt.Sprintf("/q/queue/000000000%dTORN", i), 0o600, append(fileOf(tok), tail...))
 	}
-	for range 2 {
-		p := f.Process()
-		actors = append(actors, crashfs.Actor{FS: p, Do: func(ack func(string)) {
-			q, err := reopen(p, still)
-			if err != nil {
-				return
-			}
-			for range 2 {
-				_ = deliverAll(q, ack)
-			}
-		}})
-	}
-	return actors
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"postoffice/internal/disk"
+	"postoffice/internal/disk/crashfs"
 	"postoffice/internal/smtp"
 )
 
@@ -109,4 +110,24 @@ func entries(t testing.TB, q *Queue) (n [numPlaces]int) {
 		n[e.Place]++
 	}
 	return n
+}
+
+// fileOf is the file of a message as it is when it has been accepted.
+func fileOf(token string) []byte {
+	f := crashfs.New()
+	q, err := reopen(f, still)
+	if err == nil {
+		err = keep(q, token, func(string) {})
+	}
+	if err != nil {
+		panic(err)
+	}
+	for e := range q.Entries() {
+		b, err := f.ReadFile("/q/queue/" + string(e.ID))
+		if err != nil {
+			panic(err)
+		}
+		return b
+	}
+	panic("no message")
 }

@@ -85,11 +85,11 @@ func (in *Incoming) Write(p []byte) (int, error) {
 	}
 	in.first.data += int64(len(p))
 	in.first.dataSum = sum(in.first.dataSum, p)
-	if len(*in.buf)+len(p) > bufferSize {
+	if len(*in.buf)+len(p) > in.q.buffer {
 		if in.err = in.flush(); in.err != nil {
 			return 0, in.err
 		}
-		if len(p) >= bufferSize {
+		if len(p) >= in.q.buffer {
 			_, in.err = in.f.Write(p)
 			return len(p), in.err
 		}
@@ -116,28 +116,32 @@ func (in *Incoming) flush() error {
 // create makes the file, and locks it: who finds it in tmp/ sees that somebody
 // is at work (A33).
 func (in *Incoming) create() error {
-	for range newIDs {
-		f, err := in.q.tmp.Create(string(in.id), fileMode)
-		if errors.Is(err, fs.ErrExist) {
-			if in.id, err = in.q.ids.next(); err != nil {
-				return err
-			}
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		in.f, in.tmp = f, in.id
-		ok, err := f.TryLock()
-		if err == nil && !ok {
-			err = ErrBusy
-		}
-		if err == nil && in.q.chown {
-			err = f.Chown(in.q.uid, in.q.gid)
-		}
+	f, id, err := in.q.createTmp(in.id)
+	if err != nil {
 		return err
 	}
-	return fs.ErrExist
+	in.f, in.id, in.tmp = f, id, id
+	ok, err := f.TryLock()
+	if err == nil && !ok {
+		err = ErrBusy
+	}
+	return err
+}
+
+// createTmp makes a file in tmp/, under another name if id is taken (A30).
+func (q *Queue) createTmp(id ID) (disk.File, ID, error) {
+	f, err := q.tmp.Create(string(id), fileMode)
+	for try := 0; errors.Is(err, fs.ErrExist) && try < newIDs; try++ {
+		if id, err = q.ids.next(); err == nil {
+			f, err = q.tmp.Create(string(id), fileMode)
+		}
+	}
+	if err == nil && q.chown {
+		if err = f.Chown(q.uid, q.gid); err != nil {
+			err = errors.Join(err, f.Close(), q.tmp.Unlink(string(id)))
+		}
+	}
+	return f, id, err
 }
 
 // Commit puts the message into the queue and returns nil when it is durable:

@@ -22,41 +22,51 @@ const (
 
 // scheme makes the lock's file, or checks the one that is there.
 func (q *Queue) scheme() error {
-	f, err := q.root.Create(lockName, fileMode)
-	if errors.Is(err, fs.ErrExist) {
-		f, err = q.root.Open(lockName, disk.ReadWrite)
-	} else if err == nil && q.chown {
-		err = f.Chown(q.uid, q.gid)
+	f, err := q.root.Open(lockName, disk.ReadOnly)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = q.makeLock(); err == nil {
+			f, err = q.root.Open(lockName, disk.ReadOnly)
+		}
 	}
-	if f == nil {
+	if err != nil {
 		return err
 	}
-	if err == nil {
-		err = writeScheme(f)
-	}
-	return errors.Join(err, f.Close())
-}
-
-// writeScheme writes the lock's line unless it is there. What a crash left of
-// one is written again, by two processes at once if need be: it is the same.
-func writeScheme(f disk.File) error {
+	defer f.Close() // only read
 	var b [2 * len(lockLine)]byte
 	n, err := f.ReadAt(b[:], 0)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
-	if string(b[:n]) == lockLine {
-		return nil
+	if string(b[:n]) != lockLine {
+		return fmt.Errorf("%w: %s reads %.60q, want %q", ErrForeign, lockName, b[:n], lockLine)
 	}
-	for i, c := range b[:n] {
-		if i >= len(lockLine) || c != 0 && c != lockLine[i] {
-			return fmt.Errorf("%w: %s reads %.60q, want %q", ErrForeign, lockName, b[:n], lockLine)
-		}
-	}
-	if _, err := f.WriteAt([]byte(lockLine), 0); err != nil {
+	return nil
+}
+
+// makeLock makes the lock's file in tmp/ first, so that it is never there
+// without its line.
+func (q *Queue) makeLock() error {
+	id, err := q.ids.next()
+	if err != nil {
 		return err
 	}
-	return f.Sync()
+	f, id, err := q.createTmp(id)
+	if err != nil {
+		return err
+	}
+	if _, err = f.Write([]byte(lockLine)); err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = q.tmp.RenameNoReplace(string(id), q.root, lockName)
+	}
+	if err == nil {
+		return nil
+	}
+	if uerr := q.tmp.Unlink(string(id)); !errors.Is(err, fs.ErrExist) {
+		return errors.Join(err, uerr)
+	}
+	return nil // another process was faster
 }
 
 // TryLock takes the queue lock: one runner at a time has it. ErrLocked: another
@@ -80,12 +90,41 @@ func (q *Queue) TryLock() (unlock func(), err error) {
 		f.Close() // nothing was written
 		return nil, fmt.Errorf("queue lock: %w", err)
 	}
+	if err := q.takeStock(); err != nil {
+		f.Close() // nothing was written
+		return nil, fmt.Errorf("queue lock: %w", err)
+	}
 	q.locked.Store(true)
 	return func() {
 		if q.locked.CompareAndSwap(true, false) {
 			f.Close() // nothing was written
 		}
 	}, nil
+}
+
+// takeStock finds the newest message that others may have worked on.
+func (q *Queue) takeStock() error {
+	var newest ID
+	for name, err := range q.dirs[Active].Names() {
+		if err != nil {
+			return err
+		}
+		if id, ok := ParseID(name); ok {
+			newest = max(newest, id)
+		}
+	}
+	q.mu.Lock()
+	q.stock = newest
+	q.mu.Unlock()
+	return nil
+}
+
+// ours reports whether nobody but this process can have worked on id: it holds
+// the queue lock, and id came since.
+func (q *Queue) ours(id ID) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.locked.Load() && id > q.stock
 }
 
 // Lock waits for the queue lock.

@@ -54,24 +54,41 @@ func (q *Queue) Release(id ID) error {
 }
 
 // move gives a message its name in another place, where name must be free,
-// and makes that durable.
+// and makes that durable. A move that a crash has left half done, with the
+// file under both names, is completed.
 func (q *Queue) move(from, to Place, id, name ID) error {
-	if err := q.dirs[from].RenameNoReplace(string(id), q.dirs[to], string(name)); err != nil {
-		return later(err)
+	err := q.dirs[from].RenameNoReplace(string(id), q.dirs[to], string(name))
+	if errors.Is(err, fs.ErrExist) && q.twins(from, to, id, name) {
+		if err = q.dirs[to].Sync(); err == nil {
+			err = q.dirs[from].Unlink(string(id))
+		}
 	}
-	if err := q.dirs[to].Sync(); err != nil {
-		return later(err)
+	if err == nil {
+		err = q.dirs[to].Sync()
 	}
-	if err := q.dirs[from].Sync(); err != nil {
+	if err == nil {
+		err = q.dirs[from].Sync()
+	}
+	if err != nil {
 		return later(err)
 	}
 	return nil
 }
 
+// twins reports whether two names are of one file.
+func (q *Queue) twins(from, to Place, id, name ID) bool {
+	a, err := q.dirs[from].Lstat(string(id))
+	if err != nil {
+		return false
+	}
+	b, err := q.dirs[to].Lstat(string(name))
+	return err == nil && a.Same(b)
+}
+
 // condemn moves what is no message file to corrupt/ and returns why. If it
 // can't be moved it stays, and is met again.
 func (q *Queue) condemn(p Place, id ID, why error) error {
-	name := id
+	name := q.condemned(p, id)
 	err := q.move(p, Corrupt, id, name)
 	for try := 0; errors.Is(err, fs.ErrExist) && try < newIDs; try++ {
 		if name, err = q.ids.next(); err == nil {
@@ -85,4 +102,22 @@ func (q *Queue) condemn(p Place, id ID, why error) error {
 	}
 	q.log.LogAttrs(context.Background(), slog.LevelError, "damaged message set aside", attrs...)
 	return why
+}
+
+// condemned is the name to be tried in corrupt/: the file's own, unless a crash
+// between link and unlink has left it there under another.
+func (q *Queue) condemned(p Place, id ID) ID {
+	info, err := q.dirs[p].Lstat(string(id))
+	if err != nil || info.Nlink < 2 {
+		return id
+	}
+	for name, err := range q.dirs[Corrupt].Names() {
+		if err != nil {
+			break
+		}
+		if q.twins(p, Corrupt, id, ID(name)) {
+			return ID(name)
+		}
+	}
+	return id
 }

@@ -25,6 +25,7 @@ import (
 //	fail TOKEN          recording it gave an error
 //	held TOKEN          Hold has returned nil
 //	back TOKEN          Release is about to be called
+//	refused TOKEN       Commit gave an error
 
 // noRandom makes IDs repeat: with a clock that stands still every process
 // makes the same ones (A30).
@@ -36,8 +37,15 @@ func still() time.Time { return arrived }
 
 // reopen opens the spool of a crash test as a process does.
 func reopen(d disk.FS, now func() time.Time) (*Queue, error) {
-	return Open(Options{FS: d, Dir: "/q", Now: now, Rand: noRandom{}})
+	q, err := Open(Options{FS: d, Dir: "/q", Now: now, Rand: noRandom{}, Ballast: 64})
+	if err == nil {
+		q.buffer = large / 4
+	}
+	return q, err
 }
+
+// large is a message that is written in several pieces.
+const large = 2000
 
 // token names a message of n recipients with about size octets.
 func token(name string, n, size int, list bool) string {
@@ -88,6 +96,8 @@ func keep(q *Queue, token string, ack func(string)) error {
 	_, err := tryAccept(q, env, letterOf(token))
 	if err == nil {
 		ack("kept " + token)
+	} else {
+		ack("refused " + token)
 	}
 	return err
 }
@@ -106,7 +116,7 @@ func deliverAll(q *Queue, ack func(string)) error {
 		if err == nil {
 			err = deliver(m, ack)
 		}
-		if err != nil && !errors.Is(err, ErrBusy) && !errors.Is(err, ErrGone) {
+		if err != nil && !errors.Is(err, ErrBusy) && !errors.Is(err, ErrGone) && !errors.Is(err, ErrCorrupt) {
 			errs = append(errs, err)
 		}
 	}
@@ -153,6 +163,7 @@ type ledger struct {
 	kept       map[string]bool
 	took, done map[string]int // by TOKEN|WHO
 	fails      int
+	refused    []string
 	held, back map[string]bool
 }
 
@@ -169,6 +180,8 @@ func readLedger(acked []string) *ledger {
 			l.done[about]++
 		case "fail":
 			l.fails++
+		case "refused":
+			l.refused = append(l.refused, about)
 		case "held":
 			l.held[about] = true
 		case "back":
@@ -199,38 +212,45 @@ func recoverAll(d disk.FS, now func() time.Time) (*Queue, error) {
 // twoDaysOn is a clock by which all orphans are old.
 func twoDaysOn() time.Time { return arrived.Add(48 * time.Hour) }
 
-// oracle checks a disk after a crash. kills is how many processes died while
-// they delivered.
-func oracle(kills int) crashfs.Check {
-	return func(t testing.TB, d disk.FS, acked []string) {
-		l := readLedger(acked)
-		q, err := recoverAll(d, twoDaysOn)
-		if err != nil {
-			t.Fatalf("recovery: %v", err)
-		}
-		defer q.Close()
-		before := d.(*crashfs.FS).Tree()
-		again, err := recoverAll(d, twoDaysOn)
-		if err != nil {
-			t.Fatalf("second recovery: %v", err)
-		}
-		again.Close()
-		if after := d.(*crashfs.FS).Tree(); after != before {
-			t.Errorf("the second recovery changed\n%s to\n%s", before, after)
-		}
-		explained(t, d.(*crashfs.FS), before)
-		places := located(t, q)
-		for tok := range l.held {
-			if p, ok := places[tok]; (!ok || p != Held) && !l.back[tok] {
-				t.Errorf("%s is %v, %v, want it held", tok, p, ok)
-			}
-		}
-		finishAll(t, q, l, places, kills)
-	}
+// oracle says what is right after a crash.
+type oracle struct {
+	kills   int               // deliveries that may be repeated: one for each process that died
+	smooth  bool              // nothing failed: no arrival is refused
+	damaged map[string]string // contents and the name each file was found with, to be in corrupt/
 }
 
-// finishAll releases and delivers everything, and compares with the ledger.
-func finishAll(t testing.TB, q *Queue, l *ledger, places map[string]Place, kills int) {
+// check recovers and compares with what the world outside knows.
+func (o oracle) check(t testing.TB, d disk.FS, acked []string) {
+	l := readLedger(acked)
+	if o.smooth && len(l.refused) > 0 {
+		t.Errorf("refused without a reason: %q", l.refused)
+	}
+	q, err := recoverAll(d, twoDaysOn)
+	if err != nil {
+		t.Fatalf("recovery: %v", err)
+	}
+	defer q.Close()
+	before := d.(*crashfs.FS).Tree()
+	again, err := recoverAll(d, twoDaysOn)
+	if err != nil {
+		t.Fatalf("second recovery: %v", err)
+	}
+	again.Close()
+	if after := d.(*crashfs.FS).Tree(); after != before {
+		t.Errorf("the second recovery changed\n%s to\n%s", before, after)
+	}
+	explained(t, before)
+	places := o.located(t, q, d.(*crashfs.FS))
+	for tok := range l.held {
+		if p, ok := places[tok]; (!ok || p != Held) && !l.back[tok] {
+			t.Errorf("%s is %v, %v, want it held", tok, p, ok)
+		}
+	}
+	o.finish(t, q, l)
+}
+
+// finish releases and delivers everything, and compares with the ledger.
+func (o oracle) finish(t testing.TB, q *Queue, l *ledger) {
 	for e, err := range q.Entries() {
 		if err != nil {
 			t.Fatal(err)
@@ -252,14 +272,16 @@ func finishAll(t testing.TB, q *Queue, l *ledger, places map[string]Place, kills
 		t.Errorf("delivery after recovery: %v", err)
 	}
 	for e := range q.Entries() {
-		t.Errorf("still there after all was delivered: %v", e)
+		if e.Place != Corrupt {
+			t.Errorf("still there after all was delivered: %v", e)
+		}
 	}
 	twice := 0
 	for _, n := range l.took {
 		twice += n - 1
 	}
-	if twice > kills+l.fails {
-		t.Errorf("%d deliveries too many, want at most %d: %v", twice, kills+l.fails, l.took)
+	if twice > o.kills+l.fails {
+		t.Errorf("%d deliveries too many, want at most %d: %v", twice, o.kills+l.fails, l.took)
 	}
 	for tok := range l.kept {
 		for _, who := range awaited(tok) {
@@ -270,43 +292,62 @@ func finishAll(t testing.TB, q *Queue, l *ledger, places map[string]Place, kills
 	}
 }
 
-// located reads all messages and says where each token is. Damage is a
-// failure: none of the tests that use it makes any.
-func located(t testing.TB, q *Queue) map[string]Place {
+// located reads all messages and says where each token is. In corrupt/ there
+// must be what was damaged from the start, each once, and nothing else.
+func (o oracle) located(t testing.TB, q *Queue, d *crashfs.FS) map[string]Place {
 	places := map[string]Place{}
+	damaged := map[string]int{}
 	for e, err := range q.Entries() {
 		if err != nil {
 			t.Fatal(err)
 		}
 		s, err := q.Read(e.ID)
-		if err != nil || s.Damaged || e.Place == Corrupt {
+		if err != nil || s.Damaged != (e.Place == Corrupt) {
 			t.Errorf("%v: %+v, %v", e, s, err)
 			continue
 		}
-		m, err := q.take(e.Place, e.ID)
-		if err != nil {
-			t.Errorf("%v: %v", e, err)
+		if e.Place == Corrupt {
+			b, err := d.ReadFile("/q/corrupt/" + string(e.ID))
+			if damaged[string(b)]++; err != nil || o.damaged[string(b)] == "" {
+				t.Errorf("set aside without a reason: %v, %v, %.200q", s.Reason, err, b)
+			}
 			continue
 		}
-		b, err := io.ReadAll(m.Data())
-		if err != nil {
-			t.Fatal(err)
-		}
-		m.Close()
-		tok, _, _ := strings.Cut(string(b), "\n")
-		if string(b) != letterOf(tok) {
-			t.Errorf("%v: other octets than its token says: %.200q", e, b)
-		}
+		tok := readToken(t, q, e)
 		if p, ok := places[tok]; ok {
 			t.Errorf("%s is in two places, %v and %v", tok, p, e.Place)
 		}
 		places[tok] = e.Place
 	}
+	for content, name := range o.damaged {
+		if damaged[content] != 1 {
+			t.Errorf("%s is %d times in corrupt/, want once", name, damaged[content])
+		}
+	}
 	return places
 }
 
+// readToken reads a message and compares it with its token.
+func readToken(t testing.TB, q *Queue, e Entry) string {
+	m, err := q.take(e.Place, e.ID)
+	if err != nil {
+		t.Errorf("%v: %v", e, err)
+		return ""
+	}
+	defer m.Close()
+	b, err := io.ReadAll(m.Data())
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok, _, _ := strings.Cut(string(b), "\n")
+	if string(b) != letterOf(tok) {
+		t.Errorf("%v: other octets than its token says: %.200q", e, b)
+	}
+	return tok
+}
+
 // explained fails for files that a recovery has no reason to leave.
-func explained(t testing.TB, d *crashfs.FS, tree string) {
+func explained(t testing.TB, tree string) {
 	for line := range strings.Lines(tree) {
 		f := strings.Fields(line)
 		name := f[len(f)-1]

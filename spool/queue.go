@@ -24,6 +24,7 @@ type Options struct {
 	UID     int              // owner of a directory that is made; 0 and -1: this process
 	GID     int              // its group; 0 and -1: this process's
 	MinFree int64            // octets to be left free; 0: no minimum
+	Ballast int64            // octets kept back for recording; 0: 1 MiB
 	Now     func() time.Time // nil: time.Now
 	Rand    io.Reader        // of IDs; nil: crypto/rand
 }
@@ -32,10 +33,11 @@ type Options struct {
 type Queue struct {
 	log     *slog.Logger
 	minFree int64
+	ballast int64
+	buffer  int // octets of an arrival that are kept before they are written
 	now     func() time.Time
 	ids     idMaker
-	started time.Time // files older than this have been in other hands
-	uid     int       // owner of the spool's directory, and so of its files
+	uid     int // owner of the spool's directory, and so of its files
 	gid     int
 	chown   bool // this process's own files would have another owner
 
@@ -46,6 +48,7 @@ type Queue struct {
 	locked atomic.Bool
 
 	mu    sync.Mutex
+	stock ID           // the newest message when the queue lock was got
 	aside map[ID]error // messages whose record failed, until the process ends (A38)
 }
 
@@ -75,7 +78,7 @@ const (
 
 // Open opens a spool and makes what is missing of it.
 func Open(o Options) (*Queue, error) {
-	q := &Queue{log: o.Log, minFree: o.MinFree, now: o.Now, aside: make(map[ID]error)}
+	q := &Queue{log: o.Log, minFree: o.MinFree, ballast: o.Ballast, buffer: bufferSize, now: o.Now, aside: make(map[ID]error)}
 	if o.FS == nil {
 		o.FS = disk.OS()
 	}
@@ -85,11 +88,13 @@ func Open(o Options) (*Queue, error) {
 	if q.now == nil {
 		q.now = time.Now
 	}
+	if q.ballast <= 0 {
+		q.ballast = ballastSize
+	}
 	if o.Rand == nil {
 		o.Rand = rand.Reader
 	}
 	q.ids = idMaker{now: q.now, rand: o.Rand}
-	q.started = q.now()
 	if err := q.open(o); err != nil {
 		q.Close()
 		return nil, fmt.Errorf("spool %s: %w", o.Dir, full(err))

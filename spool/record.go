@@ -9,9 +9,6 @@ import (
 	"postoffice/internal/maillog"
 )
 
-// page is the unit in which a disk's sync may fail.
-const page = 4096
-
 // Record says that recipients are done: Delivered, Bounced or Cancelled. It
 // returns nil when that is durable. ErrInvalid changes nothing. After ErrLater
 // it may be durable or not: the message hands out nobody any more, and Claim
@@ -90,20 +87,15 @@ func (q *Queue) setAside(id ID) error {
 	return q.aside[id]
 }
 
-// prove rewrites slots with their own values, one in each page, and syncs
-// them, when there is doubt that done could be recorded: when room is short,
-// and for files from before this process, whose record may have failed in
-// another (A38). No delivery is tried before.
+// prove rewrites all slots with their own values and syncs them, when there is
+// doubt that done could be recorded: when room is short, and for messages that
+// another process may have worked on. What that one failed to sync is seen,
+// but is not on the disk. No delivery is tried before (A38).
 func (m *Message) prove() error {
-	if m.id.Time().After(m.q.started) && m.q.Room() == nil {
+	if m.q.ours(m.id) && m.q.Room() == nil {
 		return nil
 	}
-	last := int64(-1)
 	for _, s := range m.c.rcpts {
-		if s.at/page == last {
-			continue
-		}
-		last = s.at / page
 		if _, err := m.f.WriteAt([]byte{byte(s.State)}, s.at); err != nil {
 			return later(err)
 		}
