@@ -18,7 +18,6 @@ const (
 	pauseLog     = time.Minute          // between two log lines about that
 	passingPause = 5 * time.Millisecond // after a connection that died in the backlog
 	maxRefusers  = 64                   // refusals being written at a time
-	refuseWait   = 5 * time.Second      // for one of them
 )
 
 // Errors of accept(2) that pass: starved when somebody gives something back,
@@ -130,9 +129,6 @@ func (s *Server) turnAway(conn net.Conn) {
 		o := s.options.Load()
 		r := smtp.Reply{Code: 421, Status: "4.3.2", Text: o.Hostname + " has too many clients now, try again later"}
 		o.Log.LogAttrs(s.ctx, slog.LevelInfo, "client refused", maillog.Client(conn.RemoteAddr().String()), maillog.Reply(r))
-		w.timeout = refuseWait
-		w.put(r)
-		w.flush()
-		w.close(true)
+		w.sendAway(r)
 	}()
 }

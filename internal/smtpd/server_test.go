@@ -244,6 +244,27 @@ func TestPanic(t *testing.T) {
 	}
 }
 
+// TestPanicGivesPlaceBack has a panic before the greeting: the address may come
+// again.
+func TestPanicGivesPlaceBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := options(&memQueue{})
+		o.Crash = false
+		o.ClientsPerAddress = 1
+		o.ClientName = func(context.Context, netip.Addr) string { panic("no name") }
+		s := New(o)
+		l := servePipes(t, s, Port25)
+		for range 3 {
+			c, r := l.connect(t, strangerAddr)
+			if r.Code != 421 || r.Status != "4.3.0" {
+				t.Errorf("got %v, want 421 4.3.0", r)
+			}
+			c.conn.Close()
+			synctest.Wait()
+		}
+	})
+}
+
 type panicQueue struct {
 	*memQueue
 	at string

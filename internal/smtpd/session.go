@@ -27,12 +27,13 @@ const (
 
 // session is one connection. All of it belongs to its goroutine.
 type session struct {
-	server *Server
-	o      *Options // as they were when it began
-	wire   *wire
-	id     string
-	phase  phase
-	client Client
+	server  *Server
+	o       *Options // as they were when it began
+	wire    *wire
+	id      string
+	phase   phase
+	client  Client
+	counted bool // among those of its address or user
 
 	tx       Transaction
 	octets   int // of the transaction's RCPT lines
@@ -53,11 +54,9 @@ func (s *Server) session(w *wire, k Kind, limited bool) (err error) {
 	ss := &session{server: s, o: s.options.Load(), wire: w, id: s.newID(), phase: fresh}
 	w.timeout = ss.o.Timeout
 	defer ss.guard(&err)
+	defer ss.uncount()
 	if !ss.admit(k, limited) {
 		return ErrRefused
-	}
-	if limited {
-		defer s.limits.leave(&ss.client)
 	}
 	return ss.loop(s.ctx)
 }
@@ -74,11 +73,19 @@ func (s *session) admit(k Kind, limited bool) bool {
 		if !s.server.limits.enter(&s.client, s.o) {
 			return s.turnAway(nil, s.tooManyOfYou())
 		}
+		s.counted = true
 	}
 	s.findName(s.server.ctx)
 	s.log(s.server.ctx, slog.LevelDebug, "session opened")
 	s.wire.put(smtp.Reply{Code: 220, Text: s.o.Hostname + " ESMTP postoffice"})
 	return true
+}
+
+// uncount gives the session's place among those of its address back.
+func (s *session) uncount() {
+	if s.counted {
+		s.server.limits.leave(&s.client)
+	}
 }
 
 // tooManyOfYou is the answer to one session too many of one address or user
@@ -113,7 +120,7 @@ func (s *session) turnAway(cause error, r smtp.Reply) (admitted bool) {
 		attrs = append(attrs, maillog.Err(cause))
 	}
 	s.log(s.server.ctx, slog.LevelInfo, "client refused", attrs...)
-	s.bye(r)
+	s.wire.sendAway(r)
 	return false
 }
 

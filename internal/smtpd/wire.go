@@ -21,6 +21,7 @@ const (
 	maxSkip    = 1 << 20         // octets of an over-long line that are read before the session ends
 	lingerSize = 1 << 20         // octets read and dropped when we end the session
 	lingerWait = 2 * time.Second // for them
+	refuseWait = 5 * time.Second // for a reply instead of a greeting
 	replyGrace = 2 * time.Second // for what is said at the end
 	dataRate   = 1000            // octets of a message a minute, at least
 )
@@ -375,6 +376,15 @@ func (w *wire) flush() error {
 	}
 	w.out = w.out[:0]
 	return w.writeErr
+}
+
+// sendAway answers a client that has not been greeted, and closes. Its place
+// is wanted: there is no lingering.
+func (w *wire) sendAway(r smtp.Reply) {
+	w.timeout = refuseWait
+	w.put(r)
+	w.flush()
+	w.close(false)
 }
 
 // close ends the connection. With linger the client gets the time to read our
