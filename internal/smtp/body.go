@@ -11,9 +11,15 @@ import (
 // lastWordsTime is how long a server that no longer takes a message is heard.
 const lastWordsTime = 2 * time.Second
 
-// errEarly is why a message was not written to its end; what the server said
+// earlyError is why a message was not written to its end; what the server said
 // takes its place.
-var errEarly = fmt.Errorf("%w: in the middle of the message", ErrOutOfStep)
+type earlyError struct{}
+
+func (earlyError) Error() string { return ErrOutOfStep.Error() + ": in the middle of the message" }
+
+func (earlyError) Unwrap() error { return ErrOutOfStep }
+
+var errEarly error = earlyError{}
 
 // data follows a 354. Behind pipelined commands it can come although nobody is
 // to get the message: then a dot alone ends it (RFC 2920 section 3.1).
@@ -70,7 +76,7 @@ func (x *exchange) broken(w *bodyWriter, err error) error {
 	}
 	end := c.until(lastWordsTime)
 	if errors.Is(err, os.ErrDeadlineExceeded) { // it had its time
-		end = past
+		end = past()
 	}
 	c.conn.SetReadDeadline(end) // an error here comes again from the read
 	w.wait()
@@ -140,7 +146,7 @@ func (w *bodyWriter) listen() error {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.spoke = true
-		c.conn.SetWriteDeadline(past)
+		c.conn.SetWriteDeadline(past())
 	}()
 	return nil
 }

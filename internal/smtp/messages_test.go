@@ -14,6 +14,7 @@ import (
 func TestA3A6Collection(t *testing.T) {
 	for _, m := range testenv.Messages() {
 		octets := m.Octets()
+		facts := testenv.FactsOf(octets)
 		want := testenv.SpoolForm(octets)
 		var stored bytes.Buffer
 		src := bufio.NewReader(io.MultiReader(bytes.NewReader(testenv.WireForm(octets)), bytes.NewReader([]byte("RSET\r\n"))))
@@ -24,7 +25,7 @@ func TestA3A6Collection(t *testing.T) {
 		if !bytes.Equal(stored.Bytes(), want) {
 			t.Errorf("%s: stored %d octets, want %d", m.Name, stored.Len(), len(want))
 		}
-		if info.Octets != int64(len(want)) || info.NUL != testenv.FactsOf(octets).NUL {
+		if info.Octets != int64(len(want)) || info.NUL != facts.NUL {
 			t.Errorf("%s: %+v", m.Name, info)
 		}
 		var exact, folded bytes.Buffer
@@ -34,12 +35,15 @@ func TestA3A6Collection(t *testing.T) {
 		if err := WriteData(&folded, bytes.NewReader(want)); err != nil {
 			t.Errorf("%s: %v", m.Name, err)
 		}
+		if !facts.Long {
+			if !bytes.Equal(folded.Bytes(), exact.Bytes()) {
+				t.Errorf("%s: changed although no line is long", m.Name)
+			}
+			continue
+		}
 		got := []byte(testenv.SinkMessage{Wire: folded.Bytes()}.Text())
 		if testenv.FactsOf(got).Long || !bytes.Equal(testenv.Unfold(got, want), want) {
 			t.Errorf("%s: folded to %d octets, %+v", m.Name, len(got), testenv.FactsOf(got))
-		}
-		if !testenv.FactsOf(want).Long && !bytes.Equal(folded.Bytes(), exact.Bytes()) {
-			t.Errorf("%s: changed although no line is long", m.Name)
 		}
 	}
 }

@@ -164,14 +164,14 @@ func (c *Client) abandon(wrote <-chan error, err error) error {
 			return werr
 		}
 	default:
-		c.conn.SetWriteDeadline(past)
+		c.conn.SetWriteDeadline(past())
 		<-wrote
 	}
 	return err
 }
 
 // past is a deadline that ends what is waiting.
-var past = time.Unix(1, 0)
+func past() time.Time { return time.Unix(1, 0) }
 
 // answer reads the reply to command i and puts it in its place.
 func (x *exchange) answer(i int) error {

@@ -12,7 +12,7 @@ import (
 
 // talk plays the client's side of script against serve and returns how that
 // went and how long it took.
-func talk(t *testing.T, script string, serve func(net.Conn)) (err error, took time.Duration) {
+func talk(t *testing.T, script string, serve func(net.Conn)) (took time.Duration, err error) {
 	t.Helper()
 	d, err := ParseDialogue("script", script)
 	if err != nil {
@@ -32,7 +32,7 @@ func talk(t *testing.T, script string, serve func(net.Conn)) (err error, took ti
 		ours.Close()
 		<-done
 	})
-	return err, took
+	return took, err
 }
 
 // Both sides of one dialogue agree.
@@ -44,7 +44,7 @@ func TestDialogueBothSides(t *testing.T) {
 		t.Fatal(err, d)
 	}
 	server := strings.Replace(script, "S: 250-a", "pause 10s\nS: 250-a", 1)
-	err, took := talk(t, strings.NewReplacer("pause 1h", "", "S* 1s 250 slow\nS: ", "S: 250 slow", "S: 250-a\nS: 250-b\nS: 250 c", "S= 250").Replace(script), func(conn net.Conn) {
+	took, err := talk(t, strings.NewReplacer("pause 1h", "", "S* 1s 250 slow\nS: ", "S: 250 slow", "S: 250-a\nS: 250-b\nS: 250 c", "S= 250").Replace(script), func(conn net.Conn) {
 		d, err := ParseDialogue("server", strings.NewReplacer("pause 1h", "", "C| NO", "C| NO", "P\\{3*ab}\nC: ", "Pababab\\r\\n").Replace(server))
 		if err != nil {
 			t.Error(err)
@@ -69,12 +69,12 @@ func TestDialogueTellsDifferences(t *testing.T) {
 		{"more", "S!", "421 x\r\n", "want the end"},
 		{"octets", "S| ab", "ax", `want "ab", got "ax"`},
 	} {
-		err, _ := talk(t, tt.script, func(conn net.Conn) { io.WriteString(conn, tt.server) })
+		_, err := talk(t, tt.script, func(conn net.Conn) { io.WriteString(conn, tt.server) })
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
 		}
 	}
-	if err, took := talk(t, "S: 220 hi", func(conn net.Conn) { io.Copy(io.Discard, conn) }); err == nil || took != stepLimit {
+	if took, err := talk(t, "S: 220 hi", func(conn net.Conn) { io.Copy(io.Discard, conn) }); err == nil || took != stepLimit {
 		t.Errorf("silence: %v after %v", err, took)
 	}
 	for _, script := range []string{"X: y", "pause x", "within", "S* x y", "hello"} {
@@ -101,7 +101,7 @@ func TestSink(t *testing.T) {
 		}
 		return Action{}
 	}}
-	err, _ := talk(t, "S: 220 sink.example .*\nC: EHLO c\nS= 250\nC: MAIL FROM:<a@b>\nS: 250.*\nC: RCPT TO:<bad@x>\nS: 550-.*\nS: 550 .*\nC: DATA\nS: 503.*\n"+
+	_, err := talk(t, "S: 220 sink.example .*\nC: EHLO c\nS= 250\nC: MAIL FROM:<a@b>\nS: 250.*\nC: RCPT TO:<bad@x>\nS: 550-.*\nS: 550 .*\nC: DATA\nS: 503.*\n"+
 		"C: RCPT TO:<good@x>\nS: 250.*\nC: DATA\nS: 354.*\nC| a\\n.\\n\\r.\\r\\n..b\\r\\n.\\nc\\r\\n.\\r\\nNOOP\\r\\nMAIL FROM:<c@d>\\r\\n\nS: 250.*\nS: 250.*\n"+
 		"C: RCPT TO:<e@x>\nS: 250.*\nC: DATA\nS: 354.*\nC: \\{12000*z}\nC: .\nS: 552 .*\nS!", sink.ServeConn)
 	if err != nil {
