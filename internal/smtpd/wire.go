@@ -2,7 +2,6 @@ package smtpd
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -18,17 +17,12 @@ import (
 const (
 	inSize     = 16 << 10        // of a borrowed input buffer
 	outSize    = 4 << 10         // replies that wait to be written
-	maxSkip    = 1 << 20         // octets of an over-long line that are read before the session ends
 	lingerSize = 1 << 20         // octets read and dropped when we end the session
 	lingerWait = 2 * time.Second // for them
 	refuseWait = 5 * time.Second // for a reply instead of a greeting
 	replyGrace = 2 * time.Second // for what is said at the end
 	dataRate   = 1000            // octets of a message a minute, at least
 )
-
-// errLineTooLong is a command line of more than maxLine octets; it has been
-// read to its end.
-var errLineTooLong = errors.New("command line too long")
 
 // buffers are what a wire borrows while octets wait in either direction.
 type buffers struct {
@@ -285,67 +279,6 @@ func (w *wire) peek() []byte {
 	}
 	b, _ := w.in.Peek(w.in.Buffered()) // these are there
 	return b
-}
-
-// readLine returns the next command line without its end; it is valid until
-// the next call. LF alone ends a line too, unless strict. begin, if not nil,
-// sees the start of the line before its end has come, and may end the session.
-func (w *wire) readLine(strict bool, begin func([]byte) error) ([]byte, error) {
-	w.lineEnd = time.Now().Add(w.timeout)
-	seen := 0
-	for {
-		b := w.peek()
-		if begin != nil && len(b) > 0 {
-			if err := begin(b); err != nil {
-				return nil, err
-			}
-			begin = nil
-		}
-		if i := endOfLine(b, seen, strict); i >= 0 && i < maxLine {
-			w.in.Discard(i + 1) // cannot fail: they are there
-			return bytes.TrimSuffix(b[:i], []byte("\r")), nil
-		}
-		if len(b) >= maxLine {
-			return nil, w.skipLine(strict)
-		}
-		seen = len(b)
-		if err := w.more(); err != nil {
-			return nil, err
-		}
-	}
-}
-
-// endOfLine returns the index of the LF that ends the line in b, of which the
-// first seen octets hold none, or -1.
-func endOfLine(b []byte, seen int, strict bool) int {
-	for {
-		i := bytes.IndexByte(b[seen:], '\n')
-		if i < 0 {
-			return -1
-		}
-		i += seen
-		if !strict || i > 0 && b[i-1] == '\r' {
-			return i
-		}
-		seen = i + 1
-	}
-}
-
-// skipLine drops a line up to and with its end.
-func (w *wire) skipLine(strict bool) error {
-	for skipped := 0; skipped < maxSkip; {
-		b := w.peek()
-		if i := endOfLine(b, 0, strict); i >= 0 {
-			w.in.Discard(i + 1)
-			return errLineTooLong
-		}
-		w.in.Discard(len(b) - 1) // the last may be half of the end
-		skipped += len(b) - 1
-		if err := w.more(); err != nil {
-			return err
-		}
-	}
-	return ErrRefused
 }
 
 // startData begins the time of a message, endData ends it.
