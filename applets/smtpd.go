@@ -66,6 +66,7 @@ func runMasterRole(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
+	env.Program = "smtpd" // as whom the user started it
 	env.prepare(Applet{Name: "smtpd"}, env.Args)
 	pass := env.Flags.Bool("pass", false, "try the queue once, then end")
 	if err := env.Parse(); err != nil {

@@ -119,11 +119,11 @@ func startForOne(ctx context.Context, env *Env) (net.Conn, error) {
 	return conn, err
 }
 
-// startError is what a program reports when the server that it started could
-// not begin: the server has said why on standard error.
+// startError is what a program ends with when the server that it started could
+// not begin: the server has said why on standard error, if it could.
 func startError(err error) error {
 	if e := (*privsep.ExitError)(nil); errors.As(err, &e) && e.Code > 0 {
-		return exitWith(e.Code, fmt.Errorf("no server could be started: %w", err))
+		return exitWith(e.Code, errAnswered)
 	}
 	return exitWith(sysexits.TempFail, fmt.Errorf("start a server: %w", err))
 }
