@@ -2,49 +2,62 @@ package smtp
 
 import "strings"
 
-// fieldTokens cuts the body of a structured header field into its tokens,
-// without blanks, line ends and comments (RFC 5322 sections 3.2 and 4.1). What
-// has no end (a quote, a comment, a literal) takes the rest.
-func fieldTokens(s string) []fieldToken {
-	var toks []fieldToken
-	for i := 0; i < len(s); {
-		start := i
-		t := fieldToken{kind: s[i]}
-		switch {
-		case strings.IndexByte(" \t\r\n", s[i]) >= 0:
-			i++
-			continue
-		case s[i] == '(':
-			i = skipComment(s, i)
-			continue
-		case s[i] == '"':
-			var whole bool
-			if t.text, i, whole = unquote(s, i); !whole {
-				t.kind = ')' // as a special that nothing begins with
-			}
-		case s[i] == '[':
-			if n := strings.IndexByte(s[i:], ']'); n >= 0 {
-				i += n + 1
-			} else {
-				i = len(s)
-			}
-			t.text = s[start:i]
-		case isWordOctet(s[i]):
-			for i < len(s) && isWordOctet(s[i]) {
-				i++
-			}
-			t.kind, t.text = 'w', s[start:i]
-		default:
-			i++
-			t.text = s[start:i]
-		}
-		if t.kind == 0 {
-			t.kind = 1 // a NUL is not the end
-		}
-		t.start, t.end = start, i
-		toks = append(toks, t)
+// A fieldToken is a word, a special or a domain literal of a structured header
+// field (RFC 5322 sections 3.2 and 4.1).
+type fieldToken struct {
+	kind       byte // 'w', '"' a quoted word, '[' a literal, 0 the end, or the special itself
+	text       string
+	start, end int
+}
+
+// nextFieldToken returns the first token of s from i on, and the index behind
+// it. Blanks, line ends and comments stand between tokens. What has no end (a
+// quote, a comment, a literal) takes the rest.
+func nextFieldToken(s string, i int) (t fieldToken, next int) {
+	i = skipBlanks(s, i)
+	if i == len(s) {
+		return fieldToken{start: i, end: i}, i
 	}
-	return toks
+	t = fieldToken{kind: s[i], start: i, end: i + 1}
+	switch {
+	case t.kind == '"':
+		var whole bool
+		if t.text, t.end, whole = unquote(s, i); !whole {
+			t.kind = ')' // as a special that nothing begins with
+		}
+		return t, t.end
+	case t.kind == '[':
+		if n := strings.IndexByte(s[i:], ']'); n >= 0 {
+			t.end = i + n + 1
+		} else {
+			t.end = len(s)
+		}
+	case isWordOctet(t.kind):
+		t.kind = 'w'
+		for t.end < len(s) && isWordOctet(s[t.end]) {
+			t.end++
+		}
+	case t.kind == 0:
+		t.kind = ')' // a NUL is not the end
+	}
+	t.text = s[i:t.end]
+	return t, t.end
+}
+
+// skipBlanks returns the index of the next octet that is neither blank nor in
+// a comment.
+func skipBlanks(s string, i int) int {
+	for i < len(s) {
+		switch s[i] {
+		case ' ', '\t', '\r', '\n':
+			i++
+		case '(':
+			i = skipComment(s, i)
+		default:
+			return i
+		}
+	}
+	return i
 }
 
 // isWordOctet takes octets outside ASCII for letters: display names have them,

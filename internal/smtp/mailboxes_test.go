@@ -66,11 +66,13 @@ func TestMailboxes(t *testing.T) {
 	}
 }
 
-// A field of 64 KiB takes no time worth mention.
+// A field of 64 KiB takes no time worth mention, and reading it no memory.
 func TestA74LongMailboxes(t *testing.T) {
 	for _, unit := range []string{"a.", "a@", "a,", "(", "<", "\"", "a@x.", ";", "[", "\\"} {
+		body := strings.Repeat(unit, 1<<16/len(unit))
 		start := time.Now()
-		Mailboxes(strings.Repeat(unit, 1<<16/len(unit)))
+		for range EachMailbox(body) {
+		}
 		if d := time.Since(start); d > 5*time.Second {
 			t.Errorf("%q: %v", unit, d)
 		}
