@@ -29,9 +29,11 @@ type batch struct {
 	mode fs.FileMode // of a mailbox that has to be made
 
 	f     disk.File
-	start int64   // length of the mailbox before this batch
-	end   int64   // length now, all of it whole messages
-	tail  [2]byte // the last octets before end
+	made  bool      // by this batch
+	id    [2]uint64 // device and inode
+	start int64     // length of the mailbox before this batch
+	end   int64     // length now, all of it whole messages
+	tail  [2]byte   // the last octets before end
 
 	results []func() // tell the senders, once the mailbox is unlocked
 }
@@ -102,6 +104,7 @@ func (b *batch) create() (disk.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	b.made = true
 	if err := f.Chmod(b.mode); err != nil { // whatever the umask is
 		return nil, errors.Join(err, f.Close())
 	}
@@ -132,6 +135,7 @@ func (b *batch) lock() error {
 	if err != nil {
 		return err
 	}
+	b.id = [2]uint64{info.Dev, info.Ino}
 	b.start, b.end = info.Size, info.Size
 	return b.readTail()
 }
@@ -325,15 +329,16 @@ func (b *batch) sync() error {
 	if err := b.f.Sync(); err != nil {
 		return fmt.Errorf("sync: %w", err)
 	}
-	info, err := b.f.Stat()
-	if err != nil {
+	if b.m.isSynced(b.id) {
+		return nil
+	}
+	if err := b.dir.Sync(); err != nil {
+		err = fmt.Errorf("sync the mail directory: %w", err)
+		if b.made { // its name may be lost now, whatever a later sync says: it has to be made anew
+			err = errors.Join(err, b.dir.Unlink(b.a.Name))
+		}
 		return err
 	}
-	if id := [2]uint64{info.Dev, info.Ino}; !b.m.isSynced(id) {
-		if err := b.dir.Sync(); err != nil {
-			return fmt.Errorf("sync the mail directory: %w", err)
-		}
-		b.m.setSynced(id)
-	}
+	b.m.setSynced(b.id)
 	return nil
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
 	"strconv"
 	"syscall"
 	"time"
@@ -30,29 +29,32 @@ func (b *batch) dotLock() (bool, error) {
 		f, err := b.dir.Create(name, 0o600)
 		switch {
 		case errors.Is(err, fs.ErrExist):
-			if gone, err := b.breakStale(name); err != nil || !gone {
-				return false, cmpErr(err, errLocked)
+			gone, err := b.breakStale(name)
+			if err != nil {
+				return false, err
 			}
-			continue
+			if !gone {
+				return false, errLocked
+			}
 		case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 			return false, nil
 		case err != nil:
 			return false, fmt.Errorf("make %s.lock: %w", b.path(), err)
+		default:
+			err = b.signLock(f, name)
+			return err == nil, err
 		}
-		_, err = f.Write(strconv.AppendInt(nil, int64(os.Getpid()), 10))
-		if err = errors.Join(err, f.Close()); err != nil {
-			return false, errors.Join(fmt.Errorf("make %s.lock: %w", b.path(), err), b.dir.Unlink(name))
-		}
-		return true, nil
 	}
 	return false, errLocked
 }
 
-func cmpErr(err, otherwise error) error {
-	if err != nil {
-		return err
+// signLock writes our process number into the lock, or removes it again.
+func (b *batch) signLock(f disk.File, name string) error {
+	_, err := f.Write(strconv.AppendInt(nil, int64(b.m.pid), 10))
+	if err = errors.Join(err, f.Close()); err != nil {
+		return errors.Join(fmt.Errorf("make %s.lock: %w", b.path(), err), b.dir.Unlink(name))
 	}
-	return otherwise
+	return nil
 }
 
 func (b *batch) dotUnlock() {
@@ -72,11 +74,11 @@ func (b *batch) breakStale(name string) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("look at %s.lock: %w", b.path(), err)
 	}
-	if !info.Mode.IsRegular() || time.Since(info.ModTime) < staleAfter {
+	if !info.Mode.IsRegular() || b.m.now().Sub(info.ModTime) < staleAfter {
 		return false, nil
 	}
 	pid := b.lockHolder(name)
-	if pid > 0 && pid != os.Getpid() && b.m.alive(pid) { // ours would not be waited for
+	if pid > 0 && pid != b.m.pid && b.m.alive(pid) { // ours would not be waited for
 		return false, nil
 	}
 	again, err := b.dir.Lstat(name)

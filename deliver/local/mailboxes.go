@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"os"
 	"sync"
 	"time"
 )
@@ -24,7 +25,9 @@ const (
 type Mailboxes struct {
 	o     Options
 	busy  chan struct{}      // a place for each thread that writes
+	pid   int                // ours, for dot locks
 	alive func(pid int) bool // whether the holder of a dot lock still runs
+	now   func() time.Time   // for the age of dot locks
 
 	mu     sync.Mutex          // guards what follows
 	boxes  map[string]*waiting // accounts for which something waits or is written
@@ -55,7 +58,9 @@ func NewMailboxes(o Options) *Mailboxes {
 	}
 	return &Mailboxes{
 		o:      o,
+		pid:    os.Getpid(),
 		alive:  alive,
+		now:    time.Now,
 		busy:   make(chan struct{}, maxBusy),
 		boxes:  map[string]*waiting{},
 		synced: map[[2]uint64]bool{},
