@@ -70,9 +70,13 @@ func (l listing) all() iter.Seq2[control.Message, error] {
 func (l listing) one(id spool.ID) (control.Message, error) {
 	m, err := l.message(id)
 	if errors.Is(err, spool.ErrGone) {
-		return m, &control.Error{Code: sysexits.Unavailable, Text: fmt.Sprintf("no message %.40q in the queue", string(id))}
+		return noMessage(string(id))
 	}
 	return m, err
+}
+
+func noMessage(id string) (control.Message, error) {
+	return control.Message{}, &control.Error{Code: sysexits.Unavailable, Text: fmt.Sprintf("no message %.40q in the queue", id)}
 }
 
 // message is a message as mailq shows it.

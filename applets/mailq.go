@@ -10,8 +10,9 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
-	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"postoffice/internal/config"
 	"postoffice/internal/control"
@@ -22,7 +23,7 @@ import (
 
 var mailq = Applet{
 	Name:    "mailq",
-	Usage:   "[--json]",
+	Usage:   "[--json] [ID]",
 	Short:   "list the mail queue",
 	Ignored: sendmailIgnored,
 	Run: func(ctx context.Context, env *Env) error {
@@ -30,77 +31,67 @@ var mailq = Applet{
 		if err := env.Parse(); err != nil {
 			return err
 		}
-		return listQueue(ctx, env, *asJSON)
+		if len(env.Args) > 1 {
+			return usageErrorf("one queue ID at a time, or none for the whole queue")
+		}
+		q := question{json: *asJSON}
+		if len(env.Args) == 1 {
+			q.id = env.Args[0]
+		}
+		return q.ask(ctx, env)
 	},
 }
 
-// listQueue shows every message of the queue.
-func listQueue(ctx context.Context, env *Env, asJSON bool) error {
+// question is what somebody wants to know of the queue.
+type question struct {
+	json bool
+	id   string // one message with its history; "": all
+}
+
+// ask gets the answer from the daemon, or from the files where none runs and
+// the caller may read them. For root another process reads them, with the
+// rights of the server-user: root parses no queue file.
+func (q question) ask(ctx context.Context, env *Env) error {
 	conf, err := env.Config()
 	if err != nil {
 		return err
 	}
-	messages, done, err := queued(ctx, env, conf, asJSON)
-	if err != nil || done {
-		return err
-	}
-	if asJSON {
-		return listJSON(env.Stdout, messages)
-	}
-	return listText(env.Stdout, messages)
-}
-
-// queued are the messages as the daemon tells them, or the files where none
-// runs and the caller may read them. For root another process reads them, with
-// the rights of the server-user, and prints: then it is done here.
-func queued(ctx context.Context, env *Env, conf *config.Config, asJSON bool) (_ iter.Seq2[control.Message, error], done bool, err error) {
 	client, err := dialControl(ctx, conf)
 	switch {
 	case err == nil:
-		return client.List(ctx), false, nil
+		defer client.Close()
+		return q.answer(env.Stdout, conf, client.List(ctx), func() (control.Message, error) { return client.Show(ctx, q.id) })
 	case !isAbsent(err):
-		return nil, false, exitWith(sysexits.TempFail, fmt.Errorf("the mail server's socket: %w", err))
+		return exitWith(sysexits.TempFail, fmt.Errorf("the mail server's socket: %w", err))
 	case os.Getuid() == 0:
-		return nil, true, listAsOwner(ctx, env, conf, asJSON)
+		return q.askOwner(ctx, env, conf)
 	case !ownsQueue(conf):
-		return nil, false, exitWith(sysexits.Unavailable, fmt.Errorf("no mail server runs here, and only root may look into %s", conf.QueueDir))
+		return exitWith(sysexits.Unavailable, fmt.Errorf("no mail server runs here, and only root may look into %s", conf.QueueDir))
 	}
-	messages, err := filesOf(conf)
-	return messages, false, err
+	return q.askFiles(env, conf)
 }
 
-// dialControl connects to the daemon's control socket.
-func dialControl(ctx context.Context, conf *config.Config) (*control.Client, error) {
-	return control.Dial(ctx, filepath.Join(conf.RunDir, privsep.Control))
-}
-
-// filesOf lists the queue from its files.
-func filesOf(conf *config.Config) (iter.Seq2[control.Message, error], error) {
-	q, err := spool.Open(spool.Options{Dir: conf.QueueDir})
+// askFiles answers from the files.
+func (q question) askFiles(env *Env, conf *config.Config) error {
+	files, err := spool.Open(spool.Options{Dir: conf.QueueDir})
 	if err != nil {
-		return nil, fmt.Errorf("open the queue: %w", err)
+		return fmt.Errorf("open the queue: %w", err)
 	}
-	return func(yield func(control.Message, error) bool) {
-		defer q.Close()
-		listing{q, func(spool.ID) bool { return false }}.all()(yield)
-	}, nil
+	defer files.Close()
+	l := listing{files, func(spool.ID) bool { return false }}
+	return q.answer(env.Stdout, conf, l.all(), func() (control.Message, error) { return l.one(spool.ID(q.id)) })
 }
 
-// listAsOwner has a process with the ids of the server-user read the queue:
-// root parses no queue file.
-func listAsOwner(ctx context.Context, env *Env, conf *config.Config, asJSON bool) error {
+// askOwner has a process with the ids of the server-user answer.
+func (q question) askOwner(ctx context.Context, env *Env, conf *config.Config) error {
 	if _, err := os.Stat(conf.QueueDir); errors.Is(err, os.ErrNotExist) {
-		return listText(env.Stdout, func(func(control.Message, error) bool) {})
+		return q.answer(env.Stdout, conf, func(func(control.Message, error) bool) {}, func() (control.Message, error) { return noMessage(q.id) })
 	}
 	owner, err := serverUser(conf)
 	if err != nil {
 		return err
 	}
-	args := []string{listerRole}
-	if asJSON {
-		args = append(args, "--json")
-	}
-	return asUser(ctx, env, owner, args, bytes.NewReader(conf.Encode()))
+	return asUser(ctx, env, owner, []string{listerRole, strconv.FormatBool(q.json), q.id}, bytes.NewReader(conf.Encode()))
 }
 
 // listerRole is the process that reads the queue for root's mailq; its
@@ -116,14 +107,36 @@ func runLister(_ context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	messages, err := filesOf(conf)
+	if len(env.Args) != 2 {
+		return usageErrorf("this is a part of mailq")
+	}
+	return question{env.Args[0] == "true", env.Args[1]}.askFiles(env, conf)
+}
+
+// answer prints all messages, or the one that was asked for.
+func (q question) answer(w io.Writer, conf *config.Config, all iter.Seq2[control.Message, error], one func() (control.Message, error)) error {
+	if q.id == "" && q.json {
+		return listJSON(w, all)
+	}
+	if q.id == "" {
+		return listText(w, all)
+	}
+	m, err := one()
+	if e := (*control.Error)(nil); errors.As(err, &e) {
+		return exitWith(e.Code, errors.New(e.Text))
+	}
 	if err != nil {
 		return err
 	}
-	if slices.Contains(env.Args, "--json") {
-		return listJSON(env.Stdout, messages)
+	if q.json {
+		return json.NewEncoder(w).Encode(m)
 	}
-	return listText(env.Stdout, messages)
+	return tell(w, m, conf.QReturn, time.Now())
+}
+
+// dialControl connects to the daemon's control socket.
+func dialControl(ctx context.Context, conf *config.Config) (*control.Client, error) {
+	return control.Dial(ctx, filepath.Join(conf.RunDir, privsep.Control))
 }
 
 func listJSON(w io.Writer, messages iter.Seq2[control.Message, error]) error {

@@ -54,7 +54,7 @@ func runSendmail(ctx context.Context, env *Env) error {
 	case *queue != "":
 		return usageErrorf("-q%s: a runner without smtpd is not there yet; smtpd runs the queue by itself", *queue)
 	case *mode == "p":
-		return listQueue(ctx, env, false)
+		return question{}.ask(ctx, env)
 	case *mode == "s":
 		return speakSMTP(ctx, env)
 	case *mode == "m":
