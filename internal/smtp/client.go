@@ -46,7 +46,8 @@ type ClientOptions struct {
 // and ends what is waiting. After an error that is no *RefusedError the
 // connection is of no further use but to be closed.
 type Client struct {
-	conn net.Conn
+	raw  net.Conn // never replaced, so that Close may be called at any time
+	conn net.Conn // raw, or TLS over it
 	r    *bufio.Reader
 	o    ClientOptions
 	out  []byte            // commands being put together
@@ -69,7 +70,7 @@ func NewClient(conn net.Conn, o ClientOptions) *Client {
 	if o.Final <= 0 {
 		o.Final = 2 * o.Step
 	}
-	return &Client{conn: conn, r: bufio.NewReaderSize(conn, clientBuffer), o: o}
+	return &Client{raw: conn, conn: conn, r: bufio.NewReaderSize(conn, clientBuffer), o: o}
 }
 
 // Greeting reads the reply that opens the session, 220 if we are welcome. Any
@@ -176,11 +177,11 @@ func (c *Client) Quit() error {
 	if err := c.conn.SetDeadline(c.until(byeTime)); err == nil && c.send("QUIT") == nil {
 		c.reply()
 	}
-	return c.Close()
+	return c.conn.Close() // over TLS with a close_notify
 }
 
 // Close ends the connection at once.
-func (c *Client) Close() error { return c.conn.Close() }
+func (c *Client) Close() error { return c.raw.Close() }
 
 // until returns the end of a step that begins now.
 func (c *Client) until(step time.Duration) time.Time {

@@ -494,6 +494,32 @@ func TestStartTLS(t *testing.T) {
 	})
 }
 
+// Close from another goroutine ends what waits, at any time.
+func TestCloseAnyTime(t *testing.T) {
+	for _, verb := range []string{"", "EHLO", "STARTTLS", "MAIL", "BODY", "."} {
+		sink := &testenv.Sink{Answer: func(ev testenv.Event) testenv.Action { return testenv.Action{Stuck: ev.Verb == verb} }}
+		withSink(t, sink, ClientOptions{}, func(t *testing.T, c *Client) {
+			time.AfterFunc(time.Second, func() { c.Close() })
+			begin := time.Now()
+			_, err := c.Greeting()
+			if err == nil {
+				_, err = c.Hello()
+			}
+			if err == nil && verb == "STARTTLS" {
+				err = c.StartTLS(&tls.Config{ServerName: "them"})
+			}
+			if err == nil {
+				tr := transaction("p", "q")
+				tr.Body = io.LimitReader(&endless{unit: "line\n"}, 1<<20)
+				_, err = c.Send(tr)
+			}
+			if d := time.Since(begin); err == nil || d != time.Second {
+				t.Errorf("stuck at %q: %v after %v", verb, err, d)
+			}
+		})
+	}
+}
+
 func TestA9StartTLSInjection(t *testing.T) {
 	for _, tt := range []struct{ name, script string }{
 		{"text behind the 220", "S| 220 go\\r\\n250 AUTH PLAIN\\r\\n\nC!"},
