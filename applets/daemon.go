@@ -27,6 +27,7 @@ type daemon struct {
 	conf       *config.Config
 	foreground bool
 	onePass    bool
+	deaf       bool               // listen on no port
 	session    *os.File           // an SMTP session to take before the pass, or nil
 	inherited  []privsep.Listener // from a service manager
 	answers    func() error       // called when the server answers; nil: nobody waits for it
@@ -111,7 +112,7 @@ func (d *daemon) listeners(ctx context.Context, gid int) ([]privsep.Listener, er
 		return nil, fmt.Errorf("run directory %s: %w", d.conf.RunDir, err)
 	}
 	all := d.inherited
-	if len(all) == 0 {
+	if len(all) == 0 && !d.deaf {
 		if all, err = privsep.Listen(ctx, d.conf.Listen, d.log); err != nil {
 			return nil, exitWith(sysexits.OSErr, err, "ss -ltnp shows who holds a port; option listen changes ours")
 		}

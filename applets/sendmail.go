@@ -41,18 +41,18 @@ func runSendmail(ctx context.Context, env *Env) error {
 	env.Flags.BoolVarP(&o.fromBody, "recipients", "t", false, "take the recipients from To, Cc and Bcc; addresses given as well are ignored")
 	env.Flags.BoolVarP(&o.dots, "ignore-dots", "i", false, "a line with only a dot is part of the message")
 	mode := env.Flags.StringP("mode", "b", "m", "`MODE`: m send, s speak SMTP, p list the queue, q run it, d or D serve")
-	queue := env.Flags.StringP("queue", "q", "", "run the queue now")
+	queue := env.Flags.StringP("queue", "q", "", "run the queue now; with `TIME` every so often, as a server that listens on no port")
 	env.Flags.Lookup("queue").NoOptDefVal = "now"
 	if err := env.Parse(); err != nil {
 		return err
 	}
 	switch {
 	case *mode == "d" || *mode == "D":
-		return serve(ctx, env, *mode == "D")
+		return serve(ctx, env, serverFlags{foreground: *mode == "D", every: strings.TrimPrefix(*queue, "now")})
 	case *mode == "q" || *queue == "now":
 		return runTheQueue(ctx, env)
 	case *queue != "":
-		return usageErrorf("-q%s: a runner without smtpd is not there yet; smtpd runs the queue by itself", *queue)
+		return serve(ctx, env, serverFlags{every: *queue, deaf: true})
 	case *mode == "p":
 		return question{}.ask(ctx, env)
 	case *mode == "s":

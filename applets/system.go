@@ -188,6 +188,23 @@ func (s *system) deliverAll(ctx context.Context) {
 			s.log.LogAttrs(ctx, slog.LevelError, "queue runner stopped", maillog.Err(err))
 		}
 	})
+	if every := s.conf.QueueInterval; every > 0 {
+		s.work.Go(func() { s.runEvery(ctx, every) })
+	}
+}
+
+// runEvery tries the whole queue at once and then at intervals (R68).
+func (s *system) runEvery(ctx context.Context, every time.Duration) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		s.runNow(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // runNow tries every message now. With queue-only nothing runs the queue but

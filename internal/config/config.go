@@ -33,8 +33,9 @@ type Config struct {
 	MinFree           int64         // octets; 0 off
 	Hops              int
 	QReturn           time.Duration
-	BareNewline       string // Normalize or Reject
-	QueueOnly         bool   // take mail and keep it
+	BareNewline       string        // Normalize or Reject
+	QueueInterval     time.Duration // 0 none
+	QueueOnly         bool          // take mail and keep it
 	EscapeFrom        bool
 
 	Log       string // "stderr", "syslog" or "file:" and an absolute path
