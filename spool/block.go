@@ -17,6 +17,8 @@ type opening struct {
 	crc     uint32
 }
 
+const blockStart = " \n"
+
 // appendOpening adds a block's first line.
 func appendOpening(b []byte, o *opening) []byte {
 	b = strconv.AppendInt(append(b, "expansion "...), int64(o.number), 10)
@@ -65,13 +67,14 @@ func parseOpening(line []byte) (*opening, bool) {
 	return &o, ok
 }
 
-// appendBlock adds a whole block, behind an empty line: whatever a crash, or a
-// sync that failed, has made of the octets before, the block begins a line. The
+// appendBlock adds a whole block, behind a blank and an LF: whatever a crash, or
+// a sync that failed, has made of the octets before, the block begins a line,
+// and a block before it that lacks its last LF does not become whole. The
 // checksum starts from the message's own, so that no other message's block can
 // be taken for one of this.
 func appendBlock(b []byte, check uint32, number int, parent Key, x Expansion) ([]byte, error) {
 	o := &opening{number: number, parent: parent, count: len(x.Targets), reverse: x.ReversePath}
-	b = append(b, '\n')
+	b = append(b, blockStart...)
 	at := len(b)
 	b = appendOpening(b, o)
 	crc := sum(check, b[at:])

@@ -15,7 +15,8 @@ type scene struct {
 	name    string
 	prepare func(*crashfs.FS) // nil: an empty disk
 	do      func(q *Queue, ack func(string)) error
-	wide    int // recipients of one delivery, beyond the first
+	again   bool // a second process goes on where the first stopped
+	wide    int  // recipients of one delivery, beyond the first
 	damaged map[string]string
 }
 
@@ -28,7 +29,17 @@ func (s scene) scenario() crashfs.Scenario {
 			return err
 		}
 		defer q.Close()
-		return s.do(q, ack)
+		err = s.do(q, ack)
+		if !s.again {
+			return err
+		}
+		// What the first failed to sync is seen, but is not on the disk.
+		next, nerr := reopen(d, still)
+		if nerr != nil {
+			return errors.Join(err, nerr)
+		}
+		defer next.Close()
+		return errors.Join(err, deliverAll(next, ack))
 	}
 }
 
@@ -86,6 +97,7 @@ var scenes = []scene{
 	{name: "hold and release", do: holdRelease},
 	{name: "corrupt", do: delivering(token("a", 1, 100, false)), prepare: plantDamaged, damaged: planted},
 	{name: "orphan cleaning", do: cleanUp, prepare: plantOrphan},
+	{name: "the next process", do: delivering(token("a", 1, 100, true)), again: true},
 	{name: "torn notes", do: delivering(token("a", 1, 100, false)), prepare: plantTorn},
 }
 
@@ -196,10 +208,13 @@ func holdRelease(q *Queue, ack func(string)) error {
 			return err
 		}
 		defer m.Close()
-		if err := m.Hold("to be looked at"); err != nil {
+		if err := m.Hold(heldFor); err != nil {
 			return err
 		}
 		ack("held " + tok)
+		if _, err := q.Read(e.ID); err != nil {
+			return err
+		}
 		ack("back " + tok)
 		return errors.Join(q.Release(e.ID), deliverAll(q, ack))
 	}

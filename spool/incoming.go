@@ -113,35 +113,49 @@ func (in *Incoming) flush() error {
 	return err
 }
 
-// create makes the file, and locks it: who finds it in tmp/ sees that somebody
-// is at work (A33).
-func (in *Incoming) create() error {
-	f, id, err := in.q.createTmp(in.id)
-	if err != nil {
-		return err
-	}
-	in.f, in.id, in.tmp = f, id, id
-	ok, err := f.TryLock()
-	if err == nil && !ok {
-		err = ErrBusy
-	}
+// create makes the file.
+func (in *Incoming) create() (err error) {
+	in.f, in.id, err = in.q.createTmp(in.id)
+	in.tmp = in.id
 	return err
 }
 
-// createTmp makes a file in tmp/, under another name if id is taken (A30).
+// createTmp makes a file in tmp/, under another name if id is taken (A30), and
+// locks it: who cleans up sees that somebody is at work (A33).
 func (q *Queue) createTmp(id ID) (disk.File, ID, error) {
-	f, err := q.tmp.Create(string(id), fileMode)
-	for try := 0; errors.Is(err, fs.ErrExist) && try < newIDs; try++ {
-		if id, err = q.ids.next(); err == nil {
-			f, err = q.tmp.Create(string(id), fileMode)
+	for range newIDs {
+		f, err := q.tmp.Create(string(id), fileMode)
+		if err == nil {
+			var ok bool
+			if ok, err = q.secure(id, f); ok && err == nil {
+				return f, id, nil
+			}
+			if err != nil {
+				return nil, id, errors.Join(err, f.Close(), q.tmp.Unlink(string(id)))
+			}
+			f.Close() // who cleans up was faster: it is his
+		} else if !errors.Is(err, fs.ErrExist) {
+			return nil, id, err
+		}
+		if id, err = q.ids.next(); err != nil {
+			return nil, id, err
 		}
 	}
-	if err == nil && q.chown {
-		if err = f.Chown(q.uid, q.gid); err != nil {
-			err = errors.Join(err, f.Close(), q.tmp.Unlink(string(id)))
-		}
+	return nil, id, fs.ErrExist
+}
+
+// secure locks a new file and gives it its owner. False: it is being removed.
+func (q *Queue) secure(id ID, f disk.File) (bool, error) {
+	if ok, err := f.TryLock(); err != nil || !ok {
+		return ok, err
 	}
-	return f, id, err
+	if ok, err := disk.Named(q.tmp, string(id), f); err != nil || !ok {
+		return ok, err
+	}
+	if q.chown {
+		return true, f.Chown(q.uid, q.gid)
+	}
+	return true, nil
 }
 
 // Commit puts the message into the queue and returns nil when it is durable:
@@ -222,7 +236,7 @@ func (in *Incoming) Abort() error {
 // remove takes the message's names away.
 func (in *Incoming) remove() error {
 	var errs []error
-	if in.tmp != "" {
+	if in.f != nil && in.tmp != "" {
 		errs = append(errs, in.q.tmp.Unlink(string(in.tmp)))
 	}
 	active := in.q.dirs[Active]

@@ -26,6 +26,8 @@ import (
 //	held TOKEN          Hold has returned nil
 //	back TOKEN          Release is about to be called
 //	refused TOKEN       Commit gave an error
+//	lock NAME           NAME has got the queue lock
+//	unlock NAME         and is about to give it back
 
 // noRandom makes IDs repeat: with a clock that stands still every process
 // makes the same ones (A30).
@@ -43,6 +45,9 @@ func reopen(d disk.FS, now func() time.Time) (*Queue, error) {
 	}
 	return q, err
 }
+
+// heldFor is why the tests hold a message.
+const heldFor = "to be looked at"
 
 // large is a message that is written in several pieces.
 const large = 2000
@@ -164,6 +169,7 @@ type ledger struct {
 	took, done map[string]int // by TOKEN|WHO
 	fails      int
 	refused    []string
+	wrong      []string // what must not follow on what
 	held, back map[string]bool
 }
 
@@ -172,9 +178,17 @@ func readLedger(acked []string) *ledger {
 	for _, line := range acked {
 		what, about, _ := strings.Cut(line, " ")
 		switch what {
+		case "unlock": // who was killed does not come here
+			if overlaps(acked, about) {
+				l.wrong = append(l.wrong, fmt.Sprintf("two had the queue lock: %q", acked))
+			}
 		case "kept":
 			l.kept[about] = true
 		case "took":
+			tok, _, _ := strings.Cut(about, "|")
+			if l.held[tok] && !l.back[tok] {
+				l.wrong = append(l.wrong, "taken although held: "+about)
+			}
 			l.took[about]++
 		case "done":
 			l.done[about]++
@@ -189,6 +203,32 @@ func readLedger(acked []string) *ledger {
 		}
 	}
 	return l
+}
+
+// all reports whether every recipient of the message has got it: then it may be
+// gone, also from hold/.
+func (l *ledger) all(tok string) bool {
+	for _, who := range awaited(tok) {
+		if l.took[tok+"|"+who] == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// overlaps reports whether somebody got the queue lock between name's getting
+// and giving back.
+func overlaps(acked []string, name string) bool {
+	mine := slices.Index(acked, "lock "+name)
+	for _, line := range acked[mine+1:] {
+		if line == "unlock "+name {
+			return false
+		}
+		if strings.HasPrefix(line, "lock ") {
+			return true
+		}
+	}
+	return false
 }
 
 // recoverAll is what a process does when it starts.
@@ -225,6 +265,9 @@ func (o oracle) check(t testing.TB, d disk.FS, acked []string) {
 	if o.smooth && len(l.refused) > 0 {
 		t.Errorf("refused without a reason: %q", l.refused)
 	}
+	for _, w := range l.wrong {
+		t.Error(w)
+	}
 	q, err := recoverAll(d, twoDaysOn)
 	if err != nil {
 		t.Fatalf("recovery: %v", err)
@@ -242,7 +285,7 @@ func (o oracle) check(t testing.TB, d disk.FS, acked []string) {
 	explained(t, before)
 	places := o.located(t, q, d.(*crashfs.FS))
 	for tok := range l.held {
-		if p, ok := places[tok]; (!ok || p != Held) && !l.back[tok] {
+		if p, ok := places[tok]; (!ok || p != Held) && !l.back[tok] && !(!ok && l.all(tok)) {
 			t.Errorf("%s is %v, %v, want it held", tok, p, ok)
 		}
 	}
@@ -314,6 +357,9 @@ func (o oracle) located(t testing.TB, q *Queue, d *crashfs.FS) map[string]Place 
 			continue
 		}
 		tok := readToken(t, q, e)
+		if e.Place == Held && s.Reason != heldFor {
+			t.Errorf("%s is held for %q, want %q", tok, s.Reason, heldFor)
+		}
 		if p, ok := places[tok]; ok {
 			t.Errorf("%s is in two places, %v and %v", tok, p, e.Place)
 		}

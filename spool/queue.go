@@ -146,21 +146,19 @@ func openRoot(o Options) (disk.Dir, error) {
 	}
 	defer parent.Close()
 	err = parent.Mkdir(filepath.Base(o.Dir), dirMode)
-	if errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrPermission) {
-		return o.FS.OpenDir(o.Dir)
-	}
-	if err != nil {
+	made := err == nil
+	if err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, fs.ErrPermission) {
 		return nil, err
 	}
 	root, err := o.FS.OpenDir(o.Dir)
 	if err != nil {
 		return nil, err
 	}
-	if o.UID > 0 || o.GID > 0 {
+	if made && (o.UID > 0 || o.GID > 0) {
 		err = root.Chown(owner(o.UID), owner(o.GID))
 	}
 	if err == nil {
-		err = parent.Sync()
+		err = parent.Sync() // also of who made it and died
 	}
 	if err != nil {
 		root.Close()
