@@ -68,6 +68,13 @@ func libraries(t *testing.T, roots []string) string {
 	return strings.Join(dirs, ":")
 }
 
+// postfixTool is the command line of one of Postfix's programs, unpacked.
+func postfixTool(t *testing.T, name string, args ...string) []string {
+	t.Helper()
+	root := unpack(t, "postfix")
+	return append([]string{"env", "LD_LIBRARY_PATH=" + filepath.Join(root, "usr/lib/postfix"), filepath.Join(root, "usr/sbin", name)}, args...)
+}
+
 // exim starts an unpacked Exim on the host, on port 25 of its address, that
 // serves the host's own name; settings are further lines of the main section.
 //
