@@ -17,8 +17,9 @@ MANDIR  = $(PREFIX)/share/man
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 FUZZTIME = 20s
+IMAGES   = 300
 
-.PHONY: all deps test quick race check vuln fuzz bench demo cover man install uninstall clean help
+.PHONY: all deps test quick race check vuln fuzz torture mutants bench demo cover man install uninstall clean help
 
 all: ## build ./postoffice: static, stripped, the same from any directory
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags='$(LDFLAGS)' -o $(OUT) .
@@ -53,6 +54,13 @@ vuln: ## look for known advisories in what is linked, outside the standard libra
 
 fuzz: ## run every fuzz target for FUZZTIME (20s)
 	@GO='$(GO)' FUZZTIME='$(FUZZTIME)' sh testdata/tools/fuzz.sh
+
+torture: ## many more power cuts than make test, other ones each time
+	CGO_ENABLED=0 POSTOFFICE_CRASH_IMAGES=$(IMAGES) POSTOFFICE_CRASH_SEED=$$(date +%s) \
+		$(GO) test -count=1 -timeout 120m -run 'Crash|Step|Error|Interleav|Kill' ./spool ./deliver/...
+
+mutants: ## leave out each sync, lock and second look in turn: a test must fail
+	CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m -v -run '^TestMutants$$' ./spool ./deliver/... ./internal/disk/crashfs
 
 bench: deps ## compare with Postfix on this machine; BENCH=ab picks lines; needs root
 	CGO_ENABLED=0 $(GO) test -tags e2e,bench -count=1 -timeout 60m -run '^TestBench$$' -v ./internal/e2e

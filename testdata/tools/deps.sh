@@ -16,6 +16,9 @@ needs() {
 	swaks swaks
 	unbound unbound
 	strace strace
+	systemd-socket-activate systemd
+	python3 python3-minimal
+	script bsdutils
 	mandoc mandoc
 	dpkg dpkg
 	apt-get apt
