@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"runtime"
+	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -30,13 +31,11 @@ func As(a local.Account, dirGID int, f func() error) error {
 	if dirGID >= 0 {
 		gid = dirGID
 	}
-	var err error
+	own, err := ownIDs()
+	if err != nil {
+		return err
+	}
 	onThread(func() (clean bool) {
-		own, e := currentIDs()
-		if e != nil {
-			err = e
-			return true
-		}
 		if err = (ids{a.UID, gid, []uint32{uint32(a.GID)}}).assume(); err == nil {
 			err = guarded(f)
 		} else {
@@ -89,7 +88,8 @@ type ids struct {
 	groups   []uint32
 }
 
-func currentIDs() (ids, error) {
+// ownIDs are the process's own, asked for once.
+var ownIDs = sync.OnceValues(func() (ids, error) {
 	groups, err := unix.Getgroups()
 	if err != nil {
 		return ids{}, fmt.Errorf("getgroups: %w", err)
@@ -99,7 +99,7 @@ func currentIDs() (ids, error) {
 		own.groups = append(own.groups, uint32(g))
 	}
 	return own, nil
-}
+})
 
 // assume gives the ids to the calling thread alone: raw system calls, since
 // those of package syscall are for all threads. A thread that is not root has

@@ -1,3 +1,5 @@
+//go:build linux
+
 package privsep
 
 import (
@@ -47,7 +49,7 @@ func fakeServer() int {
 		n, _ := strconv.Atoi(code)
 		return n
 	}
-	s := &fake{link: l, control: map[string]net.Listener{}, stopped: make(chan struct{})}
+	s := &fake{link: l, control: map[string]net.Listener{}, reloads: make(chan string, 10), stopped: make(chan struct{})}
 	s.settings.Store(string(l.Settings()))
 	for _, listener := range l.Listeners() {
 		s.accept(listener)
@@ -73,6 +75,7 @@ type fake struct {
 	link     *Link
 	control  map[string]net.Listener
 	settings atomic.Value
+	reloads  chan string
 	stopped  chan struct{}
 }
 
@@ -104,6 +107,7 @@ func (s *fake) events() {
 			}
 		case Reload:
 			s.settings.Store(string(e.Settings))
+			s.reloads <- string(e.Settings)
 		case NewListener:
 			s.accept(e.Listener)
 		}
@@ -190,6 +194,8 @@ func (s *fake) command(words []string) string {
 		err := s.link.Done()
 		close(s.stopped)
 		return fmt.Sprint(err)
+	case "reloaded": // waits for new settings
+		return <-s.reloads
 	case "exit":
 		n, _ := strconv.Atoi(arg(1))
 		os.Exit(n)

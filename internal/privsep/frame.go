@@ -14,6 +14,7 @@ const (
 	opReady    op = 1 + iota // it answers
 	opDone                   // the single pass is over
 	opDeliver                // token, user; the pipe with the octets
+	opSmall                  // token, user, all octets of a small message
 	opRecorded               // token
 	opLookup                 // serial, name
 	opBroken                 // listener's name
@@ -38,7 +39,8 @@ const (
 	maxNumber  = 20
 	maxPath    = 4096
 	maxAddress = 512
-	maxWords   = 2048 // text for people: cut by the sender
+	maxWords   = 2048     // text for people: cut by the sender
+	maxSmall   = 16 << 10 // a message that needs no pipe
 	maxPiece   = 32 << 10
 	maxFrame   = 1 + 2 + maxPiece // the largest frame: opSettings
 )
@@ -60,6 +62,7 @@ func toMaster() side {
 		opReady:    {"ready", nil, 0},
 		opDone:     {"done", nil, 0},
 		opDeliver:  {"deliver", []int{maxToken, maxName}, 1},
+		opSmall:    {"deliver", []int{maxToken, maxName, maxSmall}, 0},
 		opRecorded: {"recorded", []int{maxToken}, 0},
 		opLookup:   {"lookup", []int{maxNumber, maxName}, 0},
 		opBroken:   {"broken listener", []int{maxAddress}, 0},

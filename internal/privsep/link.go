@@ -1,9 +1,11 @@
 package privsep
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"strconv"
@@ -14,7 +16,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"postoffice/deliver/local"
-	"postoffice/internal/smtp"
 )
 
 // What a Link has under way; the master refuses more than four times that.
@@ -192,9 +193,24 @@ func (l *Link) forget(token string) {
 	delete(l.results, token)
 }
 
-// sendDelivery asks for a delivery and sends its octets. An error means that
-// the master got no whole message; it may have refused it already.
+// sendDelivery asks for a delivery and sends its octets, a small message with
+// the request. An error means that the master got no whole message; it may
+// have refused it already.
 func (l *Link) sendDelivery(ctx context.Context, token string, d local.Delivery) error {
+	buf := chunks.Get().(*chunkBuffer)
+	defer chunks.Put(buf)
+	n, err := readChunk(d.Body, buf[:maxSmall+1])
+	switch {
+	case err != nil && err != io.EOF:
+		return bodyError{err}
+	case n <= maxSmall:
+		return l.conn.send(frame{opSmall, []string{token, d.User, string(buf[:n])}})
+	}
+	d.Body = io.MultiReader(bytes.NewReader(buf[:n]), d.Body)
+	return l.sendLarge(ctx, token, d)
+}
+
+func (l *Link) sendLarge(ctx context.Context, token string, d local.Delivery) error {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return err
@@ -255,7 +271,7 @@ func (l *Link) Lookup(ctx context.Context, name string) (local.Account, error) {
 // where nsswitch.conf names more than files by asking the master.
 func (l *Link) Accounts(n Names) local.Accounts { return n.accounts(l.Lookup) }
 
-// reply makes the words of a result again.
+// parseResult reads the fields of a result.
 func parseResult(f []string) (TokenResult, error) {
 	t := TokenResult{Token: f[0]}
 	switch f[1] {
@@ -268,7 +284,7 @@ func parseResult(f []string) (TokenResult, error) {
 	if err != nil {
 		return t, fmt.Errorf("%w: %w", errFrame, err)
 	}
-	t.Result.Reply = smtp.Reply{Code: code, Status: f[3], Text: f[4]}
+	t.Result.Reply.Code, t.Result.Reply.Status, t.Result.Reply.Text = code, f[3], f[4]
 	if f[5] != "" {
 		t.Result.Err = errors.New(f[5])
 	}

@@ -4,16 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"postoffice/deliver/local"
 	"postoffice/internal/maillog"
-	"postoffice/internal/smtp"
 )
 
 // What a server may have under way; Link keeps below.
@@ -33,7 +34,12 @@ func (s *session) handle(f frame, files []*os.File) error {
 	case opDone:
 		return s.m.done()
 	case opDeliver:
+		if err := checkPipe(files[0]); err != nil {
+			return err
+		}
 		return s.deliver(f.fields[0], f.fields[1], files[0])
+	case opSmall:
+		return s.deliver(f.fields[0], f.fields[1], small{strings.NewReader(f.fields[2])})
 	case opRecorded:
 		if err := checkToken(f.fields[0]); err != nil {
 			return err
@@ -47,30 +53,32 @@ func (s *session) handle(f frame, files []*os.File) error {
 	return nil
 }
 
-// deliver starts a delivery of what comes through pipe to user's mailbox.
-func (s *session) deliver(token, user string, pipe *os.File) error {
+// small is a message that came whole with its request.
+type small struct{ *strings.Reader }
+
+func (small) Close() error { return nil }
+
+// deliver starts a delivery to user's mailbox.
+func (s *session) deliver(token, user string, from io.ReadCloser) error {
 	if err := checkToken(token); err != nil {
 		return err
 	}
 	if err := local.CheckName(user); err != nil {
 		return fmt.Errorf("deliver to %q: %w", user, err)
 	}
-	if err := checkPipe(pipe); err != nil {
-		return err
-	}
 	verdict, res := s.m.results.begin(token)
 	switch verdict {
 	case alreadyDone:
-		pipe.Close()
+		from.Close()
 		s.log.LogAttrs(context.Background(), slog.LevelWarn, "delivery asked for again", maillog.User(user), slog.String("token", token))
 		s.answer(token, res)
 		return nil
 	case stillRuns:
-		pipe.Close()
+		from.Close()
 		s.answer(token, later("an earlier delivery of this message is not finished"))
 		return nil
 	case tooMany:
-		pipe.Close()
+		from.Close()
 		s.answer(token, later("too many deliveries wait to be recorded"))
 		return nil
 	}
@@ -82,23 +90,31 @@ func (s *session) deliver(token, user string, pipe *os.File) error {
 	s.m.running.Go(func() {
 		defer s.running.Done()
 		defer s.end(&s.requests)
-		s.write(token, user, pipe)
+		s.write(token, user, from)
 	})
 	return nil
 }
 
 func later(text string) local.Result {
-	return local.Result{Reply: smtp.Reply{Code: 450, Status: "4.3.0", Text: text}, Err: errors.New(text)}
+	r := local.Result{Err: errors.New(text)}
+	r.Reply.Code, r.Reply.Status, r.Reply.Text = 450, "4.3.0", text
+	return r
 }
 
 // write makes the delivery and answers.
-func (s *session) write(token, user string, pipe *os.File) {
-	defer pipe.Close()
+func (s *session) write(token, user string, from io.ReadCloser) {
+	defer from.Close()
 	ctx, cancel := context.WithTimeout(s.ctx, deliveryTime)
 	defer cancel()
-	stop := context.AfterFunc(ctx, func() { pipe.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
-	res := s.m.boxes.Deliver(ctx, local.Delivery{User: user, Body: newStreamReader(pipe), Size: -1})
+	d := local.Delivery{User: user, Body: from, Size: -1}
+	if pipe, ok := from.(*os.File); ok {
+		stop := context.AfterFunc(ctx, func() { pipe.SetReadDeadline(time.Unix(1, 0)) })
+		defer stop()
+		body := newStreamReader(pipe)
+		defer body.release()
+		d.Body = body
+	}
+	res := s.m.boxes.Deliver(ctx, d)
 	switch {
 	case errors.Is(res.Err, errFrame):
 		s.failed(violation{res.Err})

@@ -76,8 +76,19 @@ type streamReader struct {
 	err  error
 }
 
+var streamBuffers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 16<<10) }}
+
 func newStreamReader(r io.Reader) *streamReader {
-	return &streamReader{r: bufio.NewReaderSize(r, 16<<10)}
+	b := streamBuffers.Get().(*bufio.Reader)
+	b.Reset(r)
+	return &streamReader{r: b}
+}
+
+// release gives the buffer back: no more reading.
+func (s *streamReader) release() {
+	s.r.Reset(nil)
+	streamBuffers.Put(s.r)
+	s.r, s.err = nil, io.ErrClosedPipe
 }
 
 func (s *streamReader) Read(p []byte) (int, error) {

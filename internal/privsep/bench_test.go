@@ -1,0 +1,83 @@
+//go:build linux
+
+package privsep
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"strings"
+	"testing"
+
+	"postoffice/deliver/local"
+	"postoffice/internal/disk"
+)
+
+// nowhereFS is a disk on which every mailbox is empty and swallows all: what is
+// left of a delivery is the link and the thread.
+type nowhereFS struct{}
+
+func (nowhereFS) OpenDir(string) (disk.Dir, error) { return nowhereDir{}, nil }
+
+type nowhereDir struct{ disk.Dir }
+
+func (nowhereDir) Lstat(string) (disk.Info, error) {
+	return disk.Info{Mode: 0o600, Nlink: 1, UID: firstUID}, nil
+}
+func (nowhereDir) Create(string, fs.FileMode) (disk.File, error) { return nowhereFile{}, nil }
+func (nowhereDir) Open(string, disk.Access) (disk.File, error)   { return nowhereFile{}, nil }
+func (nowhereDir) Unlink(string) error                           { return nil }
+func (nowhereDir) Sync() error                                   { return nil }
+func (nowhereDir) Close() error                                  { return nil }
+
+type nowhereFile struct{ disk.File }
+
+func (nowhereFile) Stat() (disk.Info, error)              { return nowhereDir{}.Lstat("") }
+func (nowhereFile) Write(p []byte) (int, error)           { return len(p), nil }
+func (nowhereFile) ReadAt(p []byte, _ int64) (int, error) { return len(p), nil }
+func (nowhereFile) TryLockRecord() (bool, error)          { return true, nil }
+func (nowhereFile) Sync() error                           { return nil }
+func (nowhereFile) Close() error                          { return nil }
+
+// BenchmarkDeliver is the way of a delivery through the link and back, all in
+// one process: with and without the switch of ids.
+func BenchmarkDeliver(b *testing.B) {
+	self := local.Account{Name: "u0", UID: firstUID, GID: firstUID}
+	for _, bb := range []struct {
+		name string
+		size int
+		as   func(local.Account, int, func() error) error
+	}{
+		{"link 4 KiB", 4 << 10, func(_ local.Account, _ int, f func() error) error { return f() }},
+		{"link and ids 4 KiB", 4 << 10, As},
+		{"link and ids 1 MiB", 1 << 20, As},
+	} {
+		b.Run(bb.name, func(b *testing.B) {
+			ours, theirs, err := linkPair()
+			if err != nil {
+				b.Fatal(err)
+			}
+			peer, err := unixConn(theirs)
+			if err != nil {
+				b.Fatal(err)
+			}
+			m := newMaster(b.Context(), MasterOptions{Mailboxes: local.Options{FS: nowhereFS{}, Dir: "/", Accounts: local.Only(self), As: bb.as}})
+			s := newSession(m, &child{conn: newConn(ours, toMaster()), cmd: noProcess()})
+			l := newLink(peer)
+			go l.read()
+			done := make(chan error)
+			go func() { done <- s.read() }()
+			body := strings.Repeat("x", bb.size)
+			b.SetBytes(int64(bb.size))
+			for i := 0; b.Loop(); i++ {
+				token := fmt.Sprint("t", i)
+				if r := l.Deliver(context.Background(), token, local.Delivery{User: "u0", Body: strings.NewReader(body)}); r.Status != local.Delivered {
+					b.Fatal(r)
+				}
+				l.Recorded(token)
+			}
+			l.conn.close()
+			<-done
+		})
+	}
+}
