@@ -48,7 +48,7 @@ func newKeeper(s *site, from *host) *keeper {
 		k.port = "2525"
 	}
 	var err error
-	if k.log, err = os.Create(s.path("stderr")); err != nil {
+	if k.log, err = os.Create(s.cf + ".stderr"); err != nil {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() {
@@ -58,7 +58,7 @@ func newKeeper(s *site, from *host) *keeper {
 		s.gone(10 * time.Second)
 		k.log.Close()
 		if s.t.Failed() {
-			for _, name := range []string{s.path("stderr"), s.log} {
+			for _, name := range []string{s.cf + ".stderr", s.log} {
 				text, _ := os.ReadFile(name)
 				s.t.Logf("%s: the end of %s:\n%s", s.Name, name, tail(string(text), 30))
 			}
@@ -212,7 +212,7 @@ func killCycles(t *testing.T, k *keeper, sink *testenv.Sink, n int, submitter st
 	t.Logf("killed: %v; %d starts, at most %v until it answered", killed, k.starts, k.worst)
 	k.end()
 	k.recovered()
-	f.outcome(t, total, k.mailboxes(), map[string][]delivery{"sink": own(f.ledger, readSink(sink))})
+	f.outcome(t, f.snapshot(), total, k.mailboxes(), map[string][]delivery{"sink": own(f.ledger, readSink(sink))})
 }
 
 // own are the deliveries of one ledger, and what belongs to none.

@@ -118,10 +118,10 @@ func extra(all []delivery, batches bool) int {
 	return n
 }
 
-// outcome compares what was delivered with the ledger, rules 1, 2, 3 and 7: kills
-// is how many processes were killed. places are mailboxes, sinks what came
-// over SMTP.
-func (l *ledger) outcome(t *testing.T, kills int, places, sinks map[string][]delivery) {
+// outcome compares what was delivered with what was acknowledged, rules 1, 2, 3
+// and 7: kills is how many processes were killed. places are mailboxes, sinks
+// what came over SMTP.
+func (l *ledger) outcome(t *testing.T, acked map[string]letter, kills int, places, sinks map[string][]delivery) {
 	t.Helper()
 	whole := map[string]bool{}
 	again, copies := 0, 0
@@ -133,7 +133,7 @@ func (l *ledger) outcome(t *testing.T, kills int, places, sinks map[string][]del
 		again += extra(all, false)
 		copies += l.copies(t, name, all, whole)
 	}
-	acked, lost := l.snapshot(), 0
+	lost := 0
 	for token, x := range acked {
 		if !whole[token] {
 			if lost++; lost <= 5 {
