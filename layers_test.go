@@ -21,15 +21,16 @@ var layers = map[string][]string{
 	".": {"applets"},
 	"applets": {
 		"deliver", "deliver/local", "deliver/remote", "internal/alias", "internal/config", "internal/control",
-		"internal/disk", "internal/maillog", "internal/privsep", "internal/smtp", "internal/smtpd",
+		"internal/dbm", "internal/disk", "internal/maillog", "internal/privsep", "internal/smtp", "internal/smtpd",
 		"internal/sysexits", "resolver", "spool",
 	},
 	"deliver":               {"deliver/local", "deliver/remote", "internal/alias", "internal/maillog", "internal/smtp", "resolver", "spool"},
 	"deliver/local":         {"internal/alias", "internal/disk", "internal/maillog", "internal/smtp"},
 	"deliver/remote":        {"internal/maillog", "internal/smtp", "resolver"},
-	"internal/alias":        {"internal/smtp"},
+	"internal/alias":        {"internal/dbm", "internal/smtp"},
 	"internal/config":       {},
 	"internal/control":      {},
+	"internal/dbm":          {"internal/disk"},
 	"internal/disk":         {},
 	"internal/disk/crashfs": {"internal/disk"},
 	"internal/e2e":          {},
@@ -41,11 +42,18 @@ var layers = map[string][]string{
 	"internal/testenv":      {"internal/smtp"},
 	"resolver":              {"internal/maillog"},
 	"spool":                 {"internal/disk", "internal/maillog", "internal/smtp"},
+
+	"third_party/errors":                {},
+	"third_party/errors/join":           {},
+	"third_party/errors/oserror":        {},
+	"third_party/prometheus/prometheus": {},
 }
 
 // only names the packages that may import a heavy or dangerous one, and what
 // nobody may.
 var only = map[string][]string{
+	"github.com/cockroachdb/errors":   {}, // Pebble's, from third_party
+	"github.com/cockroachdb/pebble":   {"internal/dbm"},
 	"github.com/google/go-cmp":        {}, // in tests
 	"github.com/miekg/dns":            {"resolver", "internal/testenv"},
 	"github.com/rogpeppe/go-internal": {}, // in tests

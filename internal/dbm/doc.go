@@ -1,0 +1,2 @@
+// Package dbm keeps keys and values in a database file.
+package dbm

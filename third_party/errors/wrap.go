@@ -1,0 +1,128 @@
+package errors
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/cockroachdb/redact"
+)
+
+// Wrap puts text and a colon before err's.
+func Wrap(err error, text string) error {
+	if err == nil || text == "" {
+		return err
+	}
+	return &worded{text + ": " + err.Error(), err}
+}
+
+// Wrapf is Wrap with a formatted text.
+func Wrapf(err error, format string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	return Wrap(err, sprintf(format, args))
+}
+
+// WithStack returns err: there are no stack traces.
+func WithStack(err error) error { return err }
+
+// WithDetailf adds what an administrator may want to know.
+func WithDetailf(err error, format string, args ...any) error {
+	return annotate(err, note{"detail", sprintf(format, args)})
+}
+
+// WithHintf adds what to do about it.
+func WithHintf(err error, format string, args ...any) error {
+	return annotate(err, note{"hint", sprintf(format, args)})
+}
+
+// WithSafeDetails adds what may be shown to strangers: of args only those
+// that are marked as safe appear in it.
+func WithSafeDetails(err error, format string, args ...any) error {
+	return annotate(err, note{safeDetail, redact.Sprintf(format, args...).Redact().StripMarkers()})
+}
+
+// WithSecondaryError adds an error that happened while err was handled. It is
+// shown by %+v only and can't be found by Is or As.
+func WithSecondaryError(err, second error) error {
+	if err == nil || second == nil {
+		return err
+	}
+	return annotate(err, note{"then", second.Error()})
+}
+
+// CombineErrors is WithSecondaryError that makes do with either of the two.
+func CombineErrors(err, second error) error {
+	if err == nil {
+		return second
+	}
+	return WithSecondaryError(err, second)
+}
+
+// Mark makes err also be mark for Is; its text stays.
+func Mark(err, mark error) error {
+	if err == nil {
+		return nil
+	}
+	return &marked{err, mark}
+}
+
+type marked struct {
+	error
+	mark error
+}
+
+func (e *marked) Unwrap() error                 { return e.error }
+func (e *marked) Is(target error) bool          { return errors.Is(e.mark, target) }
+func (e *marked) Format(f fmt.State, verb rune) { format(f, verb, e, e.error, note{}) }
+
+// note is what an error carries beside its text.
+type note struct{ kind, text string }
+
+// safeDetail is the kind that GetAllSafeDetails looks for.
+const safeDetail = "safe detail"
+
+type annotated struct {
+	error
+	note
+}
+
+func annotate(err error, n note) error {
+	if err == nil {
+		return nil
+	}
+	return &annotated{err, n}
+}
+
+func (e *annotated) Unwrap() error                 { return e.error }
+func (e *annotated) Format(f fmt.State, verb rune) { format(f, verb, e, e.error, e.note) }
+
+// format prints outer; with %+v it prints inner with its notes and then n.
+func format(f fmt.State, verb rune, outer, inner error, n note) {
+	switch {
+	case verb == 'v' && f.Flag('+') && n.kind != "":
+		fmt.Fprintf(f, "%+v (%s: %s)", inner, n.kind, n.text)
+	case verb == 'v' && f.Flag('+'):
+		fmt.Fprintf(f, "%+v", inner)
+	case verb == 'q':
+		fmt.Fprintf(f, "%q", outer.Error())
+	default:
+		_, _ = io.WriteString(f, outer.Error())
+	}
+}
+
+// SafeDetailPayload is the details of one error of a chain that may be shown
+// to strangers.
+type SafeDetailPayload struct{ SafeDetails []string }
+
+// GetAllSafeDetails returns the details in err's tree, the outermost first.
+func GetAllSafeDetails(err error) []SafeDetailPayload {
+	var all []SafeDetailPayload
+	for ; err != nil; err = errors.Unwrap(err) {
+		if a, ok := err.(*annotated); ok && a.kind == safeDetail {
+			all = append(all, SafeDetailPayload{[]string{a.text}})
+		}
+	}
+	return all
+}
