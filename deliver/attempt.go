@@ -246,12 +246,26 @@ func (a *attempt) collect() {
 		select {
 		case answers := <-a.answers:
 			a.open--
-			a.record(answers)
+			a.record(a.more(answers))
 		case rt := <-a.routed:
 			a.routing--
 			a.follow(rt)
 		case <-soon.C:
 			late = true
+		}
+	}
+}
+
+// more adds the answers that are there already: they are recorded with one
+// sync.
+func (a *attempt) more(answers []answer) []answer {
+	for {
+		select {
+		case x := <-a.answers:
+			a.open--
+			answers = append(answers, x...)
+		default:
+			return answers
 		}
 	}
 }

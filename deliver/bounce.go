@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 
@@ -52,7 +53,8 @@ func (a *attempt) report(to smtp.Path, failed []failure) {
 	for i, f := range failed {
 		keys[i] = f.rcpt.Key
 	}
-	a.log(slog.LevelInfo, "bounce queued", maillog.To(rp.to), maillog.Reason("report "+string(id)))
+	a.s.Log.LogAttrs(context.Background(), slog.LevelInfo, "message queued", maillog.QueueID(id), maillog.From(smtp.Path{}),
+		maillog.To(rp.to), maillog.NRcpt(1), maillog.Reason(rp.client+" of "+string(a.id)))
 	if a.setState(keys, spool.Bounced) {
 		for _, f := range failed {
 			status := maillog.Bounced

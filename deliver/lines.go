@@ -38,7 +38,11 @@ func (a *attempt) logRecipient(rc spool.Recipient, o Outcome, msg, status string
 	if o.Err != nil {
 		attrs = append(attrs, maillog.Err(o.Err))
 	}
-	a.log(slog.LevelInfo, msg, append(attrs, more...)...)
+	level := slog.LevelInfo
+	if o.Action == Deferred && o.Relay == "" && !o.Reply.IsZero() { // our own words: ours to mend
+		level = slog.LevelWarn
+	}
+	a.log(level, msg, append(attrs, more...)...)
 }
 
 // original is the address in the envelope that led to rc.

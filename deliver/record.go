@@ -1,7 +1,9 @@
 package deliver
 
 import (
+	"cmp"
 	"log/slog"
+	"slices"
 	"time"
 
 	"postoffice/internal/maillog"
@@ -24,6 +26,7 @@ func (a *attempt) record(answers []answer) {
 	if a.broken || !a.setState(done, spool.Delivered) {
 		return
 	}
+	next := a.s.Now().Add(retryDelay(a.number))
 	for _, x := range answers {
 		if x.skipped {
 			continue
@@ -34,12 +37,13 @@ func (a *attempt) record(answers []answer) {
 		case Bounced:
 			a.fail(x)
 		default:
-			a.postpone(x)
+			a.postpone(x, next)
 		}
 		if x.token != "" {
 			a.s.Local.Recorded(x.token)
 		}
 	}
+	a.note(answers, next)
 }
 
 // setState records a state and says whether that worked.
@@ -72,29 +76,46 @@ func (a *attempt) fail(x answer) {
 	for _, k := range x.keys {
 		a.failed = append(a.failed, failure{rcpt: a.rcpts[k], outcome: x.outcome, tried: true})
 	}
-	a.note(x, time.Time{})
 }
 
-// postpone notes a deferral.
-func (a *attempt) postpone(x answer) {
-	next := a.s.Now().Add(retryDelay(a.number))
+// postpone keeps a deferral, which may turn out to have lasted too long.
+func (a *attempt) postpone(x answer, next time.Time) {
 	a.next = latest(a.next, next)
 	for _, k := range x.keys {
 		tried := !x.remembered || a.notes[k].attempt > 0
 		a.late = append(a.late, failure{rcpt: a.rcpts[k], outcome: x.outcome, tried: tried})
 	}
-	a.note(x, next)
 	a.logRecipients(x, "delivery deferred", maillog.Deferred, maillog.Attempt(a.number), maillog.Next(next))
 }
 
-// note appends a hint. That it can't be written costs an early retry.
-func (a *attempt) note(x answer, next time.Time) {
-	n := spool.Note{Time: a.s.Now(), Keys: x.keys, Attempt: a.number, Relay: x.outcome.Relay, Reply: x.outcome.Reply, Next: next}
-	if x.outcome.Err != nil {
-		n.Err = printable(x.outcome.Err.Error(), 500)
+// note appends hints, one for all recipients with the same story. That one
+// can't be written costs an early retry.
+func (a *attempt) note(answers []answer, next time.Time) {
+	var notes []spool.Note
+	for _, x := range answers {
+		if x.skipped || x.outcome.Action == Delivered {
+			continue
+		}
+		n := spool.Note{Time: a.s.Now(), Attempt: a.number, Relay: x.outcome.Relay, Reply: x.outcome.Reply}
+		if x.outcome.Err != nil {
+			n.Err = printable(x.outcome.Err.Error(), 500)
+		}
+		if x.outcome.Action == Deferred {
+			n.Next = next
+		}
+		i := slices.IndexFunc(notes, func(o spool.Note) bool {
+			return o.Relay == n.Relay && o.Reply == n.Reply && o.Err == n.Err && o.Next.Equal(n.Next)
+		})
+		if i < 0 {
+			i, notes = len(notes), append(notes, n)
+		}
+		notes[i].Keys = append(notes[i].Keys, x.keys...)
 	}
-	if err := a.m.Note(n); err != nil {
-		a.log(slog.LevelWarn, "attempt not noted", maillog.Err(err))
+	for _, n := range notes {
+		slices.SortFunc(n.Keys, func(a, b spool.Key) int { return cmp.Or(a.Block-b.Block, a.Index-b.Index) })
+		if err := a.m.Note(n); err != nil {
+			a.log(slog.LevelWarn, "attempt not noted", maillog.Err(err))
+		}
 	}
 }
 

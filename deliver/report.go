@@ -269,18 +269,14 @@ func reportStatus(f failure) string {
 // relayHost is the name in "name[address]:port", else the address.
 func relayHost(relay string) string {
 	name, rest, ok := strings.Cut(relay, "[")
-	if !ok || name != "" {
-		return name0(name)
+	switch {
+	case !ok: // a mailbox, or nobody
+		return ""
+	case name != "":
+		return name
 	}
 	addr, _, _ := strings.Cut(rest, "]")
 	return "[" + addr + "]"
-}
-
-func name0(name string) string {
-	if name == "local" {
-		return ""
-	}
-	return name
 }
 
 // unxtext decodes the xtext of RFC 3461 section 4.

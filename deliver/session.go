@@ -138,13 +138,13 @@ func (r *Runner) nextJob(stop context.Context, h *host, open bool, n int) *job {
 	} else {
 		r.dests.extra--
 	}
-	r.serve(h)
-	if len(r.dests.hungry) > 0 {
+	if len(r.dests.hungry) > 0 { // before this host: it has had its turn
 		next := r.dests.hungry[0]
 		r.dests.hungry = r.dests.hungry[1:]
 		next.hungry = false
 		r.serve(next)
 	}
+	r.serve(h)
 	return nil
 }
 
