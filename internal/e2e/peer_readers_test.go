@@ -1,0 +1,311 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A mail reader takes letters out of a mailbox while others arrive.
+
+// TestMuttWhileMailArrives moves everything from the mailbox to an archive with
+// mutt, again and again, while mail arrives.
+func TestMuttWhileMailArrives(t *testing.T) {
+	s, client := readerSite(t)
+	m := newMutt(s, "alice")
+	f := newFleet(s, client, 32<<10, "alice@one.test")
+	f.trickle(4, s.IP+":25")
+	rounds := 0
+	for end := time.Now().Add(time.Minute); (rounds < 20 || len(f.snapshot()) < 500) && time.Now().Before(end); rounds++ {
+		m.moveAll(t)
+	}
+	f.stop()
+	s.drained(time.Minute)
+	t.Logf("%d sessions of mutt moved %d of %d letters", rounds, len(readMailbox(t, m.archive)), len(f.snapshot()))
+	f.onceEach(t, append(readMailbox(t, m.archive), readMailbox(t, s.mailbox("alice"))...))
+	m.moveAll(t)
+	f.onceEach(t, readMailbox(t, m.archive))
+}
+
+// TestDovecotWhileMailArrives reads and expunges with Dovecot's IMAP server
+// while mail arrives.
+func TestDovecotWhileMailArrives(t *testing.T) {
+	s, client := readerSite(t)
+	d := newDovecot(s, "bob")
+	f := newFleet(s, client, 32<<10, "bob@one.test")
+	f.trickle(4, s.IP+":25")
+	var taken []delivery
+	rounds := 0
+	for end := time.Now().Add(time.Minute); (rounds < 20 || len(f.snapshot()) < 500) && time.Now().Before(end); rounds++ {
+		taken = append(taken, d.takeAll(t)...)
+	}
+	f.stop()
+	s.drained(time.Minute)
+	t.Logf("%d rounds of Dovecot took %d of %d letters", rounds, len(taken), len(f.snapshot()))
+	taken = append(taken, d.takeAll(t)...)
+	f.onceEach(t, taken)
+}
+
+// TestReadersCount has bounces, text that looks like a From_ line, and an
+// unended message in a mailbox: mutt and Dovecot see as many messages as were
+// delivered (R10, A27).
+func TestReadersCount(t *testing.T) {
+	s, client := readerSite(t, "escape-from")
+	conn, err := client.dial(s.IP + ":25")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := newDialogue(conn, "client.test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.quit()
+	for i, from := range []string{"", `"a From b Mon Jan"@x.example`, "writer@client.test", `"From "@x.example`, "x=y%z@x.example"} {
+		text := fmt.Sprintf("Subject: number %d\n\nFrom x\n\nFrom writer@client.test Tue Nov 24 23:00:00 2026\n\n>From x\nend", i)
+		for _, to := range []string{"alice", "bob"} {
+			if err := d.send(from, to+"@one.test", text); err != nil {
+				t.Fatalf("from %q: %v", from, err)
+			}
+		}
+	}
+	s.drained(20 * time.Second)
+
+	m := newMutt(s, "alice")
+	m.moveAll(t)
+	raw, _ := os.ReadFile(m.archive)
+	if n := strings.Count("\n"+string(raw), "\nFrom "); n != 5 {
+		t.Errorf("mutt moved %d messages, want 5:\n%s", n, raw)
+	}
+	v := newDovecot(s, "bob")
+	if got := v.takeAll(t); len(got) != 5 {
+		t.Errorf("Dovecot saw %d messages, want 5", len(got))
+	}
+}
+
+func readerSite(t *testing.T, settings ...string) (s *site, client *host) {
+	l := newLAN(t)
+	l.dns("one.test. IN A 10.77.0.2", "one.test. IN MX 10 one.test.")
+	s = l.host("one.test").install(settings...)
+	client = l.host("client.test")
+	s.serve()
+	return s, client
+}
+
+// trickle starts n SMTP writers that rest between sessions, so that readers
+// see the mailbox in many states.
+func (f *fleet) trickle(n int, address string) {
+	for range n {
+		f.wg.Go(func() {
+			for pause(f.ctx, span(50*time.Millisecond, 200*time.Millisecond)) {
+				f.session(address)
+			}
+		})
+	}
+}
+
+// onceEach compares what readers found with what was acknowledged: each letter
+// once and whole.
+func (l *ledger) onceEach(t *testing.T, all []delivery) {
+	t.Helper()
+	times := map[string]int{}
+	for _, d := range all {
+		if !d.whole {
+			t.Errorf("letter %q is torn", d.token)
+		}
+		if !l.known(d.token) {
+			t.Errorf("letter %q was never sent", d.token)
+		}
+		if times[d.token]++; times[d.token] == 2 {
+			t.Errorf("letter %s is there twice", d.token)
+		}
+	}
+	acked := l.snapshot()
+	for token := range acked {
+		if times[token] == 0 {
+			t.Errorf("letter %s is lost", token)
+		}
+	}
+	if len(acked) < 100 {
+		t.Errorf("only %d letters were sent: %v", len(acked), l.refused)
+	}
+}
+
+// home makes a home directory for a reader.
+func (s *site) home(name string) string {
+	dir := s.path("home", name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		s.t.Fatal(err)
+	}
+	for _, u := range people {
+		if u.Name == name {
+			os.Chown(dir, u.UID, u.GID)
+		}
+	}
+	return dir
+}
+
+// mutt is an unpacked mutt of a user's.
+type mutt struct {
+	s       *site
+	command []string
+	archive string
+}
+
+func newMutt(s *site, user string) *mutt {
+	roots := unpackAll(s.t, "mutt", "libgpgme11", "libgsasl18", "libgssglue1", "libidn12", "libntlm0", "libtokyocabinet9")
+	home := s.home(user)
+	rc := filepath.Join(home, "muttrc")
+	// What stays open when mail arrives in between is quit again.
+	writeFile(s.t, rc, strings.ReplaceAll(`set folder=HOME mbox_type=mbox move=no confirmappend=no confirmcreate=no
+set delete=yes quit=yes sleep_time=0 beep=no wait_key=no mark_old=no header_cache=""
+set dotlock_program="`+roots[0]+`/usr/bin/mutt_dotlock"
+push "<tag-pattern>~A<enter><tag-prefix-cond><save-message>=archive<enter><end-cond>`+strings.Repeat("<quit>", 50)+`"
+`, "HOME", home))
+	run := strings.Join([]string{"setpriv", "--reuid", user, "--regid", user, "--clear-groups",
+		filepath.Join(roots[0], "usr/bin/mutt"), "-n", "-F", rc, "-f", s.mailbox(user)}, " ")
+	return &mutt{s: s, archive: filepath.Join(home, "archive"),
+		command: []string{"env", "TERM=xterm", "HOME=" + home, "LD_LIBRARY_PATH=" + libraries(s.t, roots[1:]),
+			"script", "-qec", run, "/dev/null"}}
+}
+
+// moveAll runs mutt, which moves all messages to the archive and ends.
+func (m *mutt) moveAll(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	cmd := m.s.host.command(ctx, m.command...)
+	stdin, err := cmd.StdinPipe() // open until mutt has ended: it must not see an end of its terminal
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdin.Close()
+	var out syncBuffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.WaitDelay = time.Second
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("mutt: %v\n%q", err, out.String())
+	}
+}
+
+// dovecot is an IMAP session of a user's with an unpacked Dovecot, on a pipe.
+type dovecot struct {
+	s   *site
+	in  io.Writer
+	out *bufio.Reader
+	n   int // commands so far
+}
+
+func newDovecot(s *site, user string) *dovecot {
+	s.t.Helper()
+	roots := unpackAll(s.t, "dovecot-core", "dovecot-imapd", "libexttextcat-2.0-0", "libwrap0", "liblua5.4-0")
+	home := s.home(user)
+	conf := filepath.Join(home, "dovecot.conf")
+	writeFile(s.t, conf, strings.Join([]string{
+		"base_dir = " + home + "/run",
+		"mail_location = mbox:" + home + "/folders:INBOX=" + s.mailbox(user),
+		"mbox_read_locks = fcntl", "mbox_write_locks = dotlock fcntl", // as Debian has it
+		"mail_privileged_group = mail", "first_valid_uid = 1", "ssl = no", "protocols = imap",
+		"log_path = " + home + "/log", "stats_writer_socket_path =", "import_environment = LD_LIBRARY_PATH",
+	}, "\n")+"\n")
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	s.t.Cleanup(cancel)
+	cmd := s.host.command(ctx, "env", "USER="+user, "HOME="+home, "LD_LIBRARY_PATH="+libraries(s.t, roots),
+		"setpriv", "--reuid", user, "--regid", "mail", "--clear-groups",
+		filepath.Join(roots[0], "usr/bin/doveconf"), "-c", conf, "-f", "service=imap", "-m", "imap", "-e",
+		filepath.Join(roots[1], "usr/lib/dovecot/imap"))
+	d := dovecotOn(s, cmd)
+	s.t.Cleanup(func() {
+		if s.t.Failed() {
+			log, _ := os.ReadFile(home + "/log")
+			s.t.Logf("Dovecot's log:\n%s", tail(string(log), 20))
+		}
+	})
+	d.command(s.t, "SELECT INBOX")
+	return d
+}
+
+// dovecotOn starts the server and reads its greeting.
+func dovecotOn(s *site, cmd *exec.Cmd) *dovecot {
+	s.t.Helper()
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var stderr syncBuffer
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() {
+		in.Close() // ends it
+		cmd.Wait()
+	})
+	d := &dovecot{s: s, in: in, out: bufio.NewReader(out)}
+	if line, err := d.out.ReadString('\n'); !strings.HasPrefix(line, "* PREAUTH") {
+		s.t.Fatalf("dovecot: %q, %v: %s", line, err, stderr.String())
+	}
+	return d
+}
+
+// literal announces octets at the end of an IMAP line.
+var literal = regexp.MustCompile(`\{(\d+)\}\r\n$`)
+
+// command gives an IMAP command and returns the literals of the answer.
+func (d *dovecot) command(t *testing.T, line string) (literals []string) {
+	t.Helper()
+	d.n++
+	tag := fmt.Sprintf("c%d", d.n)
+	if _, err := io.WriteString(d.in, tag+" "+line+"\r\n"); err != nil {
+		t.Fatalf("dovecot: %s: %v", line, err)
+	}
+	for {
+		answer, err := d.out.ReadString('\n')
+		if err != nil {
+			t.Fatalf("dovecot: %s: %v", line, err)
+		}
+		if m := literal.FindStringSubmatch(answer); m != nil {
+			n, _ := strconv.Atoi(m[1])
+			octets := make([]byte, n)
+			if _, err := io.ReadFull(d.out, octets); err != nil {
+				t.Fatalf("dovecot: %s: %v", line, err)
+			}
+			literals = append(literals, string(octets))
+		}
+		if rest, ok := strings.CutPrefix(answer, tag+" "); ok {
+			if !strings.HasPrefix(rest, "OK ") {
+				t.Fatalf("dovecot: %s: %s", line, rest)
+			}
+			return literals
+		}
+	}
+}
+
+// takeAll reads all messages, and removes them.
+func (d *dovecot) takeAll(t *testing.T) []delivery {
+	t.Helper()
+	d.command(t, "NOOP")
+	var all []delivery
+	for _, text := range d.command(t, "UID FETCH 1:* (BODY.PEEK[])") {
+		all = append(all, readLetter(strings.ReplaceAll(text, "\r\n", "\n")))
+	}
+	if len(all) > 0 { // what was fetched, not what has arrived since
+		d.command(t, fmt.Sprintf(`STORE 1:%d +FLAGS.SILENT (\Deleted)`, len(all)))
+		d.command(t, "EXPUNGE")
+	}
+	return all
+}
