@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"postoffice/deliver/local"
 	"postoffice/internal/config"
@@ -19,6 +20,9 @@ import (
 	"postoffice/internal/privsep"
 	"postoffice/internal/sysexits"
 )
+
+// portWait is how long a port may be taken before that is an error.
+const portWait = 3 * time.Second
 
 // daemon is a mail server, for as long as it is wanted or for one pass over the
 // queue: as root the master and its server, else one process.
@@ -113,7 +117,7 @@ func (d *daemon) listeners(ctx context.Context, gid int) ([]privsep.Listener, er
 	}
 	all := d.inherited
 	if len(all) == 0 && !d.deaf {
-		if all, err = privsep.Listen(ctx, d.conf.Listen, d.log); err != nil {
+		if all, err = d.listen(ctx); err != nil {
 			return nil, exitWith(sysexits.OSErr, err, "ss -ltnp shows who holds a port; option listen changes ours")
 		}
 	}
@@ -127,9 +131,26 @@ func (d *daemon) listeners(ctx context.Context, gid int) ([]privsep.Listener, er
 	return all, d.runDir.WritePID()
 }
 
+// listen binds the ports. The server of a master that was killed may hold them
+// for a moment more, until it sees that it is alone.
+func (d *daemon) listen(ctx context.Context) ([]privsep.Listener, error) {
+	for begun := time.Now(); ; {
+		all, err := privsep.Listen(ctx, d.conf.Listen, d.log)
+		if !errors.Is(err, syscall.EADDRINUSE) || time.Since(begun) > portWait {
+			return all, err
+		}
+		again := time.NewTimer(100 * time.Millisecond)
+		select {
+		case <-ctx.Done():
+			again.Stop()
+			return nil, err
+		case <-again.C:
+		}
+	}
+}
+
 // ready tells whoever waits that the server answers.
 func (d *daemon) ready() {
-	privsep.Notify("READY=1")
 	if d.answers != nil {
 		if err := d.answers(); err != nil {
 			d.log.LogAttrs(context.Background(), slog.LevelWarn, "starter not told", maillog.Err(err))
@@ -153,7 +174,7 @@ func (d *daemon) master(ctx context.Context) error {
 		Session:   d.session,
 		OnePass:   d.onePass,
 		Server:    owner,
-		Mailboxes: local.Options{FS: disk.OS(), Dir: d.conf.MailDir, Accounts: local.Passwd("/etc/passwd"), Log: d.log},
+		Mailboxes: local.Options{FS: disk.OS(), Dir: d.conf.MailDir, Log: d.log},
 		Ready:     d.ready,
 		Log:       d.log,
 		Reload: func() ([]byte, error) {
@@ -229,6 +250,7 @@ func (d *daemon) alone(ctx context.Context) error {
 	}
 	s.deliverAll(ctx)
 	d.ready()
+	privsep.Notify("READY=1")
 	d.wait(ctx, s, again)
 	privsep.Notify("STOPPING=1")
 	s.stop()
@@ -267,7 +289,7 @@ func (d *daemon) rebind(ctx context.Context, all []privsep.Listener, again chan<
 			if l.Name != name {
 				continue
 			}
-			l, err := rebindListener(ctx, l, d.log)
+			l, err := privsep.Rebind(ctx, l, d.log)
 			if err != nil {
 				return
 			}
