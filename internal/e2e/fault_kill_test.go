@@ -34,6 +34,7 @@ func many(n, long int) int {
 type keeper struct {
 	*site
 	port   string
+	prefix []string // of the command that starts it
 	cmd    *exec.Cmd
 	done   chan struct{}
 	log    *os.File
@@ -73,9 +74,10 @@ func (k *keeper) start() {
 		return
 	}
 	ctx := context.Background()
-	k.cmd = k.command(ctx, applet("smtpd"), "-bD", "-C", k.cf)
+	args := append(k.prefix[:len(k.prefix):len(k.prefix)], applet("smtpd"), "-bD", "-C", k.cf)
+	k.cmd = k.command(ctx, args...)
 	if k.user != "" {
-		k.cmd = k.as(ctx, k.user, applet("smtpd"), "-bD", "-C", k.cf)
+		k.cmd = k.as(ctx, k.user, args...)
 	}
 	k.cmd.Stdout, k.cmd.Stderr = k.log, k.log
 	k.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

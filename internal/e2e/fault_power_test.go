@@ -193,9 +193,9 @@ func (m *machine) recover(s *site, two *host, f *fleet, c cut) {
 }
 
 // inFlight bounds how many deliveries one power cut may catch between their end
-// and their record: a batch for each of two mailboxes, and two sessions with
-// the next host.
-const inFlight = 4
+// and their record: all that the machine does at the instant ends, two batches
+// for each of two mailboxes and four sessions with the next host.
+const inFlight = 8
 
 // mailboxLocks are the dot locks in the mail directory.
 func (s *site) mailboxLocks() map[string]bool {
