@@ -19,6 +19,11 @@ needs() {
 	systemd-socket-activate systemd
 	python3 python3-minimal
 	script bsdutils
+	mount mount
+	losetup mount
+	mkfs.ext4 e2fsprogs
+	mkfs.xfs xfsprogs
+	mkfs.btrfs btrfs-progs
 	mandoc mandoc
 	dpkg dpkg
 	apt-get apt
