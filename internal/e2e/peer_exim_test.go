@@ -8,37 +8,72 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 )
 
-// unpackAll is unpack for several packages in one download; it returns the
-// roots of their trees in the order of the names.
-func unpackAll(t *testing.T, pkgs ...string) []string {
+// unpackAll unpacks a package and those that it needs and the machine lacks, in
+// one download; it returns the root of the package and what LD_LIBRARY_PATH
+// must be for its programs. Nothing is installed.
+func unpackAll(t *testing.T, pkg string) (root, libraries string) {
 	t.Helper()
 	base := filepath.Join(os.TempDir(), "postoffice-peers")
-	var roots, missing []string
-	for _, pkg := range pkgs {
-		roots = append(roots, filepath.Join(base, pkg))
-		if _, err := os.Stat(filepath.Join(base, pkg, "usr")); err != nil {
-			missing = append(missing, pkg)
-		}
-	}
-	if len(missing) == 0 {
-		return roots
-	}
 	if err := os.MkdirAll(base, 0o755); err != nil {
 		t.Fatal(err)
+	}
+	pkgs := needed(t, pkg, filepath.Join(base, pkg+".needs"))
+	download(t, base, pkgs)
+	var dirs []string
+	for _, p := range pkgs {
+		found, _ := filepath.Glob(filepath.Join(base, p, "usr/lib/*-linux-gnu*"))
+		dirs = append(append(dirs, found...), filepath.Join(base, p, "usr/lib"), filepath.Join(base, p, "usr/lib/dovecot"))
+	}
+	return filepath.Join(base, pkg), strings.Join(dirs, ":")
+}
+
+// needed lists a package, and the programs and libraries that would be
+// installed with it; the list is kept in a file beside the trees.
+func needed(t *testing.T, pkg, file string) []string {
+	t.Helper()
+	if list, err := os.ReadFile(file); err == nil {
+		return strings.Fields(string(list))
+	}
+	out, err := exec.Command("apt-get", "-s", "-q", "--no-install-recommends", "install", pkg).Output()
+	if err != nil {
+		t.Fatalf("what does %s need: %v (is the package index there? run apt-get update)", pkg, err)
+	}
+	pkgs := []string{pkg}
+	for line := range strings.Lines(string(out)) {
+		name, _, _ := strings.Cut(strings.TrimPrefix(line, "Inst "), " ")
+		if strings.HasPrefix(line, "Inst ") && name != pkg && !strings.HasSuffix(name, "-common") && !strings.HasSuffix(name, "-data") {
+			pkgs = append(pkgs, name)
+		}
+	}
+	writeFile(t, file, strings.Join(pkgs, "\n")+"\n")
+	return pkgs
+}
+
+// download fetches those packages that are not there yet and unpacks each into
+// a directory of its name.
+func download(t *testing.T, base string, pkgs []string) {
+	t.Helper()
+	missing := slices.DeleteFunc(slices.Clone(pkgs), func(pkg string) bool {
+		_, err := os.Stat(filepath.Join(base, pkg, "usr"))
+		return err == nil
+	})
+	if len(missing) == 0 {
+		return
 	}
 	tmp, err := os.MkdirTemp(base, ".deb-")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(tmp)
-	download := exec.Command("apt-get", append([]string{"-q", "-o", "APT::Sandbox::User=root", "download"}, missing...)...)
-	download.Dir = tmp
-	if out, err := download.CombinedOutput(); err != nil {
+	get := exec.Command("apt-get", append([]string{"-q", "-o", "APT::Sandbox::User=root", "download"}, missing...)...)
+	get.Dir = tmp
+	if out, err := get.CombinedOutput(); err != nil {
 		t.Fatalf("download %v: %v (is the package index there? run apt-get update)\n%s", missing, err, out)
 	}
 	for _, pkg := range missing {
@@ -53,19 +88,6 @@ func unpackAll(t *testing.T, pkgs ...string) []string {
 			t.Fatal(err)
 		}
 	}
-	return roots
-}
-
-// libraries is the LD_LIBRARY_PATH for programs that were unpacked.
-func libraries(t *testing.T, roots []string) string {
-	t.Helper()
-	var dirs []string
-	for _, root := range roots {
-		found, _ := filepath.Glob(filepath.Join(root, "usr/lib/*-linux-gnu*"))
-		dirs = append(dirs, found...)
-		dirs = append(dirs, filepath.Join(root, "usr/lib"), filepath.Join(root, "usr/lib/dovecot"))
-	}
-	return strings.Join(dirs, ":")
 }
 
 // postfixTool is the command line of one of Postfix's programs, unpacked.
@@ -83,7 +105,7 @@ func postfixTool(t *testing.T, name string, args ...string) []string {
 // be set, everything else is as it comes.
 func (h *host) exim(settings ...string) *process {
 	h.t.Helper()
-	roots := unpackAll(h.t, "exim4-daemon-heavy", "libidn12", "libmariadb3", "libspf2-2")
+	root, libs := unpackAll(h.t, "exim4-daemon-heavy")
 	for _, dir := range []string{"spool", "log", "mail"} {
 		if err := os.MkdirAll(h.path("ex", dir), 0o755); err != nil {
 			h.t.Fatal(err)
@@ -91,9 +113,8 @@ func (h *host) exim(settings ...string) *process {
 		os.Chown(h.path("ex", dir), 904, 904)
 	}
 	program := h.path("ex", "exim") // a copy without the set-id bit, so that it keeps LD_LIBRARY_PATH
-	sh(h.t, "cp", filepath.Join(roots[0], "usr/sbin/exim4"), program)
+	sh(h.t, "cp", filepath.Join(root, "usr/sbin/exim4"), program)
 	os.Chmod(program, 0o755)
-	libs := libraries(h.t, roots[1:])
 	conf := h.path("ex", "exim.conf")
 	writeFile(h.t, conf, strings.NewReplacer("@DIR@", h.path("ex"), "@NAME@", h.Name, "@IP@", h.IP,
 		"@MORE@", strings.Join(settings, "\n")).Replace(eximConf))
