@@ -112,6 +112,7 @@ func (r *Runner) workOn(it *item) {
 		a.log(slog.LevelWarn, "message not closed", maillog.Err(err))
 	}
 	r.mu.Lock()
+	r.dropTicket(it)
 	end()
 	r.mu.Unlock()
 }
@@ -120,6 +121,7 @@ func (r *Runner) workOn(it *item) {
 func (r *Runner) unclaimed(it *item, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.dropTicket(it)
 	switch {
 	case errors.Is(err, spool.ErrGone), errors.Is(err, spool.ErrCorrupt):
 		r.sched.forget(it) // what is corrupt the spool has logged and set aside

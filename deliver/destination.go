@@ -30,6 +30,7 @@ const (
 // full are parked: only their ID is kept. The Runner's mutex guards it.
 type gate struct {
 	inside int // messages in work here
+	coming int // were parked and have a ticket for a place
 	places int
 	max    int
 	parked []*item
@@ -38,19 +39,27 @@ type gate struct {
 	downWords Outcome
 }
 
-// enter takes a place. If the destination is known to be down, down is the
-// outcome for whoever wanted one; else ok says whether there was a place.
-func (g *gate) enter() (ok bool, down *Outcome) {
+// enter takes a place for a message, for which a ticket is good. If the
+// destination is known to be down, down is the outcome for whoever wanted one;
+// else ok says whether there was a place.
+func (g *gate) enter(it *item) (ok bool, down *Outcome) {
+	ticket := it.ticket == g
+	if ticket {
+		it.ticket = nil
+		g.coming--
+	}
 	if time.Now().Before(g.downUntil) {
 		words := g.downWords
 		return false, &words
 	}
-	if g.inside >= g.places {
+	if !ticket && g.full() {
 		return false, nil
 	}
 	g.inside++
 	return true, nil
 }
+
+func (g *gate) full() bool { return g.inside+g.coming >= g.places }
 
 func (g *gate) setDown(d time.Duration, words Outcome) {
 	g.downUntil, g.downWords = time.Now().Add(d), words
@@ -60,7 +69,7 @@ func (g *gate) setDown(d time.Duration, words Outcome) {
 func (g *gate) grow() { g.places = min(g.places*2, g.max) }
 
 func (g *gate) idle() bool {
-	return g.inside == 0 && len(g.parked) == 0 && !time.Now().Before(g.downUntil)
+	return g.inside+g.coming+len(g.parked) == 0 && !time.Now().Before(g.downUntil)
 }
 
 // A domain is what DNS says of one recipient domain, or of relay-host.
@@ -187,11 +196,13 @@ func (r *Runner) leave(g *gate) {
 // admit makes as many parked messages due as there are places; of a
 // destination that is down, all. The caller holds mu.
 func (r *Runner) admit(g *gate) {
-	n := min(max(g.places-g.inside, 0), len(g.parked))
+	n := min(max(g.places-g.inside-g.coming, 0), len(g.parked))
 	if time.Now().Before(g.downUntil) {
 		n = len(g.parked)
 	}
 	for _, it := range g.parked[:n] {
+		it.ticket = g
+		g.coming++
 		r.sched.unpark(it)
 	}
 	clear(g.parked[:n])
@@ -206,12 +217,22 @@ func (r *Runner) admit(g *gate) {
 // parkAt ends the work on a message that found g full. If there is room by
 // now it is due at once. The caller holds mu.
 func (r *Runner) parkAt(g *gate, it *item) {
-	if it.again || g.inside < g.places {
+	if it.again || !g.full() {
 		r.sched.putBack(it, 0)
 		return
 	}
 	r.sched.park(it)
 	g.parked = append(g.parked, it)
+}
+
+// dropTicket gives back a ticket that was not used: the message went
+// elsewhere. The caller holds mu.
+func (r *Runner) dropTicket(it *item) {
+	if g := it.ticket; g != nil {
+		it.ticket = nil
+		g.coming--
+		r.admit(g)
+	}
 }
 
 // markDown remembers that a destination failed as a whole.

@@ -347,3 +347,56 @@ func TestSlowDNS(t *testing.T) {
 		t.Errorf("alice has no mail after 10 s\n%s", r.log)
 	}
 }
+
+// With a relay-host by name all domains of a message share one look-up and one
+// transaction.
+func TestRelayHostByName(t *testing.T) {
+	zone := testenv.NewDNS(t, "relay.example. 60 IN A 192.0.2.1")
+	r := newRig(t)
+	r.dns(zone.Addr())
+	r.o.RelayHost = "[relay.example]"
+	sink := r.peer("192.0.2.1", &testenv.Sink{})
+	r.mail("s@x.example", "a@a.example", "b@b.example", "c@c.example", "d@d.example")
+	r.pass()
+	r.want()
+	if got := sink.Messages(); len(got) != 1 || len(got[0].Rcpt) != 4 {
+		t.Errorf("sink got %v, want one message for four", got)
+	}
+	if n := zone.Count("A relay.example"); n != 1 {
+		t.Errorf("relay.example was asked for %d times", n)
+	}
+}
+
+// Domains with the same exchangers share a host queue.
+func TestSharedExchangers(t *testing.T) {
+	zone := testenv.NewDNS(t, "a.example. 60 IN MX 10 mx1.host.example.", "a.example. 60 IN MX 10 mx2.host.example.",
+		"b.example. 60 IN MX 5 mx2.host.example.", "b.example. 60 IN MX 5 mx1.host.example.",
+		"mx1.host.example. 60 IN A 192.0.2.1", "mx2.host.example. 60 IN A 192.0.2.2")
+	r := newRig(t)
+	r.dns(zone.Addr())
+	one, two := r.peer("192.0.2.1", &testenv.Sink{}), r.peer("192.0.2.2", &testenv.Sink{})
+	r.mail("s@x.example", "x@a.example", "y@B.example")
+	r.pass()
+	r.want()
+	if got := append(one.Messages(), two.Messages()...); len(got) != 1 || len(got[0].Rcpt) != 2 {
+		t.Errorf("sinks got %v, want one message for two", got)
+	}
+}
+
+// R11, A54: a second exchanger takes over from one that answers 4xx.
+func TestR11SecondExchanger(t *testing.T) {
+	zone := testenv.NewDNS(t, "a.example. 60 IN MX 10 mx1.host.example.", "a.example. 60 IN MX 20 mx2.host.example.",
+		"mx1.host.example. 60 IN A 192.0.2.1", "mx2.host.example. 60 IN A 192.0.2.2")
+	r := newRig(t)
+	r.dns(zone.Addr())
+	busy := r.peer("192.0.2.1", &testenv.Sink{Answer: func(ev testenv.Event) testenv.Action {
+		return testenv.Action{Reply: "421 4.3.2 not now", Drop: true}
+	}})
+	second := r.peer("192.0.2.2", &testenv.Sink{})
+	r.mail("s@x.example", "x@a.example")
+	r.pass()
+	r.want()
+	if len(second.Messages()) != 1 || len(busy.Commands()) != 0 {
+		t.Errorf("second exchanger got %d messages; the first was told %q", len(second.Messages()), busy.Commands())
+	}
+}

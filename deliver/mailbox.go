@@ -26,7 +26,7 @@ func (a *attempt) startBoxes() {
 		t.begun = true
 		a.r.mu.Lock()
 		g := a.r.dests.box(name)
-		ok, down := g.enter()
+		ok, down := g.enter(a.it)
 		a.r.mu.Unlock()
 		switch {
 		case down != nil:

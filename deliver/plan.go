@@ -49,7 +49,7 @@ func (a *attempt) place(rc spool.Recipient) (more []spool.Recipient) {
 	if a.s.router.isStatic(rc.Path.Domain) {
 		return a.placeLocal(rc)
 	}
-	domain := fold(rc.Path.Domain)
+	domain := a.s.routeName(rc.Path.Domain)
 	a.domains[domain] = append(a.domains[domain], rc)
 	return nil
 }

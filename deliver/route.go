@@ -33,6 +33,11 @@ func (a *attempt) startRoutes() {
 		if a.broken || a.stop.Err() != nil {
 			continue
 		}
+		if a.s.asksNothing(name) {
+			rt := a.s.findRoute(a.work, name)
+			a.follow(routed{rcpts: rcpts, rt: &rt, failure: rt.failure})
+			continue
+		}
 		if rt := a.r.knownRoute(name); rt != nil {
 			a.follow(routed{rcpts: rcpts, rt: rt, failure: rt.failure})
 			continue
@@ -43,7 +48,7 @@ func (a *attempt) startRoutes() {
 		a.routing++
 		go func() { // collect waits for it
 			a.routeSlots <- struct{}{}
-			x := a.r.findRoute(a.work, a.s, name)
+			x := a.r.findRoute(a.work, a.s, a.it, name)
 			<-a.routeSlots
 			x.rcpts = rcpts
 			a.routed <- x
@@ -84,7 +89,7 @@ func (r *Runner) knownRoute(name string) *route {
 }
 
 // findRoute asks DNS about a domain, unless others do so already.
-func (r *Runner) findRoute(ctx context.Context, s *settings, name string) routed {
+func (r *Runner) findRoute(ctx context.Context, s *settings, it *item, name string) routed {
 	r.mu.Lock()
 	d := r.dests.domain(name)
 	if time.Now().Before(d.until) {
@@ -92,7 +97,7 @@ func (r *Runner) findRoute(ctx context.Context, s *settings, name string) routed
 		r.mu.Unlock()
 		return routed{rt: &rt, failure: rt.failure}
 	}
-	ok, down := d.enter()
+	ok, down := d.enter(it)
 	r.mu.Unlock()
 	switch {
 	case down != nil:
@@ -112,6 +117,23 @@ func (r *Runner) findRoute(ctx context.Context, s *settings, name string) routed
 	}
 	r.leave(&d.gate)
 	return routed{rt: &rt, failure: rt.failure}
+}
+
+// routeName is the domain under which a recipient's route is looked up.
+func (s *settings) routeName(domain string) string {
+	if s.RelayHost != "" && !s.LocalByDNS {
+		return relayDomain // they all go there
+	}
+	return fold(domain)
+}
+
+// asksNothing says whether a route needs no DNS: it is an address.
+func (s *settings) asksNothing(name string) bool {
+	if s.RelayHost == "" {
+		return isLiteral(name)
+	}
+	h, err := remote.ParseRelayHost(s.RelayHost)
+	return (err != nil || h.Addr.IsValid()) && (!s.LocalByDNS || isLiteral(name))
 }
 
 // findRoute decides where mail for a domain goes that is not local by its

@@ -26,7 +26,7 @@ type itemState uint8
 
 const (
 	waiting itemState = iota // in the heap, until it is due
-	fresh                    // in the list of arrivals
+	fresh                    // in the list of arrivals, or ready
 	active                   // a goroutine works on it
 	parked                   // a busy destination has it
 	aside                    // its record failed: not touched again (A38)
@@ -34,11 +34,12 @@ const (
 
 // An item is a message as the schedule knows it.
 type item struct {
-	id    spool.ID
-	due   int64 // nanoseconds of the schedule's clock
-	index int32 // place in the heap
-	state itemState
-	again bool // woken while active
+	id     spool.ID
+	due    int64 // nanoseconds of the schedule's clock
+	index  int32 // place in the heap
+	state  itemState
+	again  bool  // woken while active
+	ticket *gate // where it has a place
 	// force: attempts before this time, of the schedule's clock, do not count.
 	force int64
 }
@@ -51,7 +52,8 @@ type schedule struct {
 	items    map[spool.ID]*item
 	heap     dueHeap
 	arrivals []*item
-	turn     bool // whether an arrival goes before what is due
+	ready    []*item // were parked and have a place now: they go first
+	turn     bool    // whether an arrival goes before what is due
 	active   int
 	parked   int
 }
@@ -97,17 +99,18 @@ func (s *schedule) know(id spool.ID) bool {
 	return true
 }
 
-// next takes the message that is to be worked on now: by turns the eldest
-// arrival and the message longest due. nil: there is none.
+// next takes the message that is to be worked on now: one that waited for its
+// destination, else by turns the eldest arrival and the message longest due.
+// nil: there is none.
 func (s *schedule) next() *item {
 	due := len(s.heap) > 0 && s.heap[0].due <= s.now()
 	s.turn = !s.turn
 	var it *item
 	switch {
+	case len(s.ready) > 0:
+		it, s.ready = shift(s.ready)
 	case len(s.arrivals) > 0 && (s.turn || !due):
-		it = s.arrivals[0]
-		s.arrivals[0] = nil
-		s.arrivals = s.arrivals[1:]
+		it, s.arrivals = shift(s.arrivals)
 	case due:
 		it = heap.Pop(&s.heap).(*item)
 	default:
@@ -120,7 +123,7 @@ func (s *schedule) next() *item {
 
 // wait is the time until the next message is due, at most limit.
 func (s *schedule) wait(limit time.Duration) time.Duration {
-	if len(s.arrivals) > 0 {
+	if len(s.arrivals)+len(s.ready) > 0 {
 		return 0
 	}
 	if len(s.heap) == 0 {
@@ -173,10 +176,20 @@ func (s *schedule) park(it *item) {
 	it.state = parked
 }
 
-// unpark makes a parked message due.
+// unpark makes a parked message the next one.
 func (s *schedule) unpark(it *item) {
 	s.parked--
-	s.push(it, 0)
+	it.state = fresh
+	s.ready = append(s.ready, it)
+}
+
+func shift(list []*item) (*item, []*item) {
+	it := list[0]
+	list[0] = nil
+	if len(list) == 1 {
+		return it, nil
+	}
+	return it, list[1:]
 }
 
 // all makes every waiting message due now, whatever its notes say.

@@ -45,7 +45,7 @@ func (a *attempt) enqueue(hp *hop) (down *Outcome) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	h := r.dests.host(hp.rt.key)
-	ok, down := h.enter()
+	ok, down := h.enter(a.it)
 	if !ok {
 		if down == nil {
 			a.busy = &h.gate
