@@ -34,10 +34,6 @@ type record struct {
 	pref uint16
 }
 
-// errAliases is temporary: the CNAMEs of a domain are mended as a broken
-// server is, and only NXDOMAIN and a null MX are permanent (A41).
-var errAliases = fmt.Errorf("more than %d CNAMEs in a row", maxAliases)
-
 // lookup answers q, following CNAMEs to other messages, from the cache where
 // that knows. NXDOMAIN is ErrNotFound; no records is an empty answer.
 func (r *Resolver) lookup(ctx context.Context, name string, qtype uint16) ([]record, error) {
@@ -50,8 +46,8 @@ func (r *Resolver) lookup(ctx context.Context, name string, qtype uint16) ([]rec
 		}
 		left -= a.aliases
 		switch {
-		case left < 0:
-			return nil, temporary(first, errAliases.Error(), nil)
+		case left < 0: // temporary: it is mended as a broken server is (A41)
+			return nil, temporary(first, fmt.Sprintf("more than %d CNAMEs in a row", maxAliases), nil)
 		case a.missing:
 			return nil, notFound(first, "")
 		case a.alias == "":
