@@ -296,7 +296,7 @@ func TestCrashTwice(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) {
 			run, aliases := s.run(t)
 			recovery := func(d disk.FS, _ []string, ack func(string)) error { return s.scenario(aliases, 1)(d, ack) }
-			run.EveryStepTwice(t, s.scenario(aliases, 0), recovery, s.check(aliases, 2), 1000)
+			run.EveryStepTwice(t, s.scenario(aliases, 0), recovery, s.check(aliases, 2), 400)
 		})
 	}
 }

@@ -17,6 +17,7 @@ const (
 	boxFirst       = 16 // the same before the first success
 	domainPlaces   = 2  // messages that wait for the same answer of DNS
 	hostDown       = 2 * time.Minute
+	ceilingAge     = 5 * time.Minute // so long no more sessions are tried than a host was found to allow
 	domainDown     = time.Minute
 	boxDown        = 30 * time.Second
 	routeAge       = time.Minute // an answer of DNS is used for this long, then asked for again
@@ -91,10 +92,13 @@ type route struct {
 // A host is a next hop: the exchangers of one or more domains, or relay-host.
 type host struct {
 	gate
-	queue  []*job // waiting for a session
-	live   int    // sessions
-	limit  int    // of sessions: 1 until the host has taken a message, then doubled
-	proven bool
+	queue []*job // waiting for a session
+	live  int    // sessions
+	limit int    // of sessions: 1 until the host has taken a message, then doubled
+
+	ceiling      int // sessions that it was found to allow
+	ceilingUntil time.Time
+
 	hungry bool          // waits for a session to be free
 	idlers int           // sessions that linger without work
 	wake   chan struct{} // tells one of them of a job

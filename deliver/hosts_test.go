@@ -285,6 +285,9 @@ func TestTooManyConnections(t *testing.T) {
 		if strings.Contains(r.log.String(), "delivery deferred") {
 			t.Errorf("something was deferred:\n%.2000s", r.log)
 		}
+		if refused > 5 {
+			t.Errorf("%d connections refused, want 5 at most: the limit is to be learnt", refused)
+		}
 		t.Logf("%d connections refused, %d sessions", refused, sink.Sessions())
 	})
 }

@@ -79,7 +79,7 @@ func (rp *report) writeHeader(w io.Writer, boundary string, original []byte) {
 	}
 	fmt.Fprintf(w, "Received: by %s (postoffice); %s\n", host, now.Format(time.RFC1123Z))
 	fmt.Fprintf(w, "From: MAILER-DAEMON@%s (Mail Delivery System)\n", host)
-	fmt.Fprintf(w, "To: <%s>\n", printable(rp.to.String(), 900))
+	fmt.Fprintf(w, "To: <%s>\n", printable(rp.a.s.qualified(rp.to).String(), 900))
 	fmt.Fprintf(w, "Subject: %s\n", subject)
 	fmt.Fprintf(w, "Date: %s\n", now.Format(time.RFC1123Z))
 	fmt.Fprintf(w, "Message-ID: <%s@%s>\n", rand.Text(), host)

@@ -243,6 +243,7 @@ func (r *Runner) connected(work context.Context, j *job, s *remote.Session) (*re
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	h.limit = max(1, min(h.limit, h.live)-1)
+	h.ceiling, h.ceilingUntil = h.limit, time.Now().Add(ceilingAge)
 	if h.live > 1 && work.Err() == nil { // it takes mail, but not from so many at once
 		h.queue = append([]*job{j}, h.queue...)
 		return nil, errPutBack
@@ -263,7 +264,7 @@ func (r *Runner) unreachable(work context.Context, j *job, err error) answer {
 	o.Action = Deferred
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	j.h.limit, j.h.places, j.h.proven = 1, 1, false
+	j.h.limit, j.h.places = 1, 1
 	r.markDown(&j.h.gate, hostDown, o)
 	return answer{outcome: o}
 }
@@ -279,8 +280,11 @@ func (r *Runner) learn(h *host, results []remote.Result) {
 			return
 		}
 	}
-	h.proven = true
-	h.limit = min(h.limit*2, hostPlaces)
+	most := hostPlaces
+	if time.Now().Before(h.ceilingUntil) {
+		most = h.ceiling
+	}
+	h.limit = min(h.limit*2, most)
 	h.places = max(2*h.limit, h.places)
 	r.admit(&h.gate)
 }
@@ -288,7 +292,7 @@ func (r *Runner) learn(h *host, results []remote.Result) {
 // message is one transaction.
 func (j *job) message(part []*target) remote.Message {
 	m := remote.Message{
-		ReversePath: j.reverse,
+		ReversePath: j.a.s.qualified(j.reverse),
 		Params:      j.a.m.Envelope().Params,
 		Size:        j.a.m.Size(),
 		Open:        func() io.Reader { return j.a.m.Data() },
@@ -297,6 +301,14 @@ func (j *job) message(part []*target) remote.Message {
 		m.Recipients = append(m.Recipients, smtp.Recipient{Path: t.path, Params: t.params})
 	}
 	return m
+}
+
+// qualified gives a bare local name our host name.
+func (s *settings) qualified(p smtp.Path) smtp.Path {
+	if !p.IsNull() && p.Domain == "" {
+		p.Domain = s.Hostname
+	}
+	return p
 }
 
 // answer gives all of part the same answer.
