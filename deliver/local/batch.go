@@ -18,7 +18,7 @@ import (
 var errLocked = errors.New("mailbox is locked by another program")
 
 // buffers hold what is read from a message and not yet written.
-var buffers = sync.Pool{New: func() any { return new([128 << 10]byte) }}
+var buffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
 
 // batch is one turn at a mailbox: open, lock, append, sync. It runs with the
 // ids of the account.
@@ -253,12 +253,12 @@ func (b *batch) add(j *job) (err error, fatal bool) {
 }
 
 func (b *batch) stream(j *job) error {
-	buf := buffers.Get().(*[128 << 10]byte)
+	buf := buffers.Get().(*[64 << 10]byte)
 	defer buffers.Put(buf)
 	gap := copy(buf[:], b.gap())
 	n, empty := gap, true
 	for {
-		read, err := fill(j, buf[n:])
+		read, err := fill(j.d.Body, buf[n:])
 		n += read
 		empty = empty && read == 0
 		if err != nil && err != io.EOF {
@@ -277,14 +277,11 @@ func (b *batch) stream(j *job) error {
 	}
 }
 
-// fill reads until p is full, the message ends (io.EOF) or the job's context.
-func fill(j *job, p []byte) (n int, err error) {
+// fill reads until p is full or the message ends (io.EOF).
+func fill(body io.Reader, p []byte) (n int, err error) {
 	for idle := 0; n < len(p) && err == nil && idle < 100; idle++ {
-		if j.ctx.Err() != nil {
-			return n, context.Cause(j.ctx)
-		}
 		var read int
-		if read, err = j.d.Body.Read(p[n:]); read > 0 {
+		if read, err = body.Read(p[n:]); read > 0 {
 			n, idle = n+read, 0
 		}
 	}

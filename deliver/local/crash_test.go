@@ -1,7 +1,6 @@
 package local
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -27,16 +26,16 @@ func letter(i int) string {
 }
 
 // process is one that writes to the mailbox, an hour after the crash.
-func process(d disk.FS, pid int, alive func(pid int) bool) *Mailboxes {
+func process(d disk.FS, pid int, alive func(holder) bool) *Mailboxes {
 	m := NewMailboxes(Options{FS: d, Dir: "/mail", Accounts: Only(rootAccount)})
-	m.pid, m.alive = pid, alive
+	m.self, m.alive = holder{pid, "boot", "namespace", "1"}, alive
 	m.now = func() time.Time { return time.Now().Add(time.Hour) }
 	return m
 }
 
 var rootAccount = Account{Name: "root"}
 
-func dead(int) bool { return false }
+func dead(holder) bool { return false }
 
 // batchOf writes the letters as one batch and acknowledges each that was
 // delivered. A letter with a negative number breaks off in the middle.
@@ -47,7 +46,7 @@ func batchOf(m *Mailboxes, ack func(string), letters ...int) error {
 		if i < 0 {
 			body = io.MultiReader(strings.NewReader(letter(-i)[:20]), iotest.ErrReader(errServerDied))
 		}
-		jobs = append(jobs, &job{ctx: context.Background(), d: Delivery{User: "root", Body: body}, result: make(chan Result, 1)})
+		jobs = append(jobs, &job{d: Delivery{User: "root", Body: body}, result: make(chan Result, 1)})
 	}
 	for {
 		err := m.write(rootAccount, func() []*job { return jobs })
@@ -222,7 +221,7 @@ func writer(processes map[int]*crashfs.FS, pid int, noDotLocks bool, letters ...
 		if noDotLocks {
 			d = noDots{p}
 		}
-		_ = batchOf(process(d, pid, func(pid int) bool { return processes[pid].Alive() }), ack, letters...)
+		_ = batchOf(process(d, pid, func(h holder) bool { return processes[h.pid].Alive() }), ack, letters...)
 	}}
 }
 

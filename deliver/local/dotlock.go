@@ -1,13 +1,11 @@
 package local
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -20,7 +18,7 @@ const (
 	staleAfter = 5 * time.Minute // A46
 )
 
-// dotLock makes MAILBOX.lock, which holds the process number. False: the
+// dotLock makes MAILBOX.lock, which names this process. False: the
 // account may not make files in the mail directory, so nobody with its rights
 // uses dot locks there. errLocked: another program holds it.
 func (b *batch) dotLock() (bool, error) {
@@ -48,9 +46,9 @@ func (b *batch) dotLock() (bool, error) {
 	return false, errLocked
 }
 
-// signLock writes our process number into the lock, or removes it again.
+// signLock writes who we are into the lock, or removes it again.
 func (b *batch) signLock(f disk.File, name string) error {
-	_, err := f.Write(strconv.AppendInt(nil, int64(b.m.pid), 10))
+	_, err := f.Write([]byte(b.m.self.String()))
 	if err = errors.Join(err, f.Close()); err != nil {
 		return errors.Join(fmt.Errorf("make %s.lock: %w", b.path(), err), b.dir.Unlink(name))
 	}
@@ -64,8 +62,9 @@ func (b *batch) dotUnlock() {
 }
 
 // breakStale removes a lock whose holder is dead; true if it is gone. A lock
-// is stale when it has not been touched for 5 minutes and the process that it
-// names, if it names one, is not there.
+// of ours is stale as soon as its process is gone from this machine. Any other
+// is so when it has not been touched for 5 minutes and the process that it
+// names, if it names one of this machine, is not there.
 func (b *batch) breakStale(name string) (bool, error) {
 	info, err := b.dir.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -74,11 +73,7 @@ func (b *batch) breakStale(name string) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("look at %s.lock: %w", b.path(), err)
 	}
-	if !info.Mode.IsRegular() || b.m.now().Sub(info.ModTime) < staleAfter {
-		return false, nil
-	}
-	pid := b.lockHolder(name)
-	if pid > 0 && pid != b.m.pid && b.m.alive(pid) { // ours would not be waited for
+	if !info.Mode.IsRegular() || !b.stale(b.lockHolder(name), b.m.now().Sub(info.ModTime)) {
 		return false, nil
 	}
 	again, err := b.dir.Lstat(name)
@@ -89,28 +84,31 @@ func (b *batch) breakStale(name string) (bool, error) {
 		return false, fmt.Errorf("remove stale %s.lock: %w", b.path(), err)
 	}
 	b.m.o.Log.LogAttrs(context.Background(), slog.LevelWarn, "stale lock removed",
-		maillog.User(b.a.Name), maillog.File(b.path()+lockSuffix), slog.Int("pid", pid))
+		maillog.User(b.a.Name), maillog.File(b.path()+lockSuffix))
 	return true, nil
 }
 
-// lockHolder reads the process number in a lock; 0 if there is none.
-func (b *batch) lockHolder(name string) int {
-	f, err := b.dir.Open(name, disk.ReadOnly)
-	if err != nil {
-		return 0
+// stale decides about a lock of that age. Our own is never waited for: if one
+// names us, it was left behind by a failure to remove it.
+func (b *batch) stale(h holder, age time.Duration) bool {
+	ours := h.pid == b.m.self.pid && (!h.signed() || h == b.m.self)
+	if h.sameMachine(b.m.self) && !ours {
+		return !b.m.alive(h)
 	}
-	defer f.Close()
-	var p [20]byte
-	n, _ := f.ReadAt(p[:], 0)
-	pid, err := strconv.Atoi(string(bytes.TrimSpace(p[:n])))
-	if err != nil || pid < 0 {
-		return 0
+	if age < staleAfter {
+		return false
 	}
-	return pid
+	return ours || h.signed() || h.pid == 0 || !b.m.alive(h)
 }
 
-// alive reports whether a process with this number exists.
-func alive(pid int) bool {
-	err := syscall.Kill(pid, 0)
-	return err == nil || errors.Is(err, syscall.EPERM)
+// lockHolder reads who made a lock, as far as it says.
+func (b *batch) lockHolder(name string) holder {
+	f, err := b.dir.Open(name, disk.ReadOnly)
+	if err != nil {
+		return holder{}
+	}
+	defer f.Close()
+	var p [200]byte
+	n, _ := f.ReadAt(p[:], 0)
+	return parseHolder(string(p[:n]))
 }

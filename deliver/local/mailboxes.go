@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"os"
 	"sync"
 	"time"
 )
@@ -24,10 +23,10 @@ const (
 // one for a directory in a process.
 type Mailboxes struct {
 	o     Options
-	busy  chan struct{}      // a place for each thread that writes
-	pid   int                // ours, for dot locks
-	alive func(pid int) bool // whether the holder of a dot lock still runs
-	now   func() time.Time   // for the age of dot locks
+	busy  chan struct{}     // a place for each thread that writes
+	self  holder            // of our dot locks
+	alive func(holder) bool // whether the holder of a dot lock still runs
+	now   func() time.Time  // for the age of dot locks
 
 	mu     sync.Mutex          // guards what follows
 	boxes  map[string]*waiting // accounts for which something waits or is written
@@ -41,7 +40,6 @@ type waiting struct {
 
 // job is one delivery on its way.
 type job struct {
-	ctx    context.Context
 	d      Delivery
 	result chan Result // buffered: the writer never waits
 }
@@ -58,8 +56,8 @@ func NewMailboxes(o Options) *Mailboxes {
 	}
 	return &Mailboxes{
 		o:      o,
-		pid:    os.Getpid(),
-		alive:  alive,
+		self:   ourselves(),
+		alive:  holder.alive,
 		now:    time.Now,
 		busy:   make(chan struct{}, maxBusy),
 		boxes:  map[string]*waiting{},
@@ -70,14 +68,14 @@ func NewMailboxes(o Options) *Mailboxes {
 // Deliver appends d to the mailbox of its user and waits until it is synced,
 // refused or deferred. Calls for one mailbox that wait together are written
 // together. When ctx ends, a delivery that has not begun is deferred at once;
-// one that has begun ends at the next read of its Body, which must not block
-// for ever. Deliver never returns while Body is in use.
+// one that has begun takes its course, so that Body must not block for ever.
+// Deliver never returns while Body is in use.
 func (m *Mailboxes) Deliver(ctx context.Context, d Delivery) Result {
 	a, res, ok := m.account(ctx, d.User)
 	if !ok {
 		return res
 	}
-	j := &job{ctx: ctx, d: d, result: make(chan Result, 1)}
+	j := &job{d: d, result: make(chan Result, 1)}
 	m.mu.Lock()
 	w := m.boxes[a.Name]
 	if w == nil {

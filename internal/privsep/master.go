@@ -57,8 +57,8 @@ const (
 	firstPause  = time.Second // between a server's end and the next one
 	lastPause   = time.Minute
 	steadyAfter = time.Minute      // a server that lived so long starts the pauses anew
-	orphanWait  = 30 * time.Second // for deliveries whose server died
-	hangWait    = 5 * time.Second  // for those that were told to end
+	orphanWait  = 2 * time.Second  // for deliveries whose server died
+	hangWait    = 10 * time.Second // for the same when we end too
 	passTries   = 3                // servers of a single pass, if results wait to be recorded
 )
 
@@ -86,9 +86,13 @@ func RunMaster(ctx context.Context, o MasterOptions) error {
 	defer signal.Stop(signals)
 	ctx, cancel := context.WithCancel(ctx)
 	m := newMaster(ctx, o)
-	defer m.wait()
-	defer cancel()
-	return m.run(signals)
+	err := m.run(signals)
+	cancel()
+	m.wait()
+	if err == nil {
+		m.o.Log.LogAttrs(context.Background(), slog.LevelInfo, "server stopped", maillog.Proc("master"))
+	}
+	return err
 }
 
 // master is the process that RunMaster makes of ours.
@@ -224,7 +228,7 @@ func (m *master) serve(signals <-chan os.Signal) error {
 	s := newSession(m, c)
 	err = s.supervise(signals)
 	m.attach(nil)
-	s.abandon(errors.Is(err, errStopped))
+	s.abandon()
 	return err
 }
 
@@ -272,8 +276,10 @@ func (m *master) reload(s *session) {
 	if m.o.Reload == nil {
 		return
 	}
-	m.notify(reloading())
-	defer m.notify("READY=1")
+	if m.flag(&m.readyOnce) {
+		m.notify(reloading())
+		defer m.notify("READY=1")
+	}
 	settings, err := m.o.Reload()
 	if err == nil && len(settings) > MaxSettings {
 		err = fmt.Errorf("settings of %d octets, limit %d", len(settings), MaxSettings)

@@ -4,6 +4,7 @@ package privsep
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -275,11 +276,61 @@ func TestListenerBreaksR53(t *testing.T) {
 	if got := ask(); !strings.Contains(got, "first") {
 		t.Fatalf("before: %q", got)
 	}
-	must(t, os.WriteFile(h.path("taken"), nil, 0o600))
 	k.want("<nil>", "shutdown smtp")
 	h.log.wait(t, `msg="listener bound again" listen=smtp`, 1)
 	k.want("ok", "recorded x")
 	if got := ask(); !strings.Contains(got, "first") {
 		t.Errorf("after: %q", got)
+	}
+}
+
+// TestPortTakenR53: it is tried again until the port is free, and an inherited
+// socket is left to the service manager.
+func TestPortTakenR53(t *testing.T) {
+	taken, err := net.Listen("tcp4", "127.0.0.1:0")
+	must(t, err)
+	log := &safeLog{}
+	a := taken.Addr().String()
+	l := Listener{Name: "smtp", Network: "tcp4", Address: a}
+	done := make(chan error)
+	go func() {
+		fresh, err := rebind(t.Context(), l, slog.New(slog.NewTextHandler(log, nil)), time.Millisecond, 2*time.Millisecond)
+		if err == nil {
+			err = fresh.File.Close()
+		}
+		done <- err
+	}()
+	log.wait(t, "listener not bound", 3)
+	must(t, taken.Close())
+	must(t, <-done)
+	log.wait(t, "listener bound again", 1)
+	if _, err := Rebind(t.Context(), Listener{Name: "smtp"}, slog.New(slog.DiscardHandler)); err == nil {
+		t.Error("an inherited listener was bound")
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errStopped)
+	if _, err := Rebind(ctx, l, slog.New(slog.DiscardHandler)); !errors.Is(err, errStopped) {
+		t.Errorf("%v, want the end of the context", err)
+	}
+}
+
+// TestServerDiesWhileOthersWait: deliveries that wait for a mailbox's lock do
+// not keep the next server from its work, and are not made behind its back.
+func TestServerDiesWhileOthersWait(t *testing.T) {
+	h := start(t, func(o *MasterOptions) { o.Mailboxes.LockWait = time.Minute })
+	lock := filepath.Join(h.mail, "u0.lock")
+	must(t, os.WriteFile(lock, nil, 0o600))
+	waiting := h.dial()
+	fmt.Fprintln(waiting.c, "deliver t1 u0 From-a")
+	k := h.dial()
+	k.want("delivered", "deliver t2 u1 From-b")
+	k.say("exit 1")
+	h.log.wait(t, `msg="server ended"`, 1)
+	k = h.dial()
+	k.want("delivered", "deliver t3 u1 From-c")
+	must(t, os.Remove(lock))
+	k.want("delivered", "deliver t1 u0 From-a")
+	if got := h.mailbox("u0"); got != "From-a\n\n" {
+		t.Errorf("mailbox %q", got)
 	}
 }

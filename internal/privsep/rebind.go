@@ -11,10 +11,7 @@ import (
 
 // boundListener is a listener as the master keeps it: its fields are guarded
 // by master.mu, File is nil while it is being bound again.
-type boundListener struct {
-	Listener
-	bound time.Time // when it was last bound again
-}
+type boundListener struct{ Listener }
 
 // attach makes s the present session, nil for none, and returns the listeners
 // that it gets now; those that are bound from here on are sent to it.
@@ -31,58 +28,69 @@ func (m *master) attach(s *session) []Listener {
 	return list
 }
 
-// broken binds a listener anew that the server can't use any more (R53).
+// broken binds a listener anew that the server can't use any more.
 func (m *master) broken(name string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, l := range m.listeners {
-		switch {
-		case l.Name != name:
+		if l.Name != name {
 			continue
-		case l.File == nil: // at work already
-			return nil
-		case l.Network == "":
-			m.o.Log.LogAttrs(m.ctx, slog.LevelError, "listener broken", slog.String("listen", name),
-				maillog.Reason("it came from the service manager: restart the service"))
-			return nil
 		}
-		m.o.Log.LogAttrs(m.ctx, slog.LevelError, "listener broken", slog.String("listen", name))
-		l.File.Close()
-		l.File = nil
-		m.running.Go(func() { m.rebind(l, l.Listener, l.bound) })
+		if l.File != nil { // else at work already
+			broken := l.Listener
+			l.File.Close()
+			l.File = nil
+			m.running.Go(func() { m.rebind(l, broken) })
+		}
 		return nil
 	}
 	return fmt.Errorf("broken listener %q is none of ours", name)
 }
 
-// rebind tries until it works, for ever, then gives the socket to whatever
-// server there is.
-func (m *master) rebind(l *boundListener, fresh Listener, last time.Time) {
-	pause := m.o.firstPause
-	wait := time.Until(last.Add(pause)) // one that breaks at once is not bound at once again
-	for {
-		select {
-		case <-m.ctx.Done():
-			return
-		case <-time.After(wait):
-		}
-		err := fresh.bind(m.ctx)
-		if err == nil {
-			break
-		}
-		wait = pause
-		m.o.Log.LogAttrs(m.ctx, slog.LevelError, "listener not bound", slog.String("listen", fresh.Name), maillog.Err(err), slog.Duration("pause", wait))
-		pause = min(2*pause, m.o.lastPause)
+// rebind gives the socket, once it could be bound, to whatever server there is.
+func (m *master) rebind(l *boundListener, broken Listener) {
+	fresh, err := rebind(m.ctx, broken, m.o.Log, m.o.firstPause, m.o.lastPause)
+	if err != nil {
+		return // we are ending
 	}
 	m.mu.Lock()
-	l.Listener, l.bound = fresh, time.Now()
+	l.Listener = fresh
 	s := m.session
 	m.mu.Unlock()
-	m.o.Log.LogAttrs(context.Background(), slog.LevelInfo, "listener bound again", slog.String("listen", fresh.Name))
 	if s == nil {
 		return // the next server gets it with the others
 	}
 	if err := s.sendListener(fresh); err != nil {
 		s.failed(err)
+	}
+}
+
+// Rebind binds a listener that broke again, after one second and then with
+// pauses of up to a minute until it works (R53). The error is ctx's end, or
+// that the listener can't be bound by us because it was inherited.
+func Rebind(ctx context.Context, l Listener, log *slog.Logger) (Listener, error) {
+	return rebind(ctx, l, log, firstPause, lastPause)
+}
+
+func rebind(ctx context.Context, l Listener, log *slog.Logger, pause, longest time.Duration) (Listener, error) {
+	name := slog.String("listen", l.Name)
+	if l.Network == "" {
+		log.LogAttrs(ctx, slog.LevelError, "listener broken", name, maillog.Reason("it came from the service manager: restart the service"))
+		return Listener{}, fmt.Errorf("listener %s was inherited", l.Name)
+	}
+	log.LogAttrs(ctx, slog.LevelError, "listener broken", name)
+	for {
+		select {
+		case <-ctx.Done():
+			return Listener{}, context.Cause(ctx)
+		case <-time.After(pause):
+		}
+		err := l.bind(ctx)
+		if err == nil {
+			log.LogAttrs(ctx, slog.LevelInfo, "listener bound again", name)
+			return l, nil
+		}
+		pause = min(2*pause, longest)
+		log.LogAttrs(ctx, slog.LevelError, "listener not bound", name, maillog.Err(err), slog.Duration("pause", pause))
 	}
 }

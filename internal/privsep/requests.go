@@ -108,8 +108,11 @@ func (s *session) write(token, user string, from io.ReadCloser) {
 	defer cancel()
 	d := local.Delivery{User: user, Body: from, Size: -1}
 	if pipe, ok := from.(*os.File); ok {
-		stop := context.AfterFunc(ctx, func() { pipe.SetReadDeadline(time.Unix(1, 0)) })
-		defer stop()
+		if err := pipe.SetReadDeadline(time.Now().Add(deliveryTime)); err != nil {
+			s.m.results.end(token, local.Result{})
+			s.failed(violate("a pipe that can't be waited for: %w", err))
+			return
+		}
 		body := newStreamReader(pipe)
 		defer body.release()
 		d.Body = body

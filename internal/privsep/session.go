@@ -28,7 +28,7 @@ type session struct {
 	foreign  int        // names asked for that don't exist
 
 	running sync.WaitGroup  // deliveries this server asked for
-	ctx     context.Context // theirs
+	ctx     context.Context // of those that have not begun
 	cancel  context.CancelFunc
 }
 
@@ -58,7 +58,8 @@ func (s *session) supervise(signals <-chan os.Signal) error {
 	if err := s.handOver(); err != nil {
 		s.failed(err)
 	}
-	s.m.running.Go(func() { s.failed(s.read()) })
+	var reading sync.WaitGroup
+	reading.Go(func() { s.failed(s.read()) })
 	var (
 		stopping bool
 		deadline <-chan time.Time
@@ -96,6 +97,7 @@ func (s *session) supervise(signals <-chan os.Signal) error {
 				deadline = time.After(time.Second)
 			}
 		case exit := <-s.c.exited:
+			waitFor(&reading, orphanWait) // its last words
 			if stopping {
 				return errStopped
 			}
@@ -104,16 +106,16 @@ func (s *session) supervise(signals <-chan os.Signal) error {
 	}
 }
 
-// abandon closes the link of a server that ended. Deliveries that it asked for
-// may end, so that the next server hears their results; when none is to come,
-// or after orphanWait, they are cut short.
-func (s *session) abandon(last bool) {
+// abandon closes the link of a server that ended. Deliveries that have not
+// begun are given up; the others end soon, since their streams have ended. What
+// takes longer goes on beside the next server, which hears the result when it
+// asks for the delivery again.
+func (s *session) abandon() {
 	s.c.conn.close()
-	if !last && !waitFor(&s.running, orphanWait) {
-		s.log.LogAttrs(context.Background(), slog.LevelWarn, "deliveries of a dead server cut short")
-	}
 	s.cancel()
-	waitFor(&s.running, hangWait)
+	if !waitFor(&s.running, orphanWait) {
+		s.log.LogAttrs(context.Background(), slog.LevelWarn, "deliveries go on without their server")
+	}
 }
 
 // handOver sends a new server everything it needs.
