@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -204,6 +205,42 @@ func TestStop(t *testing.T) {
 	h.done = nil
 	if _, err := os.Stat("/proc/" + pid); err == nil {
 		t.Error("the server still runs")
+	}
+	if !strings.Contains(h.log.String(), `msg="server stopped"`) {
+		t.Error("the end was not logged")
+	}
+}
+
+// TestNothingLeft: after the end descriptors and goroutines are as before.
+func TestNothingLeft(t *testing.T) {
+	once := func() {
+		h := start(t, nil)
+		k := h.dial()
+		k.want("delivered", "deliver t1 u0 From-a")
+		k.want("delivered", "large t2 u1 1000000")
+		k.say("exit 1")
+		k.c.Close()
+		h.log.wait(t, `msg="server ended"`, 1)
+		k = h.dial()
+		k.want("delivered", "deliver t1 u0 From-a")
+		k.c.Close()
+		h.stop()
+		must(t, <-h.done)
+		h.done = nil
+	}
+	once() // the runtime keeps some for itself: signals, polling
+	files, goroutines := countFiles(t), runtime.NumGoroutine()
+	for range 3 {
+		once()
+	}
+	for range 1000 { // goroutines that have nothing left to do but to end
+		if runtime.NumGoroutine() <= goroutines {
+			break
+		}
+		runtime.Gosched()
+	}
+	if f, g := countFiles(t), runtime.NumGoroutine(); f != files || g > goroutines {
+		t.Errorf("%d descriptors and %d goroutines, before %d and %d", f, g, files, goroutines)
 	}
 }
 
