@@ -1,0 +1,188 @@
+package dbm
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"time"
+
+	"postoffice/internal/disk"
+)
+
+// Edit is a database open for writing. What it changes is seen by itself at
+// once and by others after Close. One goroutine uses it.
+type Edit struct {
+	target  target
+	old     *File
+	changes map[string]change // by key
+}
+
+// change is a new value, or none.
+type change struct {
+	value   []byte
+	deleted bool
+}
+
+var _ DB = (*Edit)(nil)
+
+// lockWait is how long Change waits for others that change the same database,
+// and lockPause how long between two looks.
+const (
+	lockWait  = 10 * time.Second
+	lockPause = 5 * time.Millisecond
+)
+
+// Change opens the database at path for writing and locks it against other
+// Edits until Close or Abort. ErrBusy: another program has held it for 10 s.
+// Mode and owner of the file stay as they are, and so does its Source.
+func Change(path string, o Options) (*Edit, error) {
+	if !available {
+		return nil, ErrLite
+	}
+	o.New = false
+	t, err := openTarget(path, o)
+	if err != nil {
+		return nil, err
+	}
+	t.sweep(time.Now())
+	f, err := lock(&t, time.Now().Add(lockWait))
+	if err != nil {
+		t.close()
+		return nil, t.wrap(err)
+	}
+	old, err := newFile(t.path, f, o)
+	if err != nil {
+		t.close()
+		return nil, err
+	}
+	t.like = &old.info
+	return &Edit{target: t, old: old, changes: map[string]change{}}, nil
+}
+
+// lock opens and locks the file that has the name once the lock is got.
+func lock(t *target, until time.Time) (disk.File, error) {
+	for {
+		f, err := t.dir.Open(t.name, disk.ReadOnly)
+		if err != nil {
+			return nil, err
+		}
+		ours, err := f.TryLock()
+		if err == nil && ours {
+			if ours, err = disk.Named(t.dir, t.name, f); err == nil && ours {
+				return f, nil
+			}
+		}
+		f.Close()
+		switch {
+		case err != nil:
+			return nil, err
+		case time.Now().After(until):
+			return nil, ErrBusy
+		}
+		time.Sleep(lockPause)
+	}
+}
+
+// Fetch returns the value of key.
+func (e *Edit) Fetch(key []byte) ([]byte, error) {
+	if c, ok := e.changes[string(key)]; ok && c.deleted {
+		return nil, ErrNotFound
+	} else if ok {
+		return bytes.Clone(c.value), nil
+	}
+	return e.old.Fetch(key)
+}
+
+// Store enters a record.
+func (e *Edit) Store(key, value []byte, how How) error {
+	if err := checkRecord(key, value); err != nil {
+		return e.target.wrap(err)
+	}
+	if how == Insert {
+		_, err := e.Fetch(key)
+		if err == nil {
+			return ErrExists
+		}
+		if !errors.Is(err, ErrNotFound) {
+			return err
+		}
+	}
+	e.changes[string(key)] = change{value: bytes.Clone(value)}
+	return nil
+}
+
+// Delete takes a record out.
+func (e *Edit) Delete(key []byte) error {
+	if _, err := e.Fetch(key); err != nil {
+		return err
+	}
+	e.changes[string(key)] = change{deleted: true}
+	return nil
+}
+
+// All yields every record in order, with the changes so far. Nothing may be
+// changed meanwhile.
+func (e *Edit) All() iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		keys := slices.Sorted(maps.Keys(e.changes))
+		// upTo yields the changes before key, and key's, with what it was.
+		upTo := func(key []byte, all bool) (goOn, changed bool) {
+			for len(keys) > 0 && (all || keys[0] <= string(key)) {
+				k, c := keys[0], e.changes[keys[0]]
+				keys = keys[1:]
+				changed = !all && k == string(key)
+				if !c.deleted && !yield(Record{[]byte(k), c.value}, nil) {
+					return false, changed
+				}
+			}
+			return true, changed
+		}
+		for r, err := range e.old.All() {
+			if err != nil {
+				yield(Record{}, err)
+				return
+			}
+			goOn, changed := upTo(r.Key, false)
+			if goOn && !changed {
+				goOn = yield(r, nil)
+			}
+			if !goOn {
+				return
+			}
+		}
+		upTo(nil, true)
+	}
+}
+
+// Close writes the database anew, if it was changed, and puts it in its
+// place. After an error the old one stays.
+func (e *Edit) Close() error {
+	defer e.Abort()
+	if len(e.changes) == 0 {
+		return nil
+	}
+	return e.target.publish(e.old.Source(), func(add func(Record) error) error {
+		for r, err := range e.All() {
+			if err == nil {
+				err = add(r)
+			}
+			if err != nil {
+				return fmt.Errorf("write the database anew: %w", err)
+			}
+		}
+		return nil
+	})
+}
+
+// Abort ends the use of the database without any change. After Close it does
+// nothing.
+func (e *Edit) Abort() {
+	if e.old != nil {
+		e.old.Close()
+		e.old = nil
+	}
+	e.target.close()
+}
