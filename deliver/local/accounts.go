@@ -25,9 +25,9 @@ type Accounts interface {
 // ErrNoUser says that there is certainly no such local user.
 var ErrNoUser = errors.New("no such user")
 
-// MaxName is the longest account name in octets: with ".lock" behind it it is
-// still a file name.
-const MaxName = 250
+// MaxName is the longest account name in octets: with ".lock" behind it and a
+// dot in front it is still a file name.
+const MaxName = 249
 
 // CheckName says why name can't be an account with a mailbox, or nil. A name
 // that passes is one path element, no option of any program, and never the

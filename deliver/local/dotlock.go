@@ -18,39 +18,69 @@ const (
 	staleAfter = 5 * time.Minute // A46
 )
 
-// dotLock makes MAILBOX.lock, which names this process. False: the
-// account may not make files in the mail directory, so nobody with its rights
-// uses dot locks there. errLocked: another program holds it.
+// dotLock makes MAILBOX.lock, which names this process. False: the account may
+// not make files in the mail directory, so nobody with its rights uses dot
+// locks there. errLocked: another program holds it.
 func (b *batch) dotLock() (bool, error) {
 	name := b.a.Name + lockSuffix
 	for range 3 { // once more after a stale lock was removed
-		f, err := b.dir.Create(name, 0o600)
+		err := b.makeLock(name)
 		switch {
-		case errors.Is(err, fs.ErrExist):
-			gone, err := b.breakStale(name)
-			if err != nil {
-				return false, err
-			}
-			if !gone {
-				return false, errLocked
-			}
+		case err == nil:
+			return true, nil
 		case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
-			return false, nil
-		case err != nil:
+			if _, err := b.dir.Lstat(name); errors.Is(err, fs.ErrNotExist) {
+				return false, nil
+			}
+		case errors.Is(err, errLocked):
+			return false, errLocked
+		case !errors.Is(err, fs.ErrExist):
 			return false, fmt.Errorf("make %s.lock: %w", b.path(), err)
-		default:
-			err = b.signLock(f, name)
-			return err == nil, err
+		}
+		gone, err := b.breakStale(name)
+		if err != nil {
+			return false, err
+		}
+		if !gone {
+			return false, errLocked
 		}
 	}
 	return false, errLocked
 }
 
-// signLock writes who we are into the lock, or removes it again.
-func (b *batch) signLock(f disk.File, name string) error {
-	_, err := f.Write([]byte(b.m.self.String()))
-	if err = errors.Join(err, f.Close()); err != nil {
-		return errors.Join(fmt.Errorf("make %s.lock: %w", b.path(), err), b.dir.Unlink(name))
+// makeLock makes the lock with its content in one step: whoever finds it knows
+// whose it is.
+func (b *batch) makeLock(name string) error {
+	draft := "." + name
+	mine, err := b.writeDraft(draft)
+	if err == nil {
+		err = b.dir.RenameNoReplace(draft, b.dir, name)
+	}
+	if err == nil {
+		err = b.isMine(name, mine)
+	}
+	if err == nil {
+		return nil
+	}
+	if undo := b.dir.Unlink(draft); undo != nil && !errors.Is(undo, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+		b.warn("draft of a dot lock not removed", undo)
+	}
+	if errors.Is(err, fs.ErrNotExist) { // another process took the draft for a dead one's
+		return errLocked
+	}
+	return err
+}
+
+// isMine looks whether the lock that was made is the draft that was written:
+// another process may have put its own in its place. That one then finds its
+// draft gone.
+func (b *batch) isMine(name string, mine disk.Info) error {
+	info, err := b.dir.Lstat(name)
+	if err != nil {
+		return err
+	}
+	if !info.Same(mine) {
+		return errors.Join(errLocked, b.dir.Unlink(name))
 	}
 	return nil
 }

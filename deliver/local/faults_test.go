@@ -49,6 +49,10 @@ func (d *faultyDir) Create(name string, mode fs.FileMode) (disk.File, error) {
 	return &faultyFile{f, d.f}, err
 }
 
+func (d *faultyDir) RenameNoReplace(old string, to disk.Dir, name string) error {
+	return d.Dir.RenameNoReplace(old, to.(*faultyDir).Dir, name)
+}
+
 func (d *faultyDir) Sync() error {
 	d.f.dirSyncs.Add(1)
 	if d.f.dirSync != nil {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
@@ -29,7 +30,9 @@ func fakeMaster(args []string) int {
 	case "fail":
 		return 78
 	case "hang":
-		<-make(chan int)
+		forever := make(chan os.Signal, 1)
+		signal.Notify(forever, syscall.SIGHUP)
+		<-forever
 	}
 	files := openFiles()
 	s.Ready()

@@ -89,17 +89,26 @@ type ids struct {
 }
 
 // ownIDs are the process's own, asked for once.
-var ownIDs = sync.OnceValues(func() (ids, error) {
-	groups, err := unix.Getgroups()
-	if err != nil {
-		return ids{}, fmt.Errorf("getgroups: %w", err)
-	}
-	own := ids{uid: os.Geteuid(), gid: os.Getegid()}
-	for _, g := range groups {
-		own.groups = append(own.groups, uint32(g))
-	}
-	return own, nil
-})
+func ownIDs() (ids, error) {
+	own.once.Do(func() {
+		groups, err := unix.Getgroups()
+		if err != nil {
+			own.err = fmt.Errorf("getgroups: %w", err)
+			return
+		}
+		own.ids = ids{uid: os.Geteuid(), gid: os.Getegid()}
+		for _, g := range groups {
+			own.ids.groups = append(own.ids.groups, uint32(g))
+		}
+	})
+	return own.ids, own.err
+}
+
+var own struct {
+	once sync.Once
+	ids  ids
+	err  error
+}
 
 // assume gives the ids to the calling thread alone: raw system calls, since
 // those of package syscall are for all threads. A thread that is not root has

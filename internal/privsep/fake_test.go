@@ -164,6 +164,30 @@ func (s *fake) command(words []string) string {
 	case "lookup":
 		a, err := s.link.Lookup(context.Background(), arg(1))
 		return fmt.Sprint(a.Name, " ", a.UID, " ", errors.Is(err, local.ErrNoUser), " ", err)
+	case "broken":
+		return fmt.Sprint(s.link.Broken(arg(1)))
+	case "shutdown": // listener: make it useless, for everybody who has it
+		rc, _ := s.control[arg(1)].(syscall.Conn).SyscallConn()
+		var err error
+		rc.Control(func(fd uintptr) { err = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
+		return fmt.Sprint(err)
+	case "done":
+		err := s.link.Done()
+		close(s.stopped)
+		return fmt.Sprint(err)
+	case "reloaded": // waits for new settings
+		return <-s.reloads
+	case "exit":
+		n, _ := strconv.Atoi(arg(1))
+		os.Exit(n)
+	}
+	return s.misbehave(words)
+}
+
+// misbehave does what a server of ours never does.
+func (s *fake) misbehave(words []string) string {
+	arg := func(i int) string { return words[i] }
+	switch arg(0) {
 	case "frame": // hexadecimal octets, as they are
 		b, _ := hex.DecodeString(arg(1))
 		_, err := s.link.conn.c.Write(b)
@@ -183,22 +207,6 @@ func (s *fake) command(words []string) string {
 		s.link.conn.send(frame{opDeliver, words[1:3]}, r)
 		_, err := w.Write([]byte{0xff, 0xff, 0xff, 0xff, 'x'})
 		return fmt.Sprint(err)
-	case "broken":
-		return fmt.Sprint(s.link.Broken(arg(1)))
-	case "shutdown": // listener: make it useless, for everybody who has it
-		rc, _ := s.control[arg(1)].(syscall.Conn).SyscallConn()
-		var err error
-		rc.Control(func(fd uintptr) { err = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
-		return fmt.Sprint(err)
-	case "done":
-		err := s.link.Done()
-		close(s.stopped)
-		return fmt.Sprint(err)
-	case "reloaded": // waits for new settings
-		return <-s.reloads
-	case "exit":
-		n, _ := strconv.Atoi(arg(1))
-		os.Exit(n)
 	}
 	return "unknown command"
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+
+	"postoffice/deliver/local"
 )
 
 // op says what a frame is about.
@@ -35,7 +37,7 @@ const (
 // Limits of the fields, in octets.
 const (
 	maxToken   = 128
-	maxName    = 250 // local.MaxName
+	maxName    = local.MaxName
 	maxNumber  = 20
 	maxPath    = 4096
 	maxAddress = 512

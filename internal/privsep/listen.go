@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+	"time"
 
 	"postoffice/internal/maillog"
 )
@@ -32,6 +33,8 @@ const (
 // Listen binds host:port addresses. An empty host is every address of the
 // machine, IPv4 and IPv6 bound apart (only IPv4 where the machine has no IPv6).
 // A host name is bound on each of its addresses. Either all are bound or none.
+// A port that is taken is tried again for 5 seconds: the server of a master
+// that was killed may not have ended yet.
 func Listen(ctx context.Context, addresses []string, log *slog.Logger) ([]Listener, error) {
 	var bound []Listener
 	for _, address := range addresses {
@@ -41,7 +44,7 @@ func Listen(ctx context.Context, addresses []string, log *slog.Logger) ([]Listen
 			return nil, fmt.Errorf("listen on %s: %w", address, err)
 		}
 		for _, l := range wanted {
-			err := l.bind(ctx)
+			err := l.bindSoon(ctx)
 			if l.optional && noFamily(err) {
 				log.LogAttrs(ctx, slog.LevelInfo, "address family left out", slog.String("listen", l.Address), maillog.Err(err))
 				continue
@@ -94,6 +97,25 @@ func endpoints(ctx context.Context, address string) ([]endpoint, error) {
 func newEndpoint(network, host, port string, optional bool) endpoint {
 	a := net.JoinHostPort(host, port)
 	return endpoint{Listener{Name: a, Network: network, Address: a}, optional}
+}
+
+const (
+	portTries = 50
+	portPause = 100 * time.Millisecond
+)
+
+// bindSoon is bind, but waits a little for a port that is taken.
+func (l *Listener) bindSoon(ctx context.Context) error {
+	err := l.bind(ctx)
+	for i := 0; errors.Is(err, syscall.EADDRINUSE) && i < portTries; i++ {
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(portPause):
+		}
+		err = l.bind(ctx)
+	}
+	return err
 }
 
 // noFamily reports whether the machine has no such kind of address.
