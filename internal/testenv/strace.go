@@ -56,6 +56,9 @@ type Strace struct {
 	Dir   string
 	Stdin io.Reader
 	Limit time.Duration // of the run; 0: a minute
+
+	Within []string // what strace itself is started by, "ip netns exec NAME" say
+	User   string   // whose ids the command gets, by name; "": strace's own
 }
 
 // Traced is what became of it.
@@ -78,7 +81,18 @@ func (s Strace) Run(t testing.TB, in Injection) Traced {
 	ctx, cancel := context.WithTimeout(t.Context(), s.Limit)
 	defer cancel()
 	trace := filepath.Join(t.TempDir(), "trace")
-	cmd := straceCommand(t, ctx, trace, in, append([]string{"--"}, s.Args...))
+	what := append([]string{"--"}, s.Args...)
+	if s.User != "" {
+		what = append([]string{"-u", s.User}, what...)
+	}
+	cmd := straceCommand(t, ctx, trace, in, what)
+	if len(s.Within) > 0 {
+		path, err := exec.LookPath(s.Within[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd.Path, cmd.Args = path, append(slices.Clone(s.Within), cmd.Args...)
+	}
 	var stdout, stderr bytes.Buffer
 	cmd.Env, cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr = s.Env, s.Dir, s.Stdin, &stdout, &stderr
 	err := cmd.Run()
@@ -165,7 +179,10 @@ func Attach(t testing.TB, pid int, in Injection) (stop func() Traced) {
 	}
 	stop = sync.OnceValue(func() Traced {
 		_ = cmd.Process.Signal(syscall.SIGINT) // detaches
-		_ = cmd.Wait()                         // its code is the signal
+		// strace 6.1 waits for ever for a thread that was killed in the midst of a call.
+		giveUp := time.AfterFunc(500*time.Millisecond, func() { _ = cmd.Process.Kill() })
+		_ = cmd.Wait() // its code is the signal
+		giveUp.Stop()
 		out := Traced{Injection: in, Code: -1}
 		out.read(t, trace)
 		return out

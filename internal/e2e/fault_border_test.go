@@ -1,0 +1,328 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// borderSite is a root tree that runs, with a second host to talk to it.
+func borderSite(t *testing.T, prefix ...string) *keeper {
+	l := newLAN(t)
+	l.dns("one.test. IN A 10.77.0.3", "one.test. IN MX 10 one.test.")
+	two := l.host("two.test")
+	k := newKeeper(l.host("one.test").install("trusted=10.77.0.2", "minfree=0"), two)
+	k.prefix = prefix
+	k.up()
+	return k
+}
+
+// descriptors are what a process has open, as /proc shows it.
+func descriptors(t *testing.T, pid int) map[int]string {
+	t.Helper()
+	dir := filepath.Join("/proc", strconv.Itoa(pid), "fd")
+	all := map[int]string{}
+	for _, e := range readDir(t, dir) {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name, err := os.Readlink(filepath.Join(dir, e.Name())); err == nil { // it may be closed by now
+			all[fd] = name
+		}
+	}
+	return all
+}
+
+// uids are the real, effective, saved and file system ids of each thread.
+func uids(t *testing.T, pid int) []string {
+	t.Helper()
+	var all []string
+	status, err := filepath.Glob(filepath.Join("/proc", strconv.Itoa(pid), "task", "*", "status"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range status {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			continue // the thread has ended
+		}
+		for line := range strings.Lines(string(text)) {
+			if ids, ok := strings.CutPrefix(line, "Uid:"); ok {
+				all = append(all, strings.Join(strings.Fields(ids), " "))
+			}
+		}
+	}
+	return all
+}
+
+// TestOnlyTheMasterIsRoot looks at the tree while sessions and deliveries are
+// under way: the server, which holds every connection and every file of the
+// spool, has the server-user's ids in each thread; the master, which is root,
+// has neither a connection nor a file of the spool, and an inherited descriptor
+// on /etc/shadow reaches no child (A71, A77).
+func TestOnlyTheMasterIsRoot(t *testing.T) {
+	k := borderSite(t, "sh", "-c", `exec 9</etc/shadow; exec "$@"`, "sh")
+	f := newFleet(k.site, k.from, 6000, "alice@one.test", "bob@one.test")
+	f.write(4, net.JoinHostPort(k.IP, k.port))
+	seen := map[string]bool{}
+	for end := time.After(3 * time.Second); ; {
+		for pid, argv0 := range k.family() {
+			master := pid == k.cmd.Process.Pid
+			for fd, name := range descriptors(t, pid) {
+				kind, _, _ := strings.Cut(name, ":")
+				seen[kind] = true
+				switch {
+				case !master && name == "/etc/shadow":
+					t.Fatalf("%s has descriptor %d on %s", argv0, fd, name)
+				case master && strings.HasPrefix(name, k.path("queue")):
+					t.Fatalf("the master has descriptor %d on %s", fd, name)
+				}
+			}
+			for _, ids := range uids(t, pid) {
+				if !master && ids != "901 901 901 901" {
+					t.Fatalf("%s: ids %s, want the server-user's", argv0, ids)
+				}
+				if master && !strings.HasPrefix(ids, "0 ") {
+					t.Fatalf("the master: ids %s, want root's real id", ids)
+				}
+			}
+		}
+		out := k.run("ss", "-Htnp", "state", "established")
+		for line := range strings.Lines(out) {
+			if strings.Contains(line, "pid="+strconv.Itoa(k.cmd.Process.Pid)+",") {
+				t.Fatalf("the master has a connection: %s", line)
+			}
+		}
+		select {
+		case <-end:
+			if len(f.snapshot()) == 0 || !seen["socket"] {
+				t.Errorf("nothing was under way: %d letters, descriptors %v", len(f.snapshot()), seen)
+			}
+			return
+		default:
+		}
+	}
+}
+
+// TestSignalsOfUsers has a user signal both processes.
+func TestSignalsOfUsers(t *testing.T) {
+	k := borderSite(t)
+	for pid, argv0 := range k.family() {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		out, err := k.as(ctx, "alice", "kill", "-TERM", strconv.Itoa(pid)).CombinedOutput()
+		cancel()
+		if err == nil {
+			t.Errorf("alice may signal %s (%d): %s", argv0, pid, out)
+		}
+	}
+	if !k.running() || !k.greets() {
+		t.Error("the server is gone")
+	}
+}
+
+// TestSubmissionWithoutRights is A70: with no_new_privs a user submits to a
+// daemon; without one he is told what to do, in few words, with exit code 75.
+// An error in the configuration keeps no mail from a daemon that runs.
+func TestSubmissionWithoutRights(t *testing.T) {
+	k := borderSite(t)
+	l := newLedger()
+	noNew := []string{"setpriv", "--no-new-privs", "--"}
+	if code, words := k.sendmail(l, "bob", newLetter("alice@one.test", 500), noNew...); code != 0 || words != "" {
+		t.Errorf("with a daemon: exit code %d, said %q, want 0 and nothing", code, words)
+	}
+	good, err := os.ReadFile(k.cf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, k.cf, string(good)+"qretrun=3d\n")
+	if code, words := k.sendmail(l, "bob", newLetter("alice@one.test", 500), noNew...); code != 0 || !strings.Contains(words, "qretrun") {
+		t.Errorf("with a typo in %s: exit code %d, said %q, want 0 and the error told", k.cf, code, words)
+	}
+	writeFile(t, k.cf, string(good))
+	s := k.site
+	s.delivered(l, 2)
+	k.end()
+	code, words := k.sendmail(l, "bob", newLetter("alice@one.test", 500), noNew...)
+	lines := strings.Count(strings.TrimSpace(words), "\n") + 1
+	if code != 75 || words == "" || lines > 2 {
+		t.Errorf("without a daemon: exit code %d, said %d lines: %q, want 75, what is wrong and a hint", code, lines, words)
+	}
+	s.recovered()
+	l.outcome(t, l.snapshot(), 0, s.mailboxes(), nil)
+}
+
+// TestReloadIsAllOrNothing is A80: on SIGHUP a configuration with an error
+// changes nothing and the log says where it is; a good one is in force.
+func TestReloadIsAllOrNothing(t *testing.T) {
+	k := borderSite(t)
+	size := func() string {
+		conn, err := k.from.dial(net.JoinHostPort(k.IP, k.port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(10 * time.Second))
+		r := bufio.NewReader(conn)
+		if _, err := r.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+		conn.Write([]byte("EHLO two.test\r\n"))
+		for {
+			line, err := r.ReadString('\n')
+			if err != nil {
+				t.Fatal(err)
+			}
+			if value, ok := strings.CutPrefix(line[4:], "SIZE "); ok {
+				return strings.TrimSpace(value)
+			}
+			if line[3] == ' ' {
+				return ""
+			}
+		}
+	}
+	old := size()
+	k.configure("listen="+k.IP+":25", "size=123456", "qretrun=3d")
+	k.cmd.Process.Signal(syscall.SIGHUP)
+	until(t, 10*time.Second, "the log tells of the error", func() bool { return contains(k.log.Name(), "qretrun") || contains(k.site.log, "qretrun") })
+	if got := size(); got != old {
+		t.Errorf("SIZE is %s after a bad reload, want %s", got, old)
+	}
+	k.configure("listen="+k.IP+":25", "size=123456")
+	k.cmd.Process.Signal(syscall.SIGHUP)
+	until(t, 10*time.Second, "the good configuration is in force", func() bool { return size() == "123456" })
+}
+
+// TestTermWithOpenSession has SIGTERM come while a session is open: it gets 421,
+// and the tree is gone within 20 seconds.
+func TestTermWithOpenSession(t *testing.T) {
+	k := borderSite(t)
+	conn, err := k.from.dial(net.JoinHostPort(k.IP, k.port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	d, err := newDialogue(conn, "two.test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.expect("MAIL FROM:<writer@two.test>", "250"); err != nil {
+		t.Fatal(err)
+	}
+	k.cmd.Process.Signal(syscall.SIGTERM)
+	if err := d.expect("", "421"); err != nil {
+		t.Errorf("the open session: %v, want 421", err)
+	}
+	k.gone(20 * time.Second)
+	if code := k.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+}
+
+// TestBrokenListener shuts the listening socket down from outside, by a copy of
+// the server's descriptor, and takes the port for a while: the server listens
+// again when it is free, and nothing has exited (R53).
+func TestBrokenListener(t *testing.T) {
+	k := borderSite(t)
+	before := k.family()
+	server := k.pidOf("postoffice: server")
+	if err := shutdownListener(t, server); err != nil {
+		t.Fatal(err)
+	}
+	var taken net.Listener
+	until(t, 10*time.Second, "the port is ours", func() bool {
+		l, err := inside(k.host, func() (net.Listener, error) { return net.Listen("tcp4", k.IP+":25") })
+		taken = l
+		return err == nil
+	})
+	until(t, 20*time.Second, "the server finds the port taken", func() bool {
+		text := "address already in use"
+		return contains(k.site.log, text) || contains(k.log.Name(), text)
+	})
+	taken.Close()
+	until(t, 30*time.Second, "the server listens again", k.greets)
+	for pid, argv0 := range before {
+		if k.family()[pid] != argv0 {
+			t.Errorf("%s (%d) has exited", argv0, pid)
+		}
+	}
+	l := newLedger()
+	if err := k.send(l, newLetter("alice@one.test", 500)); err != nil {
+		t.Error(err)
+	}
+}
+
+// shutdownListener calls shutdown(2) on the TCP listeners of a process.
+func shutdownListener(t *testing.T, pid int) error {
+	t.Helper()
+	pidfd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(pidfd)
+	for fd, name := range descriptors(t, pid) {
+		if !strings.HasPrefix(name, "socket:") {
+			continue
+		}
+		ours, err := unix.PidfdGetfd(pidfd, fd, 0)
+		if err != nil {
+			continue // closed by now
+		}
+		family, err := unix.GetsockoptInt(ours, unix.SOL_SOCKET, unix.SO_DOMAIN)
+		listens, err2 := unix.GetsockoptInt(ours, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+		if err == nil && err2 == nil && family == unix.AF_INET && listens == 1 {
+			err = unix.Shutdown(ours, unix.SHUT_RDWR)
+		}
+		unix.Close(ours)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TestServerThatDiesIsStartedAgain kills the server three times in a row: each
+// time the next one comes later, mail submitted meanwhile waits, and the
+// master stays.
+func TestServerThatDiesIsStartedAgain(t *testing.T) {
+	k := borderSite(t)
+	l := newLedger()
+	master := k.cmd.Process.Pid
+	for n := range 3 {
+		server := k.pidOf("postoffice: server")
+		begin := time.Now()
+		if err := syscall.Kill(server, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		if n == 0 { // the socket is the master's: its backlog holds the session
+			if code, words := k.sendmail(l, "bob", newLetter("alice@one.test", 500)); code != 0 && code != 75 {
+				t.Errorf("sendmail meanwhile: exit code %d: %s", code, words)
+			}
+		}
+		until(t, 20*time.Second, "a new server answers", func() bool { return k.greets() })
+		if least := time.Duration(1<<n) * time.Second; time.Since(begin) < least {
+			t.Errorf("death %d: a new server after %v, want a pause of %v", n+1, time.Since(begin), least)
+		}
+		if !k.running() || k.cmd.Process.Pid != master {
+			t.Fatal("the master has ended")
+		}
+	}
+	if err := k.send(l, newLetter("alice@one.test", 500)); err != nil {
+		t.Error(err)
+	}
+	k.drained(20 * time.Second)
+	k.end()
+	k.recovered()
+	l.outcome(t, l.snapshot(), 3, k.mailboxes(), nil)
+}
