@@ -28,6 +28,7 @@ type attempt struct {
 	work    context.Context // ended: break off
 	answers chan []answer
 	routed  chan routed
+	called  chan struct{} // a gate that was full has room
 
 	rcpts  map[spool.Key]spool.Recipient
 	notes  map[spool.Key]lastNote
@@ -46,7 +47,7 @@ type attempt struct {
 	failed []failure
 	late   []failure // deferred now; too old, perhaps
 	next   time.Time // when the deferred are due, by the wall clock
-	busy   *gate     // that could not take some recipient
+	busy   []refused
 	dead   atomic.Bool
 	broken bool // nothing can be recorded any more
 	held   bool // it is in hold/ now
@@ -97,7 +98,7 @@ func (r *Runner) workOn(it *item) {
 	}
 	a := &attempt{
 		r: r, s: r.settings.Load(), it: it, m: m, id: it.id,
-		answers: make(chan []answer), routed: make(chan routed),
+		answers: make(chan []answer), routed: make(chan routed), called: make(chan struct{}, 1),
 		domains: map[string][]spool.Recipient{}, boxes: map[string]*target{},
 		hops: map[string]*hop{}, remotes: map[string]*target{},
 	}
@@ -112,6 +113,7 @@ func (r *Runner) workOn(it *item) {
 		a.log(slog.LevelWarn, "message not closed", maillog.Err(err))
 	}
 	r.mu.Lock()
+	it.called = nil
 	r.dropTicket(it)
 	end()
 	r.mu.Unlock()
@@ -166,10 +168,10 @@ func (a *attempt) run() (end func()) {
 	return func() { a.r.sched.forget(a.it) }
 }
 
-// putBack says when the message is looked at again: when a busy destination
-// has room, else when its deferred recipients are due.
+// putBack says when the message is looked at again: when one of the busy
+// destinations has room, else when its deferred recipients are due.
 func (a *attempt) putBack() func() {
-	if a.busy != nil {
+	if len(a.busy) > 0 {
 		return func() { a.r.parkAt(a.busy, a.it) }
 	}
 	wait := a.next.Sub(a.s.Now())
@@ -242,10 +244,18 @@ func (a *attempt) collect() {
 		if a.routing == 0 || late {
 			a.startHops()
 		}
+		if a.routing == 0 {
+			a.dropUseless()
+		}
 		if a.open == 0 && a.routing == 0 {
 			return
 		}
+		if a.waitToo() {
+			continue
+		}
 		select {
+		case <-a.called:
+			a.again()
 		case answers := <-a.answers:
 			a.open--
 			a.record(a.more(answers))

@@ -242,7 +242,7 @@ func TestB58LocalBounce(t *testing.T) {
 	r.want()
 	r.wantBox("alice", 1)
 	p := parseBounce(t, r.wantBox("carol", 1)[0])
-	for _, want := range []string{"<gone>, for <staff>\n", "<bob>, for <staff>\n", "<no-one@also.example>\n", "mailbox is closed\n", "no such user here\n"} {
+	for _, want := range []string{"<gone@us.example>, for <staff@us.example>\n", "<bob@us.example>, for <staff@us.example>\n", "<no-one@also.example>\n", "mailbox is closed\n", "no such user here\n"} {
 		if !strings.Contains(p.text, want) {
 			t.Errorf("no %q in:\n%s", want, p.text)
 		}

@@ -60,6 +60,9 @@ func (g *gate) enter(it *item) (ok bool, down *Outcome) {
 	return true, nil
 }
 
+// open says that enter would not refuse.
+func (g *gate) open() bool { return !g.full() || time.Now().Before(g.downUntil) }
+
 func (g *gate) full() bool { return g.inside+g.coming >= g.places }
 
 func (g *gate) setDown(d time.Duration, words Outcome) {
@@ -188,55 +191,6 @@ func hostKey(targets []remote.Target) string {
 	}
 	slices.Sort(names)
 	return strings.Join(names, ",") + ":" + port
-}
-
-// leave gives a place back and lets parked messages be looked at again. The
-// caller holds mu.
-func (r *Runner) leave(g *gate) {
-	g.inside--
-	r.admit(g)
-}
-
-// admit makes as many parked messages due as there are places; of a
-// destination that is down, all. The caller holds mu.
-func (r *Runner) admit(g *gate) {
-	n := min(max(g.places-g.inside-g.coming, 0), len(g.parked))
-	if time.Now().Before(g.downUntil) {
-		n = len(g.parked)
-	}
-	for _, it := range g.parked[:n] {
-		it.ticket = g
-		g.coming++
-		r.sched.unpark(it)
-	}
-	clear(g.parked[:n])
-	if g.parked = g.parked[n:]; len(g.parked) == 0 {
-		g.parked = nil
-	}
-	if n > 0 {
-		r.poke()
-	}
-}
-
-// parkAt ends the work on a message that found g full. If there is room by
-// now it is due at once. The caller holds mu.
-func (r *Runner) parkAt(g *gate, it *item) {
-	if it.again || !g.full() {
-		r.sched.putBack(it, 0)
-		return
-	}
-	r.sched.park(it)
-	g.parked = append(g.parked, it)
-}
-
-// dropTicket gives back a ticket that was not used: the message went
-// elsewhere. The caller holds mu.
-func (r *Runner) dropTicket(it *item) {
-	if g := it.ticket; g != nil {
-		it.ticket = nil
-		g.coming--
-		r.admit(g)
-	}
 }
 
 // markDown remembers that a destination failed as a whole.

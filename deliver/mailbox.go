@@ -32,7 +32,7 @@ func (a *attempt) startBoxes() {
 		case down != nil:
 			a.record([]answer{{t: t, outcome: *down, remembered: true}})
 		case !ok:
-			a.busy, t.done = g, true
+			a.busy = append(a.busy, refused{g, func() { t.begun = false }})
 		default:
 			a.openBox(g, t)
 		}

@@ -113,7 +113,7 @@ func TestOwnName(t *testing.T) {
 	r.want()
 	r.wantBox("alice", 1)
 	r.wantBox("bob", 1)
-	if text := r.wantBox("carol", 1)[0]; !strings.Contains(text, "<ghost>") || strings.Contains(text, "<alice>") {
+	if text := r.wantBox("carol", 1)[0]; !strings.Contains(text, "<ghost@us.example>") || strings.Contains(text, "<alice@us.example>") {
 		t.Errorf("the bounce does not name ghost alone:\n%s", text)
 	}
 }
@@ -204,7 +204,7 @@ func TestR67UnknownBesideGood(t *testing.T) {
 	r.wantBox("alice", 1)
 	r.wantBox("bob", 1)
 	text := r.wantBox("carol", 1)[0]
-	if !strings.Contains(text, "<no-one>") || strings.Contains(text, "<alice>") || strings.Contains(text, "<bob>") || !strings.Contains(text, "Status: 5.1.1") {
+	if !strings.Contains(text, "<no-one@us.example>") || strings.Contains(text, "<alice@us.example>") || strings.Contains(text, "<bob@us.example>") || !strings.Contains(text, "Status: 5.1.1") {
 		t.Errorf("the bounce must name no-one alone, with 5.1.1:\n%s", text)
 	}
 	r.wantLog("message bounced", "to=<no-one>", "dsn=5.1.1", "status=bounced")

@@ -24,7 +24,6 @@ func TestA38NotRecorded(t *testing.T) {
 		}
 	}
 	id := r.mail("s@x.example", "alice", "a@[192.0.2.1]")
-	other := r.mail("s@x.example", "bob")
 	r.mailer.answer = func(user string) (local.Result, bool) {
 		r.stuck.Store(user == "alice") // from now on alice's slot can't be written
 		return local.Result{}, false
@@ -48,7 +47,7 @@ func TestA38NotRecorded(t *testing.T) {
 	if r.mailer.recorded[token(id, spool.Key{})] {
 		t.Error("the mailer was told that the delivery is recorded")
 	}
-	run.Wake(other)
+	run.Wake(r.mail("s@x.example", "bob"))
 	pass()
 	r.wantBox("bob", 1)
 }

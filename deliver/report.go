@@ -135,9 +135,9 @@ func (rp *report) writeText(dst *bufio.Writer) {
 				dst.WriteString(w.String())
 				return
 			}
-			fmt.Fprintf(&w, "\n<%s>", printable(f.rcpt.Path.String(), 300))
+			fmt.Fprintf(&w, "\n<%s>", printable(rp.a.s.qualified(f.rcpt.Path).String(), 300))
 			if orig := rp.a.original(f.rcpt); orig != f.rcpt.Path {
-				fmt.Fprintf(&w, ", for <%s>", printable(orig.String(), 300))
+				fmt.Fprintf(&w, ", for <%s>", printable(rp.a.s.qualified(orig).String(), 300))
 			}
 			left--
 		}
@@ -236,7 +236,7 @@ func (rp *report) statusFields(f failure, room int) string {
 	if v, ok := smtp.FindParam(f.rcpt.Params, "ORCPT"); ok {
 		fmt.Fprintf(&w, "Original-Recipient: %s\n", printable(unxtext(v), 500))
 	}
-	fmt.Fprintf(&w, "Final-Recipient: rfc822; %s\n", printable(f.rcpt.Path.String(), 500))
+	fmt.Fprintf(&w, "Final-Recipient: rfc822; %s\n", printable(rp.a.s.qualified(f.rcpt.Path).String(), 500))
 	fmt.Fprintf(&w, "Action: failed\nStatus: %s\n", reportStatus(f))
 	must := w.Len()
 	if host := relayHost(o.Relay); host != "" {

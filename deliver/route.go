@@ -18,6 +18,7 @@ const (
 
 // routed is the answer for the recipients of one domain.
 type routed struct {
+	name       string
 	rcpts      []spool.Recipient
 	rt         *route
 	failure    *Outcome
@@ -38,7 +39,7 @@ func (a *attempt) startRoutes() {
 			a.follow(routed{rcpts: rcpts, rt: &rt, failure: rt.failure})
 			continue
 		}
-		if rt := a.r.knownRoute(name); rt != nil {
+		if rt := a.r.knownRoute(a.it, name); rt != nil {
 			a.follow(routed{rcpts: rcpts, rt: rt, failure: rt.failure})
 			continue
 		}
@@ -50,7 +51,7 @@ func (a *attempt) startRoutes() {
 			a.routeSlots <- struct{}{}
 			x := a.r.findRoute(a.work, a.s, a.it, name)
 			<-a.routeSlots
-			x.rcpts = rcpts
+			x.name, x.rcpts = name, rcpts
 			a.routed <- x
 		}()
 	}
@@ -65,7 +66,7 @@ func (a *attempt) follow(x routed) {
 	switch {
 	case a.broken || a.stop.Err() != nil || a.work.Err() != nil:
 	case x.busy != nil:
-		a.busy = x.busy
+		a.busy = append(a.busy, refused{x.busy, func() { a.domains[x.name] = append(a.domains[x.name], x.rcpts...) }})
 	case x.failure != nil:
 		a.record([]answer{{keys: keys, outcome: *x.failure, remembered: x.remembered}})
 	case x.rt.local:
@@ -77,15 +78,19 @@ func (a *attempt) follow(x routed) {
 	}
 }
 
-// knownRoute returns what was found lately.
-func (r *Runner) knownRoute(name string) *route {
+// knownRoute returns what was found lately. Nobody needs a ticket for that.
+func (r *Runner) knownRoute(it *item, name string) *route {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if d := r.dests.domains[name]; d != nil && time.Now().Before(d.until) {
-		rt := d.route
-		return &rt
+	d := r.dests.domains[name]
+	if d == nil || !time.Now().Before(d.until) {
+		return nil
 	}
-	return nil
+	if it.ticket == &d.gate {
+		r.dropTicket(it)
+	}
+	rt := d.route
+	return &rt
 }
 
 // findRoute asks DNS about a domain, unless others do so already.
@@ -93,6 +98,9 @@ func (r *Runner) findRoute(ctx context.Context, s *settings, it *item, name stri
 	r.mu.Lock()
 	d := r.dests.domain(name)
 	if time.Now().Before(d.until) {
+		if it.ticket == &d.gate {
+			r.dropTicket(it)
+		}
 		rt := d.route
 		r.mu.Unlock()
 		return routed{rt: &rt, failure: rt.failure}
@@ -114,6 +122,7 @@ func (r *Runner) findRoute(ctx context.Context, s *settings, it *item, name stri
 		r.markDown(&d.gate, domainDown, *rt.failure)
 	default:
 		d.route, d.until = rt, time.Now().Add(routeAge)
+		r.call(&d.gate, len(d.parked)) // the way is open to all
 	}
 	r.leave(&d.gate)
 	return routed{rt: &rt, failure: rt.failure}
@@ -179,9 +188,19 @@ func outcomeOf(r remote.Result) Outcome {
 
 // A hop is what of one message goes to one next hop with one reverse-path.
 type hop struct {
+	id      string
 	rt      *route
 	reverse smtp.Path
 	targets []*target
+}
+
+// addHop takes back what a host had no place for.
+func (a *attempt) addHop(hp *hop) {
+	if h := a.hops[hp.id]; h != nil {
+		h.targets = append(h.targets, hp.targets...)
+		return
+	}
+	a.hops[hp.id] = hp
 }
 
 // toHost gives a recipient to a next hop. Equal addresses are one recipient.
@@ -194,7 +213,7 @@ func (a *attempt) toHost(rc spool.Recipient, rt *route) {
 		a.remotes[id] = t
 		h := a.hops[hopID]
 		if h == nil {
-			h = &hop{rt: rt, reverse: rc.ReversePath}
+			h = &hop{id: hopID, rt: rt, reverse: rc.ReversePath}
 			a.hops[hopID] = h
 		}
 		h.targets = append(h.targets, t)

@@ -38,8 +38,10 @@ type item struct {
 	due    int64 // nanoseconds of the schedule's clock
 	index  int32 // place in the heap
 	state  itemState
-	again  bool  // woken while active
-	ticket *gate // where it has a place
+	again  bool          // woken while active
+	ticket *gate         // where it has a place
+	called chan struct{} // of the attempt that is made: it waits for gates too
+	at     []*gate       // where it stands in the list of parked messages
 	// force: attempts before this time, of the schedule's clock, do not count.
 	force int64
 }

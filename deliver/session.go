@@ -48,10 +48,7 @@ func (a *attempt) enqueue(hp *hop) (down *Outcome) {
 	ok, down := h.enter(a.it)
 	if !ok {
 		if down == nil {
-			a.busy = &h.gate
-		}
-		for _, t := range hp.targets {
-			t.done = true
+			a.busy = append(a.busy, refused{&h.gate, func() { a.addHop(hp) }})
 		}
 		return down
 	}
