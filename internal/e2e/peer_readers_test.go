@@ -120,22 +120,26 @@ func (f *fleet) trickle(n int, address string) {
 func (l *ledger) onceEach(t *testing.T, all []delivery) {
 	t.Helper()
 	times := map[string]int{}
+	wrong := map[string][]string{}
 	for _, d := range all {
 		if !d.whole {
-			t.Errorf("letter %q is torn", d.token)
+			wrong["torn"] = append(wrong["torn"], d.token)
 		}
 		if !l.known(d.token) {
-			t.Errorf("letter %q was never sent", d.token)
+			wrong["never sent"] = append(wrong["never sent"], d.token)
 		}
 		if times[d.token]++; times[d.token] == 2 {
-			t.Errorf("letter %s is there twice", d.token)
+			wrong["there twice"] = append(wrong["there twice"], d.token)
 		}
 	}
 	acked := l.snapshot()
 	for token := range acked {
 		if times[token] == 0 {
-			t.Errorf("letter %s is lost", token)
+			wrong["lost"] = append(wrong["lost"], token)
 		}
+	}
+	for what, tokens := range wrong {
+		t.Errorf("%d of %d letters are %s, such as %v", len(tokens), len(acked), what, tokens[:min(3, len(tokens))])
 	}
 	if len(acked) < 100 {
 		t.Errorf("only %d letters were sent: %v", len(acked), l.refused)
