@@ -35,6 +35,9 @@ func Create(path string, o Options) (*Build, error) {
 		return nil, err
 	}
 	t.sweep(time.Now())
+	if info, err := t.dir.Lstat(t.name); o.Keep && err == nil && info.Mode.IsRegular() {
+		t.like = &info
+	}
 	b := &Build{target: t, o: o}
 	b.sorter.limit = cmp.Or(o.Memory, defaultMemory)
 	b.sorter.spill = func(fill func(*runWriter) error) (*run, error) {

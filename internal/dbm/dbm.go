@@ -89,6 +89,7 @@ type Options struct {
 
 	Mode   fs.FileMode // of a new file; 0: 0644
 	New    bool        // refuse with fs.ErrExist to replace a file
+	Keep   bool        // give the new file mode and owner of the one it replaces
 	Source Source      // what the database is made from; zero: of nothing
 	Memory int         // octets of records that are held before they go to a file; 0: 16 MiB
 	// KeepLast makes the last record with a key count, else the first does.

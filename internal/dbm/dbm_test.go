@@ -86,6 +86,10 @@ func TestBuild(t *testing.T) {
 	if err != nil || info.Mode() != 0o640 {
 		t.Errorf("mode %v, %v, want 0640", info.Mode(), err)
 	}
+	made(t, path, Options{Keep: true}, "a", "1")
+	if info, err := os.Stat(path); err != nil || info.Mode() != 0o640 {
+		t.Errorf("Keep: mode %v, %v, want 0640", info.Mode(), err)
+	}
 	onlyFile(t, path)
 }
 
