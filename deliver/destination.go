@@ -17,6 +17,9 @@ const (
 	boxFirst       = 16 // the same before the first success
 	domainPlaces   = 2  // messages that wait for the same answer of DNS
 	hostDown       = 2 * time.Minute
+	servedAge      = 15 * time.Second // a host that says "busy" and served us so lately is asked again
+	busyPause      = time.Second
+	busyTries      = 5
 	ceilingAge     = 5 * time.Minute // so long no more sessions are tried than a host was found to allow
 	domainDown     = time.Minute
 	boxDown        = 30 * time.Second
@@ -101,6 +104,7 @@ type host struct {
 
 	ceiling      int // sessions that it was found to allow
 	ceilingUntil time.Time
+	served       time.Time // when it took or refused a message last
 
 	hungry bool          // waits for a session to be free
 	idlers int           // sessions that linger without work

@@ -432,3 +432,55 @@ func TestNothingStaysParked(t *testing.T) {
 	close(release)
 	sink.Await(t, 40)
 }
+
+// A host that takes one session from an address, as our own server does, and
+// notices its end late: nothing is deferred for that.
+func TestOneSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		var mu sync.Mutex
+		open := 0
+		sink := &testenv.Sink{Answer: func(ev testenv.Event) testenv.Action {
+			if ev.Verb == "QUIT" {
+				return testenv.Action{Reply: "221 2.0.0 bye", Each: 7 * time.Millisecond}
+			}
+			return testenv.Action{}
+		}}
+		t.Cleanup(sink.Close)
+		refused := 0
+		r.network.peers["192.0.2.1:25"] = func(c net.Conn) {
+			mu.Lock()
+			if open > 0 {
+				refused++
+				mu.Unlock()
+				c.Write([]byte("421 4.7.0 too many sessions from you\r\n"))
+				c.Close()
+				return
+			}
+			open++
+			mu.Unlock()
+			sink.ServeConn(c)
+			time.Sleep(100 * time.Millisecond)
+			mu.Lock()
+			open--
+			mu.Unlock()
+		}
+		run, stop := r.start()
+		defer stop()
+		r.wake(run, 100, "a@[192.0.2.1]")
+		sink.Await(t, 100)
+		for i := range 40 {
+			time.Sleep(linger + time.Duration(i)*7*time.Millisecond)
+			r.wake(run, 1, "a@[192.0.2.1]")
+			time.Sleep(5 * time.Second)
+			synctest.Wait()
+			if n := len(sink.Messages()); n != 101+i {
+				t.Fatalf("%d messages, want %d", n, 101+i)
+			}
+		}
+		if strings.Contains(r.log.String(), "deferred") {
+			t.Errorf("something was deferred:\n%.2000s", r.log)
+		}
+		t.Logf("%d connections refused", refused)
+	})
+}
