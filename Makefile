@@ -24,10 +24,13 @@ IMAGES   = 300
 CRASH = TestMutants|TestReproducible|TestCrash.*|TestErrorAtEveryCall.*
 FEWER = POSTOFFICE_CRASH_IMAGES=1
 
-.PHONY: all deps test quick race check vuln fuzz torture mutants bench demo cover man install uninstall clean help
+.PHONY: all lite pebble-check deps test quick race check vuln fuzz torture mutants bench demo cover man install uninstall clean help
 
 all: ## build ./postoffice: static, stripped, the same from any directory
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags='$(LDFLAGS)' -o $(OUT) .
+
+lite: ## build ./postoffice without databases, for small devices: it reads alias files as text
+	CGO_ENABLED=0 $(GO) build -tags lite -trimpath -buildvcs=false -ldflags='$(LDFLAGS)' -o $(OUT) .
 
 deps: ## install the Debian packages that the tests use (as root)
 	@sh testdata/tools/deps.sh
@@ -47,6 +50,7 @@ check: deps ## gofmt, vet, staticcheck, import table, banned calls, manual pages
 	@sh testdata/tools/format.sh
 	$(GO) vet ./...
 	$(GO) vet -tags e2e,bench ./...
+	$(GO) vet -tags lite . ./applets ./internal/dbm
 	GOOS=freebsd CGO_ENABLED=0 $(GO) build -o /dev/null .
 	$(GO) run $(STATICCHECK) -tags e2e,bench ./...
 	$(GO) test -count=1 -run '^(TestLayers|TestArchitecturePage|TestBanned|TestNothingLeftForLater)$$' .
@@ -65,10 +69,13 @@ torture: ## many more power cuts than make test, other ones each time
 		$(GO) test -count=1 -timeout 120m -run 'Crash|Step|Error|Interleav|Kill' ./spool ./deliver/...
 
 mutants: ## leave out each sync, lock and second look in turn: a test must fail
-	CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m -v -run '^TestMutants$$' ./spool ./deliver/... ./internal/disk/crashfs
+	CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m -v -run '^TestMutants$$' ./spool ./deliver/... ./internal/dbm ./internal/disk/crashfs
 
 bench: deps ## compare with Postfix on this machine; BENCH=ab picks lines; needs root
 	CGO_ENABLED=0 $(GO) test -tags e2e,bench -count=1 -timeout 60m -run '^TestBench$$' -v ./internal/e2e
+
+pebble-check: ## run Pebble's own tests with and without third_party, and compare (half an hour)
+	@GO='$(GO)' sh testdata/tools/pebble-check.sh
 
 demo: all ## show a message through two private servers, as an ordinary user
 	@bash testdata/demo.sh ./$(OUT)
@@ -83,7 +90,7 @@ man: ## renew the option list of postoffice.cf(5) from the code
 install: all ## install the binary, its other names and the manual pages below PREFIX
 	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(BINDIR)
 	install -m 755 $(OUT) $(DESTDIR)$(SBINDIR)/postoffice
-	for name in sendmail runq smtpd; do ln -sf postoffice $(DESTDIR)$(SBINDIR)/$$name; done
+	for name in sendmail runq smtpd newaliases; do ln -sf postoffice $(DESTDIR)$(SBINDIR)/$$name; done
 	ln -sf $(SBINDIR)/postoffice $(DESTDIR)$(BINDIR)/mailq
 	for page in docs/man/*.[1-9]; do \
 		dir=$(DESTDIR)$(MANDIR)/man$${page##*.}; \
@@ -91,7 +98,7 @@ install: all ## install the binary, its other names and the manual pages below P
 	done
 
 uninstall: ## remove what install put there
-	for name in postoffice sendmail runq smtpd; do rm -f $(DESTDIR)$(SBINDIR)/$$name; done
+	for name in postoffice sendmail runq smtpd newaliases; do rm -f $(DESTDIR)$(SBINDIR)/$$name; done
 	rm -f $(DESTDIR)$(BINDIR)/mailq
 	for page in docs/man/*.[1-9]; do rm -f $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}; done
 
@@ -99,4 +106,4 @@ clean: ## remove what was built
 	rm -f postoffice cover.out
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
