@@ -271,11 +271,11 @@ func (m *memoryTest) smtpIn(p memoryPath, size int64) {
 	m.arrived(m.one, size)
 }
 
-// converse sends one message to alice@one.test in an open session and looks at
+// converse sends one message to alice in an open session and looks at
 // the memory while its end is still missing.
 func (m *memoryTest) converse(d *dialogue, from string, w io.Writer, message io.Reader) {
 	m.t.Helper()
-	for _, step := range [][2]string{{"MAIL FROM:" + from, "250"}, {"RCPT TO:<alice@one.test>", "250"}, {"DATA", "354"}} {
+	for _, step := range [][2]string{{"MAIL FROM:" + from, "250"}, {"RCPT TO:<alice@" + m.one.Name + ">", "250"}, {"DATA", "354"}} {
 		if err := d.expect(step[0], step[1]); err != nil {
 			m.t.Fatal(err)
 		}
