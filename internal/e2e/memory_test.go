@@ -174,7 +174,11 @@ func TestMemoryOfBigMessage(t *testing.T) {
 				one: mode.install(one, "smtp-port="+mode.port), two: mode.install(two)}
 			m.one.serve()
 			m.two.serve()
-			m.measure(m.paths())
+			paths := m.paths()
+			if m.one.user != "" { // the code is the same, only in one process
+				paths = slices.DeleteFunc(paths, func(p memoryPath) bool { return p.shape != 0 })
+			}
+			m.measure(paths)
 		})
 	}
 }
