@@ -109,7 +109,7 @@ func (r *Router) missing(ctx context.Context, name string) (why string, err erro
 	return "", err
 }
 
-// lookupAlias returns what name stands for, after exact and folded spelling.
+// lookupAlias returns what name stands for.
 // postmaster without an alias is root, and root is Options.Postmaster.
 func (r *Router) lookupAlias(ctx context.Context, name string) ([]alias.Target, error) {
 	if r.o.Aliases != nil {

@@ -1,9 +1,11 @@
 package alias
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"sync"
@@ -35,18 +37,16 @@ type Aliases struct {
 type table struct {
 	info   fs.FileInfo // nil: there was no file
 	read   time.Time
-	exact  map[string]record
-	folded map[string]record
-	damage error // the first line without a readable name
+	names  map[string]record // by Key
+	damage error             // the first line without a readable name
 }
 
 // Open returns the aliases in the file path. The file is read at the first
 // lookup; it need not exist.
 func Open(path string) *Aliases { return &Aliases{path: path} }
 
-// Lookup returns what name stands for: the alias of exactly this name, else
-// one whose name differs in case only. Where a name is defined twice the
-// first counts. ErrNotFound means that there is none; any other error means
+// Lookup returns what name stands for, without regard to the case of ASCII
+// letters. Where a name is defined twice the first counts. ErrNotFound means that there is none; any other error means
 // that it isn't known now, and names the file.
 func (a *Aliases) Lookup(ctx context.Context, name string) ([]Target, error) {
 	if err := ctx.Err(); err != nil {
@@ -56,10 +56,7 @@ func (a *Aliases) Lookup(ctx context.Context, name string) ([]Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	rec, ok := t.exact[name]
-	if !ok {
-		rec, ok = t.folded[fold(name)]
-	}
+	rec, ok := t.names[Key(name)]
 	if !ok {
 		return nil, ErrNotFound
 	}
@@ -129,7 +126,10 @@ func readTable(path string) (*table, error) {
 	case info.Size() > maxFile:
 		return nil, fmt.Errorf("%s: larger than %d octets", path, maxFile)
 	}
-	records, errs := split(f)
+	t := &table{info: info, read: now, names: map[string]record{}}
+	if err := t.fill(f); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
 	after, err := f.Stat()
 	if err != nil {
 		return nil, err
@@ -137,33 +137,30 @@ func readTable(path string) (*table, error) {
 	if !same(info, after) {
 		return nil, fmt.Errorf("%s: changed while it was read", path)
 	}
-	t := &table{info: info, read: now, exact: map[string]record{}, folded: map[string]record{}}
-	for _, err := range errs {
-		if se := (*SyntaxError)(nil); !errors.As(err, &se) {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-		if t.damage == nil {
-			t.damage = err
-		}
-	}
-	for _, rec := range records {
-		t.add(rec)
-	}
 	return t, nil
 }
 
-// add enters rec unless its name is taken.
-func (t *table) add(rec record) {
-	if _, taken := t.exact[rec.name]; !taken {
-		t.exact[rec.name] = rec
+// fill enters all records. Of a name that is defined twice the first counts.
+func (t *table) fill(r io.Reader) error {
+	for rec, err := range split(r) {
+		var se *SyntaxError
+		switch {
+		case errors.As(err, &se):
+			t.damage = cmp.Or(t.damage, err)
+			continue
+		case err != nil:
+			return err
+		}
+		if key := Key(rec.name); t.names[key].line == 0 {
+			t.names[key] = rec
+		}
 	}
-	if _, taken := t.folded[fold(rec.name)]; !taken {
-		t.folded[fold(rec.name)] = rec
-	}
+	return nil
 }
 
-// fold makes ASCII letters small and leaves every other octet alone.
-func fold(s string) string {
+// Key is the name as it is compared: ASCII letters made small, every other
+// octet as it is.
+func Key(s string) string {
 	b := []byte(s)
 	for i, c := range b {
 		if 'A' <= c && c <= 'Z' {

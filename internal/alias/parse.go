@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"strings"
 
 	"postoffice/internal/smtp"
@@ -18,12 +19,15 @@ type Entry struct {
 }
 
 // String returns e as one line of an alias file.
-func (e Entry) String() string {
+func (e Entry) String() string { return quoteWord(e.Name) + ": " + e.Value() }
+
+// Value returns e's targets as they may stand behind the colon.
+func (e Entry) Value() string {
 	words := make([]string, len(e.Targets))
 	for i, t := range e.Targets {
 		words[i] = t.String()
 	}
-	return quoteWord(e.Name) + ": " + strings.Join(words, ", ")
+	return strings.Join(words, ", ")
 }
 
 // A SyntaxError is a line that can't be understood. Name is "" if not even
@@ -51,20 +55,35 @@ type record struct {
 }
 
 func (r record) entry() (Entry, error) {
-	targets, err := parseValue(r.value)
+	targets, err := ParseValue(r.value)
 	if err != nil {
 		return Entry{}, &SyntaxError{r.line, r.name, err}
 	}
 	return Entry{Name: r.name, Line: r.line, Targets: targets}, nil
 }
 
+// Read reads an alias file entry by entry, in constant memory. A *SyntaxError
+// is about one line, and reading goes on behind it; any other error ends it.
+func Read(r io.Reader) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		for rec, err := range split(r) {
+			var e Entry
+			if err == nil {
+				e, err = rec.entry()
+			}
+			if !yield(e, err) {
+				return
+			}
+		}
+	}
+}
+
 // Parse reads a whole alias file. It returns all entries that can be
 // understood, in their order, and the errors of the lines that can't.
 func Parse(r io.Reader) ([]Entry, []error) {
 	var entries []Entry
-	records, errs := split(r)
-	for _, rec := range records {
-		e, err := rec.entry()
+	var errs []error
+	for e, err := range Read(r) {
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -74,45 +93,39 @@ func Parse(r io.Reader) ([]Entry, []error) {
 	return entries, errs
 }
 
-// split reads logical lines: a line that begins with a blank continues the
+// split yields logical lines: a line that begins with a blank continues the
 // one before; comment and empty lines belong to none.
-func split(r io.Reader) ([]record, []error) {
-	var records []record
-	var errs []error
-	var text strings.Builder
-	start, n := 0, 0
-	flush := func() {
-		if text.Len() > 0 {
-			if rec, err := splitName(text.String(), start); err != nil {
-				errs = append(errs, err)
-			} else {
-				records = append(records, rec)
-			}
+func split(r io.Reader) iter.Seq2[record, error] {
+	return func(yield func(record, error) bool) {
+		var text strings.Builder
+		start, n := 0, 0
+		flush := func() bool {
+			defer text.Reset()
+			return text.Len() == 0 || yield(splitName(text.String(), start))
 		}
-		text.Reset()
-	}
-	in := bufio.NewReader(r)
-	for {
-		line, err := in.ReadString('\n')
-		n++
-		line = strings.TrimRight(line, "\r\n")
-		trimmed := strings.TrimLeft(line, " \t")
-		switch {
-		case trimmed == "" || trimmed[0] == '#':
-		case len(trimmed) < len(line) && text.Len() > 0:
-			text.WriteByte(' ')
-			text.WriteString(trimmed)
-		default:
-			flush()
-			start = n
-			text.WriteString(trimmed)
-		}
-		if err != nil {
-			flush()
-			if err != io.EOF {
-				errs = append(errs, err)
+		in := bufio.NewReader(r)
+		for {
+			line, err := in.ReadString('\n')
+			n++
+			line = strings.TrimRight(line, "\r\n")
+			trimmed := strings.TrimLeft(line, " \t")
+			switch {
+			case trimmed == "" || trimmed[0] == '#':
+			case len(trimmed) < len(line) && text.Len() > 0:
+				text.WriteByte(' ')
+				text.WriteString(trimmed)
+			case !flush():
+				return
+			default:
+				start = n
+				text.WriteString(trimmed)
 			}
-			return records, errs
+			if err != nil {
+				if flush() && err != io.EOF {
+					yield(record{}, err)
+				}
+				return
+			}
 		}
 	}
 }
@@ -147,8 +160,8 @@ func splitName(text string, line int) (record, error) {
 	return record{name: name, value: strings.Trim(rest, " \t"), line: line}, nil
 }
 
-// parseValue parses the comma-separated targets of an alias.
-func parseValue(value string) ([]Target, error) {
+// ParseValue parses the comma-separated targets of an alias.
+func ParseValue(value string) ([]Target, error) {
 	var targets []Target
 	if hasControl(value) {
 		return nil, errors.New("a control octet")
