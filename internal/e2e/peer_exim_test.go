@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -122,7 +121,7 @@ func (h *host) exim(settings ...string) *process {
 	h.t.Cleanup(func() {
 		if h.t.Failed() {
 			log, _ := os.ReadFile(h.path("ex", "log", "mainlog"))
-			h.t.Log(fmt.Sprintf("%s: exim log:\n%s", h.Name, tail(string(log), 40)))
+			h.t.Logf("%s: exim log:\n%s", h.Name, tail(string(log), 40))
 		}
 	})
 	h.listening("25")
