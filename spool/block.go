@@ -105,7 +105,7 @@ func (c *contents) step(open *opening, line []byte, at int64) (*opening, error) 
 		} else if string(appendClosing(nil, open.number, open.crc)) == string(line) {
 			return nil, c.close(open, b)
 		}
-		open = c.drop(open)
+		c.drop(open)
 	}
 	if !strings.HasPrefix(string(line[:min(len(line), 10)]), "expansion ") {
 		return nil, nil

@@ -69,19 +69,13 @@ func (q *Queue) take(p Place, id ID) (*Message, error) {
 
 // lock locks f and reads it.
 func (q *Queue) lock(p Place, id ID, f disk.File) (*contents, error) {
-	ok, err := f.TryLock()
-	if err != nil {
+	got, err := lockNamed(q.dirs[p], string(id), f)
+	switch {
+	case err != nil:
 		return nil, later(err)
-	}
-	if !ok {
+	case got == busy:
 		return nil, ErrBusy
-	}
-	// Look again: meanwhile the holder before may have removed or moved it (A34).
-	named, err := disk.Named(q.dirs[p], string(id), f)
-	if err != nil {
-		return nil, later(err)
-	}
-	if !named {
+	case got == unnamed:
 		return nil, ErrGone
 	}
 	return q.read(f)

@@ -62,30 +62,27 @@ func (q *Queue) report(id ID, err error) {
 }
 
 // cleanOrphan removes a file of tmp/ if nobody writes it and it is older than
-// age, or if it is only a second name of a message that has its place.
+// age, or if it is only a second name of a message, or of the lock, that has
+// its place. It locks nothing that is younger, so that no arrival meets it.
 func (q *Queue) cleanOrphan(name string, age time.Duration) error {
+	info, err := q.tmp.Lstat(name)
+	if err != nil || info.Nlink < 2 && q.now().Sub(info.ModTime) < age {
+		return ignoreGone(err)
+	}
 	f, err := q.tmp.Open(name, disk.ReadWrite)
 	if err != nil {
 		return ignoreGone(err)
 	}
 	defer f.Close() // only locked
-	if lock, err := q.root.Lstat(lockName); err == nil {
-		if info, err := f.Stat(); err == nil && info.Same(lock) {
-			return q.tmp.Unlink(name) // the lock's second name
-		}
-	}
-	if ok, err := f.TryLock(); err != nil || !ok {
-		return err
-	}
-	if named, err := disk.Named(q.tmp, name, f); err != nil || !named {
-		return err
-	}
-	info, err := f.Stat()
+	lock, err := disk.Named(q.root, lockName, f)
 	if err != nil {
 		return err
 	}
-	if info.Nlink < 2 && q.now().Sub(info.ModTime) < age {
-		return nil
+	if lock {
+		return q.tmp.Unlink(name)
+	}
+	if got, err := lockNamed(q.tmp, name, f); err != nil || got != locked {
+		return err
 	}
 	if err := q.tmp.Unlink(name); err != nil {
 		return err
@@ -100,8 +97,14 @@ func (q *Queue) cleanOrphan(name string, age time.Duration) error {
 // if the queue has the same file: a crash came between link and unlink, and
 // the queue's name counts.
 func (q *Queue) cleanEntry(e Entry) error {
-	if e.Place != Active && q.twins(e.Place, Active, e.ID, e.ID) {
-		return q.dirs[e.Place].Unlink(string(e.ID))
+	if e.Place != Active {
+		twins, err := q.twins(e.Place, Active, e.ID, e.ID)
+		if err != nil {
+			return err
+		}
+		if twins {
+			return q.dirs[e.Place].Unlink(string(e.ID))
+		}
 	}
 	if e.Place == Corrupt {
 		return nil

@@ -13,7 +13,8 @@ import (
 // scene is something that happens to a spool, on a disk that is prepared.
 type scene struct {
 	name    string
-	prepare func(*crashfs.FS) // nil: an empty disk
+	prepare func(*crashfs.FS)    // nil: an empty disk
+	before  func(q *Queue) error // nil: nothing
 	do      func(q *Queue, ack func(string)) error
 	again   bool // a second process goes on where the first stopped
 	wide    int  // recipients of one delivery, beyond the first
@@ -24,6 +25,9 @@ type scene struct {
 // queue lock and cleans up first.
 func (s scene) scenario() crashfs.Scenario {
 	return func(d disk.FS, ack func(string)) error {
+		if err := s.dead(d); err != nil {
+			return err
+		}
 		q, err := recoverAll(d, still)
 		if err != nil {
 			return err
@@ -43,8 +47,21 @@ func (s scene) scenario() crashfs.Scenario {
 	}
 }
 
+// dead does what a process has done that is not there any more.
+func (s scene) dead(d disk.FS) error {
+	if s.before == nil {
+		return nil
+	}
+	q, err := reopen(d, still)
+	if err != nil {
+		return err
+	}
+	defer q.Close()
+	return s.before(q)
+}
+
 func (s scene) oracle(kills int) crashfs.Check {
-	return oracle{kills: kills * (1 + s.wide), damaged: s.damaged}.check
+	return oracle{kills: kills, wide: s.wide, damaged: s.damaged}.check
 }
 
 // on is the scene's run on a file system.
@@ -96,6 +113,7 @@ var scenes = []scene{
 	{name: "remove", do: delivering(token("a", 1, 100, false), token("b", 1, 100, false))},
 	{name: "hold and release", do: holdRelease},
 	{name: "corrupt", do: delivering(token("a", 1, 100, false)), prepare: plantDamaged, damaged: planted},
+	{name: "corrupt, half moved", before: halfMove, do: delivering(), prepare: plantDamaged, damaged: planted},
 	{name: "orphan cleaning", do: cleanUp, prepare: plantOrphan},
 	{name: "the next process", do: delivering(token("a", 1, 100, true)), again: true},
 	{name: "torn notes", do: delivering(token("a", 1, 100, false)), prepare: plantTorn},
@@ -178,9 +196,7 @@ func deliverBatch(q *Queue, ack func(string)) error {
 			ack("took " + tok + "|" + who)
 		}
 		if err := m.Record(pendingKeys(m), Delivered); err != nil {
-			for range awaited(tok) {
-				ack("fail " + tok)
-			}
+			ack("fail " + tok)
 			return err
 		}
 		for _, who := range awaited(tok) {
@@ -237,6 +253,12 @@ func plantDamaged(f *crashfs.FS) {
 	for content, name := range planted {
 		f.Plant("/q/"+name, 0o600, []byte(content))
 	}
+}
+
+// halfMove is what a process does that is killed between link and unlink.
+func halfMove(q *Queue) error {
+	const name = "0000000000AAAA"
+	return ignoreGone(q.dirs[Active].Link(name, q.dirs[Corrupt], name))
 }
 
 // plantOrphan leaves what an interrupted arrival does.

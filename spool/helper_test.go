@@ -67,7 +67,8 @@ func tryAccept(q *Queue, env Envelope, body string) (ID, error) {
 		in.Abort()
 		return "", err
 	}
-	return in.ID(), in.Commit()
+	err = in.Commit()
+	return in.ID(), err
 }
 
 // claim claims a message and closes it after the test.

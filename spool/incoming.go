@@ -126,14 +126,18 @@ func (q *Queue) createTmp(id ID) (disk.File, ID, error) {
 	for range newIDs {
 		f, err := q.tmp.Create(string(id), fileMode)
 		if err == nil {
-			var ok bool
-			if ok, err = q.secure(id, f); ok && err == nil {
-				return f, id, nil
+			var got lockState
+			got, err = lockNamed(q.tmp, string(id), f)
+			if err == nil && got == locked && q.chown {
+				err = f.Chown(q.uid, q.gid)
 			}
 			if err != nil {
 				return nil, id, errors.Join(err, f.Close(), q.tmp.Unlink(string(id)))
 			}
-			f.Close() // who cleans up was faster: it is his
+			if got == locked {
+				return f, id, nil
+			}
+			f.Close() // nothing is in it; who cleans up was faster: it is his
 		} else if !errors.Is(err, fs.ErrExist) {
 			return nil, id, err
 		}
@@ -142,20 +146,6 @@ func (q *Queue) createTmp(id ID) (disk.File, ID, error) {
 		}
 	}
 	return nil, id, fs.ErrExist
-}
-
-// secure locks a new file and gives it its owner. False: it is being removed.
-func (q *Queue) secure(id ID, f disk.File) (bool, error) {
-	if ok, err := f.TryLock(); err != nil || !ok {
-		return ok, err
-	}
-	if ok, err := disk.Named(q.tmp, string(id), f); err != nil || !ok {
-		return ok, err
-	}
-	if q.chown {
-		return true, f.Chown(q.uid, q.gid)
-	}
-	return true, nil
 }
 
 // Commit puts the message into the queue and returns nil when it is durable:

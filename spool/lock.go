@@ -76,21 +76,14 @@ func (q *Queue) TryLock() (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("queue lock: %w", err)
 	}
-	ok, err := f.TryLock()
-	if err == nil && !ok {
-		err = ErrLocked
+	got, err := lockNamed(q.root, lockName, f)
+	if err == nil && got != locked {
+		err = ErrLocked // if it was replaced meanwhile, the next try gets the new one
 	}
 	if err == nil {
-		var named bool
-		if named, err = disk.Named(q.root, lockName, f); err == nil && !named {
-			err = ErrLocked // replaced meanwhile: the next try gets the new one
-		}
+		err = q.takeStock()
 	}
 	if err != nil {
-		f.Close() // nothing was written
-		return nil, fmt.Errorf("queue lock: %w", err)
-	}
-	if err := q.takeStock(); err != nil {
 		f.Close() // nothing was written
 		return nil, fmt.Errorf("queue lock: %w", err)
 	}
@@ -100,6 +93,27 @@ func (q *Queue) TryLock() (unlock func(), err error) {
 			f.Close() // nothing was written
 		}
 	}, nil
+}
+
+// lockState is what became of an attempt at a lock.
+type lockState int
+
+const (
+	locked  lockState = iota
+	busy              // another has the lock
+	unnamed           // the name leads to another file, or to none
+)
+
+// lockNamed locks f, which was opened or made as name in d, and looks again:
+// meanwhile the holder before may have removed, moved or replaced it (A34).
+func lockNamed(d disk.Dir, name string, f disk.File) (lockState, error) {
+	if ok, err := f.TryLock(); err != nil || !ok {
+		return busy, err
+	}
+	if ok, err := disk.Named(d, name, f); err != nil || !ok {
+		return unnamed, err
+	}
+	return locked, nil
 }
 
 // takeStock finds the newest message that others may have worked on.

@@ -58,9 +58,14 @@ func (q *Queue) Release(id ID) error {
 // file under both names, is completed.
 func (q *Queue) move(from, to Place, id, name ID) error {
 	err := q.dirs[from].RenameNoReplace(string(id), q.dirs[to], string(name))
-	if errors.Is(err, fs.ErrExist) && q.twins(from, to, id, name) {
-		if err = q.dirs[to].Sync(); err == nil {
-			err = q.dirs[from].Unlink(string(id))
+	if errors.Is(err, fs.ErrExist) {
+		twins, terr := q.twins(from, to, id, name)
+		if terr == nil && twins {
+			if err = q.dirs[to].Sync(); err == nil {
+				err = q.dirs[from].Unlink(string(id))
+			}
+		} else if terr != nil {
+			err = terr
 		}
 	}
 	if err == nil {
@@ -76,20 +81,25 @@ func (q *Queue) move(from, to Place, id, name ID) error {
 }
 
 // twins reports whether two names are of one file.
-func (q *Queue) twins(from, to Place, id, name ID) bool {
+func (q *Queue) twins(from, to Place, id, name ID) (bool, error) {
 	a, err := q.dirs[from].Lstat(string(id))
 	if err != nil {
-		return false
+		return false, ignoreGone(err)
 	}
 	b, err := q.dirs[to].Lstat(string(name))
-	return err == nil && a.Same(b)
+	if err != nil {
+		return false, ignoreGone(err)
+	}
+	return a.Same(b), nil
 }
 
 // condemn moves what is no message file to corrupt/ and returns why. If it
 // can't be moved it stays, and is met again.
 func (q *Queue) condemn(p Place, id ID, why error) error {
-	name := q.condemned(p, id)
-	err := q.move(p, Corrupt, id, name)
+	name, err := q.condemned(p, id)
+	if err == nil {
+		err = q.move(p, Corrupt, id, name)
+	}
 	for try := 0; errors.Is(err, fs.ErrExist) && try < newIDs; try++ {
 		if name, err = q.ids.next(); err == nil {
 			err = q.move(p, Corrupt, id, name)
@@ -106,18 +116,18 @@ func (q *Queue) condemn(p Place, id ID, why error) error {
 
 // condemned is the name to be tried in corrupt/: the file's own, unless a crash
 // between link and unlink has left it there under another.
-func (q *Queue) condemned(p Place, id ID) ID {
+func (q *Queue) condemned(p Place, id ID) (ID, error) {
 	info, err := q.dirs[p].Lstat(string(id))
 	if err != nil || info.Nlink < 2 {
-		return id
+		return id, err
 	}
 	for name, err := range q.dirs[Corrupt].Names() {
 		if err != nil {
-			break
+			return id, err
 		}
-		if q.twins(p, Corrupt, id, ID(name)) {
-			return ID(name)
+		if twins, err := q.twins(p, Corrupt, id, ID(name)); err != nil || twins {
+			return ID(name), err
 		}
 	}
-	return id
+	return id, nil
 }

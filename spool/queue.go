@@ -44,7 +44,7 @@ type Queue struct {
 	root   disk.Dir
 	dirs   [numPlaces]disk.Dir
 	tmp    disk.Dir
-	synced syncer // of the queue's directory
+	synced *syncer // of the queue's directory
 	locked atomic.Bool
 
 	mu    sync.Mutex
@@ -127,7 +127,7 @@ func (q *Queue) open(o Options) error {
 			return err
 		}
 	}
-	q.synced.dir = q.dirs[Active]
+	q.synced = newSyncer(q.dirs[Active])
 	if err := q.scheme(); err != nil {
 		return err
 	}

@@ -55,9 +55,15 @@ func (m *Message) mark(at []int, s State) error {
 	return nil
 }
 
+// overwrite writes the slots at, all to s or, for 0, to what they are, and
+// syncs them.
 func (m *Message) overwrite(at []int, s State) error {
 	for _, i := range at {
-		if _, err := m.f.WriteAt([]byte{byte(s)}, m.c.rcpts[i].at); err != nil {
+		octet := s
+		if s == 0 {
+			octet = m.c.rcpts[i].State
+		}
+		if _, err := m.f.WriteAt([]byte{byte(octet)}, m.c.rcpts[i].at); err != nil {
 			return err
 		}
 	}
@@ -95,12 +101,11 @@ func (m *Message) prove() error {
 	if m.q.ours(m.id) && m.q.Room() == nil {
 		return nil
 	}
-	for _, s := range m.c.rcpts {
-		if _, err := m.f.WriteAt([]byte{byte(s.State)}, s.at); err != nil {
-			return later(err)
-		}
+	all := make([]int, len(m.c.rcpts))
+	for i := range all {
+		all[i] = i
 	}
-	if err := m.f.Datasync(); err != nil {
+	if err := m.overwrite(all, 0); err != nil {
 		return later(err)
 	}
 	return nil

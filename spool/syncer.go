@@ -10,12 +10,15 @@ import (
 // first to ask leads: it waits for the sync that is running, if any, and what
 // others have asked by then it does for them.
 type syncer struct {
-	dir disk.Dir
-
-	turn sync.Mutex // held by the leader that syncs
+	dir  disk.Dir
+	turn chan struct{} // holds one while a leader syncs
 
 	mu   sync.Mutex
 	next *round // has not begun; nil: nobody waits
+}
+
+func newSyncer(d disk.Dir) *syncer {
+	return &syncer{dir: d, turn: make(chan struct{}, 1)}
 }
 
 // round is one directory sync.
@@ -38,8 +41,8 @@ func (s *syncer) sync() error {
 	s.next = r
 	s.mu.Unlock()
 
-	s.turn.Lock()
-	defer s.turn.Unlock()
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
 	s.mu.Lock()
 	s.next = nil
 	lost := r.lost

@@ -1,0 +1,258 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"postoffice/internal/disk"
+	"postoffice/internal/disk/crashfs"
+	"postoffice/internal/smtp"
+)
+
+// TestA35Room: blocks, inodes, and no answer are told apart, and only room is
+// room.
+func TestA35Room(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		space disk.Space
+		free  int64
+		full  bool
+	}{
+		{"plenty", disk.Space{Octets: 1 << 30, Inodes: 1000}, 1 << 20, false},
+		{"just enough", disk.Space{Octets: 1 << 20, Inodes: 1}, 1 << 20, false},
+		{"below minfree", disk.Space{Octets: 1<<20 - 1, Inodes: 1000}, 1 << 20, true},
+		{"no inodes", disk.Space{Octets: 1 << 30}, 1 << 20, true},
+		{"nothing, no minimum", disk.Space{Inodes: 1000}, 0, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := crashfs.New()
+			q := open(t, Options{FS: f, Dir: "/q", MinFree: tt.free})
+			f.SetSpace(tt.space)
+			if err := q.Room(); errors.Is(err, ErrFull) != tt.full || !tt.full && err != nil {
+				t.Errorf("Room: %v, full: %v", err, tt.full)
+			}
+		})
+	}
+}
+
+// TestRoomUnknown: a statfs error is no yes (A35).
+func TestRoomUnknown(t *testing.T) {
+	q, _ := tempQueue(t)
+	q.tmp = noSpace{q.tmp}
+	if err := q.Room(); !errors.Is(err, syscall.EIO) {
+		t.Errorf("Room: %v, want EIO", err)
+	}
+}
+
+type noSpace struct{ disk.Dir }
+
+func (noSpace) Space() (disk.Space, error) { return disk.Space{}, syscall.EIO }
+
+// TestA31FullDisk: a record needs no room; a note that finds none is lost and
+// nothing else is.
+func TestA31FullDisk(t *testing.T) {
+	f := crashfs.New()
+	q := open(t, Options{FS: f, Dir: "/q"})
+	id := accept(t, q, envelope(2), text)
+	f.SetSpace(disk.Space{Octets: 10})
+	if _, err := tryAccept(q, envelope(1), text); !errors.Is(err, ErrFull) {
+		t.Errorf("accept on a full disk: %v, want ErrFull", err)
+	}
+	m := claim(t, q, id)
+	if err := m.Note(Note{Time: arrived, Err: strings.Repeat("x", 100)}); !errors.Is(err, ErrFull) {
+		t.Errorf("note on a full disk: %v, want ErrFull", err)
+	}
+	if err := m.Expand(Key{0, 1}, Expansion{Targets: []Target{{Path: path("a@b")}}}); !errors.Is(err, ErrFull) {
+		t.Errorf("expansion on a full disk: %v, want ErrFull", err)
+	}
+	must(t, m.Record([]Key{{0, 0}}, Delivered))
+	must(t, m.Record([]Key{{0, 1}}, Bounced))
+	must(t, m.Finish())
+}
+
+// TestInvalid: what can't be written is refused before anything is on the disk.
+func TestInvalid(t *testing.T) {
+	q, dir := tempQueue(t)
+	for _, tt := range []struct {
+		name   string
+		change func(*Envelope)
+	}{
+		{"no recipient", func(e *Envelope) { e.Recipients = nil }},
+		{"null recipient", func(e *Envelope) { e.Recipients[0].Path = smtp.Path{} }},
+		{"program (A18)", func(e *Envelope) { e.Recipients[0].Path = path("|/bin/sh@us") }},
+		{"file (A18)", func(e *Envelope) { e.Recipients[0].Path = path("/etc/passwd") }},
+		{"list (A18)", func(e *Envelope) { e.Recipients[0].Path = path(":Include:/etc/passwd@us") }},
+		{"parameter", func(e *Envelope) { e.Params = []smtp.Param{{Name: "A B"}} }},
+		{"recipient's parameter", func(e *Envelope) { e.Recipients[0].Params = []smtp.Param{{Name: ""}} }},
+		{"year", func(e *Envelope) { e.Arrived = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) }},
+		{"long client", func(e *Envelope) { e.Client = strings.Repeat("x", maxLine) }},
+		{"too many recipients", func(e *Envelope) { *e = envelope(MaxRecipients + 1) }},
+	} {
+		env := envelope(1)
+		tt.change(&env)
+		if in, err := q.Create(env); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s: %v, %v, want ErrInvalid", tt.name, in, err)
+		}
+	}
+	in, err := q.Create(envelope(1))
+	must(t, err)
+	if _, err := in.Write([]byte("a\r\n")); !errors.Is(err, ErrInvalid) {
+		t.Errorf("CR (A2): %v, want ErrInvalid", err)
+	}
+	if err := in.Commit(); !errors.Is(err, ErrInvalid) {
+		t.Errorf("commit after it: %v, want ErrInvalid", err)
+	}
+	if err := in.Commit(); !errors.Is(err, ErrClosed) {
+		t.Errorf("commit twice: %v, want ErrClosed", err)
+	}
+	for _, d := range []string{"tmp", "queue"} {
+		if names, err := os.ReadDir(dir + "/" + d); err != nil || len(names) > 0 {
+			t.Errorf("%s holds %v, %v", d, names, err)
+		}
+	}
+}
+
+// TestRefusedCalls: a message in the wrong state says so and stays as it is.
+func TestRefusedCalls(t *testing.T) {
+	q, _ := tempQueue(t)
+	id := accept(t, q, envelope(2), text)
+	m := claim(t, q, id)
+	must(t, m.Record([]Key{{0, 0}}, Delivered))
+	for _, tt := range []struct {
+		name string
+		err  error
+	}{
+		{"recorded twice", m.Record([]Key{{0, 0}}, Bounced)},
+		{"nobody", m.Record([]Key{{0, 2}}, Delivered)},
+		{"no block", m.Record([]Key{{1, 0}}, Delivered)},
+		{"as pending", m.Record([]Key{{0, 1}}, Pending)},
+		{"as expanded", m.Record([]Key{{0, 1}}, Expanded)},
+		{"expansion to nobody", m.Expand(Key{0, 1}, Expansion{})},
+		{"expansion of one who is done", m.Expand(Key{0, 0}, Expansion{Targets: []Target{{Path: path("a@b")}}})},
+		{"expansion to a command", m.Expand(Key{0, 1}, Expansion{Targets: []Target{{Path: path("|x")}}})},
+		{"program without a name", m.Expand(Key{0, 1}, Expansion{Targets: []Target{{Kind: Program, Agent: &Agent{Source: FromAlias}}}})},
+		{"note of a bad year", m.Note(Note{Time: time.Unix(1e15, 0)})},
+	} {
+		if !errors.Is(tt.err, ErrInvalid) {
+			t.Errorf("%s: %v, want ErrInvalid", tt.name, tt.err)
+		}
+	}
+	if got := pendingKeys(m); !slices.Equal(got, []Key{{0, 1}}) {
+		t.Errorf("pending %v", got)
+	}
+	must(t, m.Close())
+	if err := m.Record([]Key{{0, 1}}, Delivered); !errors.Is(err, ErrClosed) {
+		t.Errorf("record after Close: %v", err)
+	}
+	if err := q.Release(id); !errors.Is(err, ErrGone) {
+		t.Errorf("release of what is not held: %v", err)
+	}
+}
+
+// TestExpandAgain: the last expansion counts, and targets that are settled in
+// it stay settled.
+func TestExpandAgain(t *testing.T) {
+	q, _ := tempQueue(t)
+	m := claim(t, q, accept(t, q, envelope(1), text))
+	must(t, m.Expand(Key{0, 0}, Expansion{Targets: []Target{{Path: path("a@x")}, {Path: path("list@x")}}}))
+	must(t, m.Expand(Key{1, 1}, Expansion{Targets: []Target{{Path: path("deep@x")}}}))
+	must(t, m.Record([]Key{{1, 0}}, Delivered))
+	must(t, m.Expand(Key{0, 0}, Expansion{Targets: []Target{{Path: path("a@x"), State: Delivered}, {Path: path("c@x")}}}))
+	want := []Key{{3, 1}}
+	if got := pendingKeys(m); !slices.Equal(got, want) {
+		t.Errorf("pending %v, want %v", got, want)
+	}
+	id := m.ID()
+	must(t, m.Close())
+	m = claim(t, q, id)
+	if got := pendingKeys(m); !slices.Equal(got, want) {
+		t.Errorf("pending when read again %v, want %v", got, want)
+	}
+	if err := m.Record([]Key{{2, 0}}, Delivered); !errors.Is(err, ErrInvalid) {
+		t.Errorf("record of a superseded recipient: %v", err)
+	}
+}
+
+// TestBigExpansion: 50,000 targets are written, read back and worked off.
+func TestBigExpansion(t *testing.T) {
+	q, _ := tempQueue(t)
+	m := claim(t, q, accept(t, q, envelope(1), text))
+	var x Expansion
+	for i := range 50_000 {
+		x.Targets = append(x.Targets, Target{Path: path(fmt.Sprintf("subscriber%d@lists.example.org", i))})
+	}
+	must(t, m.Expand(Key{0, 0}, x))
+	id := m.ID()
+	must(t, m.Close())
+	m = claim(t, q, id)
+	keys := pendingKeys(m)
+	if len(keys) != 50_000 {
+		t.Fatalf("%d pending", len(keys))
+	}
+	must(t, m.Record(keys, Delivered))
+	if err := m.Expand(Key{1, 0}, x); !errors.Is(err, ErrInvalid) {
+		t.Errorf("expansion of a done recipient: %v", err)
+	}
+	must(t, m.Finish())
+}
+
+// TestNotes come back in order, what was torn is passed over, and mailq gets
+// the latest when there are many.
+func TestNotes(t *testing.T) {
+	q, dir := tempQueue(t)
+	env := envelope(3)
+	id := accept(t, q, env, "no line end") // the notes begin a line all the same
+	m := claim(t, q, id)
+	note := func(i int) Note { return Note{Time: arrived, Attempt: i, Keys: []Key{{0, i % 3}}} }
+	must(t, m.Note(note(1)))
+	must(t, m.Note(note(2)))
+	must(t, m.Close())
+	f, err := os.OpenFile(dir+"/queue/"+string(id), os.O_WRONLY|os.O_APPEND, 0)
+	must(t, err)
+	_, err = f.WriteString("note 12345678 2026-03-04T05:06")
+	must(t, errors.Join(err, f.Close()))
+	m = claim(t, q, id)
+	for i := range 2 * maxSnapshotNotes {
+		must(t, m.Note(note(i+3)))
+	}
+	i := 0
+	for n, err := range m.Notes() {
+		must(t, err)
+		if i++; n.Attempt != i {
+			t.Fatalf("note %d is of attempt %d", i, n.Attempt)
+		}
+	}
+	s, err := q.Read(id)
+	must(t, err)
+	if n := len(s.Notes); n != maxSnapshotNotes || s.Notes[n-1].Attempt != i {
+		t.Errorf("%d notes to show, the last of attempt %d, want %d", n, s.Notes[n-1].Attempt, i)
+	}
+	if i != 2*maxSnapshotNotes+2 {
+		t.Errorf("%d notes", i)
+	}
+}
+
+// TestForeignSpool: a directory that is not fit says what is wrong with it.
+func TestForeignSpool(t *testing.T) {
+	for _, tt := range []struct {
+		name, want string
+		spoil      func(dir string) error
+	}{
+		{"another lock", "locked by", func(dir string) error { return os.WriteFile(dir+"/lock", []byte("lockf\n"), 0o600) }},
+		{"open to others", "0777", func(dir string) error { return os.Chmod(dir+"/queue", 0o777) }},
+		{"root open to others", "others may write", func(dir string) error { return os.Chmod(dir, 0o770) }},
+	} {
+		q, dir := tempQueue(t)
+		must(t, q.root.Sync())
+		must(t, tt.spoil(dir))
+		if _, err := Open(Options{Dir: dir}); !errors.Is(err, ErrForeign) || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, want ErrForeign with %q", tt.name, err, tt.want)
+		}
+	}
+}
