@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 
 	"postoffice/deliver/local"
 	"postoffice/internal/config"
@@ -20,9 +19,6 @@ import (
 	"postoffice/internal/privsep"
 	"postoffice/internal/sysexits"
 )
-
-// portWait is how long a port may be taken before that is an error.
-const portWait = 3 * time.Second
 
 // daemon is a mail server, for as long as it is wanted or for one pass over the
 // queue: as root the master and its server, else one process.
@@ -117,7 +113,7 @@ func (d *daemon) listeners(ctx context.Context, gid int) ([]privsep.Listener, er
 	}
 	all := d.inherited
 	if len(all) == 0 && !d.deaf {
-		if all, err = d.listen(ctx); err != nil {
+		if all, err = privsep.Listen(ctx, d.conf.Listen, d.log); err != nil {
 			return nil, exitWith(sysexits.OSErr, err, "ss -ltnp shows who holds a port; option listen changes ours")
 		}
 	}
@@ -129,24 +125,6 @@ func (d *daemon) listeners(ctx context.Context, gid int) ([]privsep.Listener, er
 		all = append(all, l)
 	}
 	return all, d.runDir.WritePID()
-}
-
-// listen binds the ports. The server of a master that was killed may hold them
-// for a moment more, until it sees that it is alone.
-func (d *daemon) listen(ctx context.Context) ([]privsep.Listener, error) {
-	for begun := time.Now(); ; {
-		all, err := privsep.Listen(ctx, d.conf.Listen, d.log)
-		if !errors.Is(err, syscall.EADDRINUSE) || time.Since(begun) > portWait {
-			return all, err
-		}
-		again := time.NewTimer(100 * time.Millisecond)
-		select {
-		case <-ctx.Done():
-			again.Stop()
-			return nil, err
-		case <-again.C:
-		}
-	}
 }
 
 // ready tells whoever waits that the server answers.

@@ -1,9 +1,12 @@
 package applets
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -45,21 +48,22 @@ func buildAliases(env *Env) error {
 // buildDatabase makes path.db of the alias file path. Where the text can't be
 // read or understood, the old database stays.
 func buildDatabase(env *Env, path string) error {
-	entries, source, err := readAliases(env, path)
+	text, err := openAliases(path)
 	if err != nil {
 		return err
 	}
+	defer text.close()
 	var c aliasCount
-	b, err := dbm.Create(path+".db", dbm.Options{Source: source, Duplicate: func(kept, dropped dbm.Record) {
-		text, line, _ := strings.Cut(string(dropped.Value), "\x00")
+	b, err := dbm.Create(path+".db", dbm.Options{Source: text.source, Duplicate: func(kept, dropped dbm.Record) {
+		value, line, _ := strings.Cut(string(dropped.Value), "\x00")
 		_, first, _ := strings.Cut(string(kept.Value), "\x00")
 		fmt.Fprintf(env.Stderr, "%s:%s: alias %s is defined in line %s already, which counts\n", path, line, dropped.Key, first)
 		c.n--
-		c.total -= len(dropped.Key) + len(text)
+		c.total -= len(dropped.Key) + len(value)
 	}})
 	if errors.Is(err, dbm.ErrLite) {
-		for _, e := range entries {
-			c.add(e.Name, targets(e))
+		if err := text.each(env, c.add); err != nil {
+			return err
 		}
 		fmt.Fprintf(env.Stderr, "%s: %s\n", path, c)
 		say(env.Stderr, env.Program, "this build reads "+path+" itself and makes no database")
@@ -72,12 +76,16 @@ func buildDatabase(env *Env, path string) error {
 	if err := b.Add([]byte("@"), []byte("@")); err != nil {
 		return err
 	}
-	for _, e := range entries {
-		value := targets(e)
-		c.add(e.Name, value)
-		if err := b.Add([]byte(lowerASCII(e.Name)), []byte(value+"\x00"+strconv.Itoa(e.Line))); err != nil {
-			return exitWith(sysexits.DataErr, fmt.Errorf("%s:%d: %w", path, e.Line, err))
+	err = text.each(env, func(e alias.Entry) error {
+		_ = c.add(e)
+		err := b.Add([]byte(lowerASCII(e.Name)), []byte(targets(e)+"\x00"+strconv.Itoa(e.Line)))
+		if errors.Is(err, dbm.ErrTooLong) {
+			err = exitWith(sysexits.DataErr, fmt.Errorf("%s:%d: %w", path, e.Line, err))
 		}
+		return err
+	})
+	if err != nil {
+		return err
 	}
 	if err := b.Commit(); err != nil {
 		return err
@@ -109,10 +117,12 @@ func lowerASCII(s string) string {
 // aliasCount is what newaliases says of a file, in octets.
 type aliasCount struct{ n, longest, total int }
 
-func (c *aliasCount) add(name, value string) {
+func (c *aliasCount) add(e alias.Entry) error {
+	n := len(targets(e))
 	c.n++
-	c.longest = max(c.longest, len(value))
-	c.total += len(name) + len(value)
+	c.longest = max(c.longest, n)
+	c.total += len(e.Name) + n
+	return nil
 }
 
 // String is the line of original.md 1.6.
@@ -130,39 +140,104 @@ func (c aliasCount) String() string {
 	return text + ", " + count(c.total, "byte", "bytes") + " total."
 }
 
-// readAliases reads the alias file and says how it was when it was read. A
-// missing one has no aliases. Each line that can't be understood is told.
-func readAliases(env *Env, path string) ([]alias.Entry, dbm.Source, error) {
-	before, err := dbm.SourceOf(path)
-	if err != nil || before.Size < 0 {
-		return nil, before, err
+// aliasText is an alias file that is being read.
+type aliasText struct {
+	path   string
+	file   *os.File // nil: there is none, and so no alias
+	source dbm.Source
+}
+
+func openAliases(path string) (*aliasText, error) {
+	source, err := dbm.SourceOf(path)
+	if err != nil || source.Size < 0 {
+		return &aliasText{path: path, source: source}, err
 	}
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, before, err
+		return nil, err
 	}
-	defer f.Close()
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, before, errors.Join(err, exitWith(sysexits.NoInput, fmt.Errorf("%s: not a regular file", path)))
+		f.Close()
+		return nil, errors.Join(err, exitWith(sysexits.NoInput, fmt.Errorf("%s: not a regular file", path)))
 	}
-	entries, errs := alias.Parse(f)
-	for i, err := range errs {
-		se := (*alias.SyntaxError)(nil)
-		if !errors.As(err, &se) {
-			return nil, before, fmt.Errorf("%s: %w", path, err)
-		}
-		err = fmt.Errorf("%s:%d: %w", path, se.Line, se.Err)
-		if se.Name != "" {
-			err = fmt.Errorf("%s:%d: alias %s: %w", path, se.Line, se.Name, se.Err)
-		}
-		if i == len(errs)-1 {
-			return nil, before, exitWith(sysexits.DataErr, err, "the old database stays in use")
-		}
-		say(env.Stderr, env.Program, err.Error())
+	return &aliasText{path, f, source}, nil
+}
+
+func (a *aliasText) close() {
+	if a.file != nil {
+		a.file.Close()
 	}
-	after, err := dbm.SourceOf(path)
-	if err == nil && !after.Equal(before) {
-		err = exitWith(sysexits.TempFail, fmt.Errorf("%s: changed while it was read", path), "run newaliases again")
+}
+
+// aliasPart is how much of an alias file is parsed at a time, in octets.
+const aliasPart = 256 << 10
+
+// each calls do with every alias, in order. It tells of each line that can't
+// be understood and ends with an error if there was one, or if the file
+// changed meanwhile. It holds a part of the file, whole aliases, in memory.
+func (a *aliasText) each(env *Env, do func(alias.Entry) error) error {
+	if a.file == nil {
+		return nil
 	}
-	return entries, after, err
+	var wrong []error
+	var part bytes.Buffer
+	line, first := 0, 0 // lines read; before the part
+	parse := func() error {
+		entries, errs := alias.Parse(&part)
+		for _, err := range errs {
+			wrong = append(wrong, a.at(first, err))
+		}
+		for _, e := range entries {
+			e.Line += first
+			if err := do(e); err != nil {
+				return err
+			}
+		}
+		part.Reset()
+		first = line
+		return nil
+	}
+	in := bufio.NewReader(a.file)
+	for {
+		text, err := in.ReadBytes('\n')
+		if err != nil && err != io.EOF {
+			return fmt.Errorf("%s: %w", a.path, err)
+		}
+		if part.Len() > aliasPart && len(text) > 0 && !bytes.ContainsAny(text[:1], " \t\r\n#") {
+			if err := parse(); err != nil { // this line begins an alias
+				return err
+			}
+		}
+		part.Write(text)
+		line++
+		if err == io.EOF {
+			break
+		}
+	}
+	if err := parse(); err != nil {
+		return err
+	}
+	if n := len(wrong); n > 0 {
+		for _, err := range wrong[:n-1] {
+			say(env.Stderr, env.Program, err.Error())
+		}
+		return exitWith(sysexits.DataErr, wrong[n-1], "the old database stays in use")
+	}
+	now, err := dbm.SourceOf(a.path)
+	if err == nil && !now.Equal(a.source) {
+		err = exitWith(sysexits.TempFail, fmt.Errorf("%s: changed while it was read", a.path), "run newaliases again")
+	}
+	return err
+}
+
+// at says where in the file an error is that was found behind so many lines.
+func (a *aliasText) at(lines int, err error) error {
+	se := (*alias.SyntaxError)(nil)
+	if !errors.As(err, &se) {
+		return fmt.Errorf("%s: %w", a.path, err)
+	}
+	if se.Name == "" {
+		return fmt.Errorf("%s:%d: %w", a.path, lines+se.Line, se.Err)
+	}
+	return fmt.Errorf("%s:%d: alias %s: %w", a.path, lines+se.Line, se.Name, se.Err)
 }
