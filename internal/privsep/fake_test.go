@@ -51,6 +51,7 @@ func fakeServer() int {
 	}
 	s := &fake{link: l, control: map[string]net.Listener{}, reloads: make(chan string, 10), stopped: make(chan struct{})}
 	s.settings.Store(string(l.Settings()))
+	l.Ready()
 	for _, listener := range l.Listeners() {
 		s.accept(listener)
 	}
@@ -61,7 +62,6 @@ func fakeServer() int {
 			go s.commands(c)
 		}
 	}
-	l.Ready()
 	go s.events()
 	select {
 	case <-l.Closed():

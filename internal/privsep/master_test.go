@@ -87,7 +87,7 @@ func TestForbiddenA71(t *testing.T) {
 		{"frame " + strings.Repeat("00", maxFrame+10), "larger than"},
 	} {
 		h.dial().say("%s", tt.command)
-		h.log.wait(t, `msg="server killed"`, i+1)
+		h.log.wait(t, `msg="server ended"`, i+1)
 		if log := h.log.String(); !strings.Contains(log, tt.reason) {
 			t.Errorf("%s: no %q in the log", tt.command, tt.reason)
 		}
@@ -107,7 +107,7 @@ func TestForeignNamesA71(t *testing.T) {
 		k.want("refused 5.1.1", "deliver t%d foreign%d x", i, i)
 	}
 	k.say("deliver last 0 x") // uid 0 is no name
-	h.log.wait(t, `msg="server killed"`, 1)
+	h.log.wait(t, `msg="server ended"`, 1)
 	h.dial().want("delivered", "deliver t u0 From-a")
 }
 

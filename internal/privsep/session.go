@@ -91,8 +91,8 @@ func (s *session) supervise(signals <-chan os.Signal) error {
 			s.c.kill()
 		case err := <-s.fail:
 			if _, ok := errors.AsType[violation](err); ok {
-				s.log.LogAttrs(context.Background(), slog.LevelError, "server killed", maillog.Reason("it sent what it must not"), maillog.Err(err))
 				s.c.kill()
+				s.log.LogAttrs(context.Background(), slog.LevelError, "server killed", maillog.Reason("it sent what it must not"), maillog.Err(err))
 			} else if err != nil { // the link is broken: it ends by itself, or not
 				deadline = time.After(time.Second)
 			}
