@@ -17,7 +17,7 @@ needs() {
 	unbound unbound
 	strace strace
 	systemd-socket-activate systemd
-	python3 python3-minimal
+	python3 python3
 	script bsdutils
 	mount mount
 	losetup mount
