@@ -72,7 +72,7 @@ mutants: ## leave out each sync, lock and second look in turn: a test must fail
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m -v -run '^TestMutants$$' ./spool ./deliver/... ./internal/dbm ./internal/disk/crashfs
 
 bench: deps ## compare with Postfix on this machine; BENCH=ab picks lines; needs root
-	CGO_ENABLED=0 $(GO) test -tags e2e,bench -count=1 -timeout 60m -run '^TestBench$$' -v ./internal/e2e
+	CGO_ENABLED=0 $(GO) test -tags e2e,bench -count=1 -timeout 60m -run '^TestBench' -v ./internal/e2e
 
 pebble-check: ## run Pebble's own tests with and without third_party, and compare (half an hour)
 	@GO='$(GO)' sh testdata/tools/pebble-check.sh
