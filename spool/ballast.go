@@ -44,10 +44,14 @@ func (q *Queue) makeBallast() error {
 	if err == nil {
 		err = f.Sync()
 	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("ballast: %w", errors.Join(full(err), q.root.Unlink(ballastName)))
+	if err = errors.Join(err, f.Close()); err == nil {
+		return nil
 	}
-	return nil
+	uerr := q.root.Unlink(ballastName)
+	if disk.Full(err) && uerr == nil {
+		return nil // the next cleaning tries again
+	}
+	return fmt.Errorf("ballast: %w", errors.Join(err, uerr))
 }
 
 // fillBallast writes size random octets: zeros would be compressed away.

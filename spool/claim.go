@@ -33,7 +33,7 @@ func (q *Queue) Claim(id ID) (*Message, error) {
 	if err := q.setAside(id); err != nil {
 		return nil, fmt.Errorf("queue %s: %w: %w", id, ErrLater, err)
 	}
-	m, err := q.take(Active, id)
+	m, err := q.take(Active, id, true)
 	if err == nil {
 		if err = m.prove(); err == nil {
 			return m, nil
@@ -43,9 +43,9 @@ func (q *Queue) Claim(id ID) (*Message, error) {
 	return nil, fmt.Errorf("queue %s: %w", id, err)
 }
 
-// take opens, locks and reads a message of place p. A damaged one goes to
-// corrupt/, unless it is there.
-func (q *Queue) take(p Place, id ID) (*Message, error) {
+// take opens, locks and reads a message of place p; verify says whether also
+// its data. A damaged one goes to corrupt/, unless it is there.
+func (q *Queue) take(p Place, id ID, verify bool) (*Message, error) {
 	if _, ok := ParseID(string(id)); !ok {
 		return nil, ErrGone
 	}
@@ -56,7 +56,7 @@ func (q *Queue) take(p Place, id ID) (*Message, error) {
 		}
 		return nil, err
 	}
-	c, err := q.lock(p, id, f)
+	c, err := q.lock(p, id, f, verify)
 	if errors.Is(err, ErrCorrupt) && p != Corrupt {
 		err = q.condemn(p, id, err)
 	}
@@ -68,7 +68,7 @@ func (q *Queue) take(p Place, id ID) (*Message, error) {
 }
 
 // lock locks f and reads it.
-func (q *Queue) lock(p Place, id ID, f disk.File) (*contents, error) {
+func (q *Queue) lock(p Place, id ID, f disk.File, verify bool) (*contents, error) {
 	got, err := lockNamed(q.dirs[p], string(id), f)
 	switch {
 	case err != nil:
@@ -78,11 +78,11 @@ func (q *Queue) lock(p Place, id ID, f disk.File) (*contents, error) {
 	case got == unnamed:
 		return nil, ErrGone
 	}
-	return q.read(f)
+	return q.read(f, verify)
 }
 
 // read checks whose f is and reads it.
-func (q *Queue) read(f disk.File) (*contents, error) {
+func (q *Queue) read(f disk.File, verify bool) (*contents, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, later(err)
@@ -90,7 +90,7 @@ func (q *Queue) read(f disk.File) (*contents, error) {
 	if err := q.owned(info); err != nil {
 		return nil, err
 	}
-	c, err := decode(f, info.Size)
+	c, err := decode(f, info.Size, verify)
 	if err != nil && !errors.Is(err, ErrCorrupt) {
 		return nil, later(err)
 	}

@@ -109,7 +109,7 @@ func (q *Queue) cleanEntry(e Entry) error {
 	if e.Place == Corrupt {
 		return nil
 	}
-	m, err := q.take(e.Place, e.ID)
+	m, err := q.take(e.Place, e.ID, false)
 	if err != nil {
 		return err
 	}

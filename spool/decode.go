@@ -35,29 +35,48 @@ type slot struct {
 	block int   // index in blocks
 }
 
-// decode reads a message file of size octets. A *damaged error is about the
-// file's contents, any other comes from r.
-func decode(r io.ReaderAt, size int64) (*contents, error) {
+// decode reads a message file of size octets; verify says whether also the
+// data, which may be long. A *damaged error is about the file's contents, any
+// other comes from r.
+func decode(r io.ReaderAt, size int64, verify bool) (*contents, error) {
 	l := newLines(r, 0, size)
-	defer l.free()
+	defer func() { l.free() }()
 	c := &contents{end: size}
 	if err := c.head(l); err != nil {
 		return nil, err
 	}
+	if size < c.tailAt() {
+		return nil, cut(io.EOF, "data")
+	}
 	if size > c.tailAt()+maxTail {
 		return nil, damage("%d octets behind the data, more than %d", size-c.tailAt(), maxTail)
 	}
-	crc, err := l.sum(c.first.data)
-	if err != nil {
-		return nil, cut(err, "data")
-	}
-	if crc != c.first.dataSum {
-		return nil, damage("data has checksum %08x, not %08x", crc, c.first.dataSum)
+	if verify {
+		if err := c.verify(l); err != nil {
+			return nil, err
+		}
+	} else {
+		l.free()
+		l = newLines(r, c.tailAt(), size)
 	}
 	if err := c.tail(l); err != nil {
 		return nil, err
 	}
 	return c, c.settle()
+}
+
+// verify reads the data.
+func (c *contents) verify(l *lines) error {
+	crc, cr, err := l.sum(c.first.data)
+	switch {
+	case err != nil:
+		return cut(err, "data")
+	case crc != c.first.dataSum:
+		return damage("data has checksum %08x, not %08x", crc, c.first.dataSum)
+	case cr:
+		return damage("CR in its data")
+	}
+	return nil
 }
 
 // cut turns an end of the file inside a part into damage.

@@ -25,6 +25,7 @@ var intruders = []struct {
 	{name: "envelope cut", make: writing(func(b []byte) []byte { return b[:firstLen+30] })},
 	{name: "data cut", make: writing(func(b []byte) []byte { return b[:len(b)-1] })},
 	{name: "data changed", make: writing(func(b []byte) []byte { b[len(b)-2] ^= 1; return b })},
+	{name: "CR in the data", make: writing(func([]byte) []byte { b, _ := build(envelope(1), "a\r\n"); return b })}, // A2
 	{name: "recipient is a program", make: writing(func(b []byte) []byte {
 		return []byte(strings.Replace(string(b), "to - <r0@example.org>", "to - |touch /tmp/x   ", 1)) // A18
 	})},
@@ -102,6 +103,9 @@ func TestA32Intruders(t *testing.T) {
 	}
 	for id, name := range want {
 		s, err := q.Read(id)
+		if name == "data changed" || name == "CR in the data" {
+			continue // Claim sees it, a listing does not read the data
+		}
 		if err != nil || !s.Damaged || s.Reason == "" || s.Place != Active {
 			t.Errorf("%s, before it is met: %+v, %v", name, s, err)
 		}
@@ -150,11 +154,9 @@ func TestA32Mended(t *testing.T) {
 // TestA32EveryCut: a message file cut at every octet, and with every octet
 // changed, is set aside, and never read as another message.
 func TestA32EveryCut(t *testing.T) {
-	env := envelope(2)
 	good := fileOf(token("a", 2, 200, false))
-	_ = env
 	for n := range good {
-		if c, err := decode(strings.NewReader(string(good[:n])), int64(n)); !errors.Is(err, ErrCorrupt) {
+		if c, err := decode(strings.NewReader(string(good[:n])), int64(n), true); !errors.Is(err, ErrCorrupt) {
 			t.Fatalf("cut at %d: %v, %v", n, c, err)
 		}
 	}
@@ -163,7 +165,7 @@ func TestA32EveryCut(t *testing.T) {
 		for _, x := range []byte{1, 0x20, 0x80} {
 			bad := append([]byte{}, good...)
 			bad[n] ^= x
-			if _, err := decode(strings.NewReader(string(bad)), int64(len(bad))); !errors.Is(err, ErrCorrupt) {
+			if _, err := decode(strings.NewReader(string(bad)), int64(len(bad)), true); !errors.Is(err, ErrCorrupt) {
 				if bad[n] == byte(Delivered) || bad[n] == byte(Bounced) {
 					slots++
 					continue

@@ -60,7 +60,7 @@ func FuzzEnvelope(f *testing.F) {
 				t.Errorf("octet %#02x in the envelope %q", c, file)
 			}
 		}
-		c, err := decode(bytes.NewReader(file), int64(len(file)))
+		c, err := decode(bytes.NewReader(file), int64(len(file)), true)
 		if err != nil {
 			t.Fatalf("%v\n%q", err, file)
 		}
@@ -135,7 +135,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte("postoffice 1 envelope=00000000"), []byte{}, []byte{})
 	f.Fuzz(func(t *testing.T, file, tail, states []byte) {
 		file = mend(file, tail, states)
-		c, err := decode(bytes.NewReader(file), int64(len(file)))
+		c, err := decode(bytes.NewReader(file), int64(len(file)), true)
 		if err != nil {
 			var n newer
 			if !errors.Is(err, ErrCorrupt) && !errors.As(err, &n) {
@@ -234,7 +234,7 @@ func TestA32ReadErrors(t *testing.T) {
 	}
 	eio := errors.New("input/output error")
 	for n := range file {
-		_, err := decode(failAt{bytes.NewReader(file), int64(n), eio}, int64(len(file)))
+		_, err := decode(failAt{bytes.NewReader(file), int64(n), eio}, int64(len(file)), true)
 		if !errors.Is(err, eio) || errors.Is(err, ErrCorrupt) {
 			t.Fatalf("read error at %d: %v", n, err)
 		}

@@ -256,3 +256,34 @@ func TestForeignSpool(t *testing.T) {
 		}
 	}
 }
+
+// TestA33Ages: interrupted arrivals go after 36 hours, or 10 minutes while room
+// is short.
+func TestA33Ages(t *testing.T) {
+	for _, tt := range []struct {
+		age   time.Duration
+		short bool
+		gone  bool
+	}{
+		{35 * time.Hour, false, false},
+		{37 * time.Hour, false, true},
+		{9 * time.Minute, true, false},
+		{11 * time.Minute, true, true},
+		{-time.Hour, true, false}, // the clock went back
+	} {
+		f := crashfs.New()
+		f.SetClock(still)
+		plantOrphan(f)
+		q := open(t, Options{FS: f, Dir: "/q", Now: func() time.Time { return arrived.Add(tt.age) }})
+		if tt.short {
+			f.SetSpace(disk.Space{})
+		}
+		unlock, err := q.TryLock()
+		must(t, err)
+		must(t, q.Clean(t.Context()))
+		unlock()
+		if _, err := f.ReadFile("/q/tmp/0000000000AAAA"); (err != nil) != tt.gone {
+			t.Errorf("%v old, room short: %v: %v, want it gone: %v", tt.age, tt.short, err, tt.gone)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 	"sync"
@@ -52,24 +53,26 @@ func (l *lines) skip() error {
 	}
 }
 
-// sum takes n octets and returns their checksum. io.EOF: there are fewer.
-func (l *lines) sum(n int64) (crc uint32, err error) {
+// sum takes n octets and returns their checksum, and whether a CR is among
+// them. io.EOF: there are fewer.
+func (l *lines) sum(n int64) (crc uint32, cr bool, err error) {
 	for n > 0 {
 		if l.br.Buffered() == 0 {
 			if _, err := l.br.Peek(1); err != nil {
-				return crc, err
+				return crc, cr, err
 			}
 		}
 		p, err := l.br.Peek(int(min(n, int64(l.br.Buffered()))))
 		if err != nil {
-			return crc, err
+			return crc, cr, err
 		}
 		crc = sum(crc, p)
+		cr = cr || bytes.IndexByte(p, '\r') >= 0
 		n -= int64(len(p))
 		l.at += int64(len(p))
 		if _, err := l.br.Discard(len(p)); err != nil {
-			return crc, err
+			return crc, cr, err
 		}
 	}
-	return crc, nil
+	return crc, cr, nil
 }

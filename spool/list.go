@@ -98,7 +98,7 @@ func (q *Queue) snapshot(p Place, id ID) (*Snapshot, error) {
 
 // fill reads f into s.
 func (q *Queue) fill(s *Snapshot, f disk.File) error {
-	c, err := q.read(f)
+	c, err := q.read(f, s.Place == Corrupt) // elsewhere Claim reads the data
 	if err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ func (q *Queue) Release(id ID) error {
 	err := ErrGone
 	for _, p := range []Place{Held, Corrupt} {
 		var m *Message
-		if m, err = q.take(p, id); err == nil {
+		if m, err = q.take(p, id, true); err == nil {
 			err = errors.Join(q.move(p, Active, id, id), m.Close())
 		}
 		if !errors.Is(err, ErrGone) {

@@ -378,7 +378,7 @@ func (o oracle) located(t testing.TB, q *Queue, d *crashfs.FS) map[string]Place 
 
 // readToken reads a message and compares it with its token.
 func readToken(t testing.TB, q *Queue, e Entry) string {
-	m, err := q.take(e.Place, e.ID)
+	m, err := q.take(e.Place, e.ID, true)
 	if err != nil {
 		t.Errorf("%v: %v", e, err)
 		return ""
