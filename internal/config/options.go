@@ -89,7 +89,7 @@ var options = []option{
 		doc:  "How many Received: fields a message may have before it counts as looping.",
 		bind: func(c *Config) value { return integer(&c.Hops, 1, 10_000) }},
 	{name: "queue-interval", def: "0", who: anyone,
-		doc:  "How often every message of the queue is tried, whatever its own time; 0 leaves each to its own. The flag -q of smtpd sets it.",
+		doc:  "How often every message of the queue is tried, whatever its own time, as with the flag -q of smtpd; 0 leaves each to its own.",
 		bind: func(c *Config) value { return span(&c.QueueInterval, 0, 365*day) }},
 	{name: "qreturn", def: "3d",
 		doc:  "Return a message to its sender after this long.",
