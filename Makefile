@@ -16,6 +16,9 @@ MANDIR  = $(PREFIX)/share/man
 # The tools that `make check` uses, by exact version.
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
+# What stands in for modules that Pebble imports: modules in third_party.
+STANDINS = github.com/cockroachdb/errors/... github.com/prometheus/client_golang/...
+
 FUZZTIME = 20s
 IMAGES   = 300
 
@@ -37,11 +40,12 @@ deps: ## install the Debian packages that the tests use (as root)
 
 test: deps ## run every test, as shipped and with the race detector; needs root
 	@sh testdata/tools/root.sh
-	CGO_ENABLED=0 $(GO) test -tags e2e -timeout 25m ./...
+	CGO_ENABLED=0 $(GO) test -tags e2e -timeout 25m ./... $(STANDINS)
+	CGO_ENABLED=0 $(GO) test -tags lite ./internal/dbm
 	$(FEWER) CGO_ENABLED=1 $(GO) test -race -timeout 20m -skip '^($(CRASH))$$' ./...
 
 quick: ## run the tests beside the code, without root, in half a minute
-	CGO_ENABLED=0 $(GO) test -short -skip '^($(CRASH)|TestInterleav.*)$$' ./...
+	CGO_ENABLED=0 $(GO) test -short -skip '^($(CRASH)|TestInterleav.*)$$' ./... $(STANDINS)
 
 race: ## run the tests beside the code with the race detector
 	$(FEWER) CGO_ENABLED=1 $(GO) test -race -skip '^($(CRASH))$$' ./...

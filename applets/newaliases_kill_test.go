@@ -42,7 +42,7 @@ func lookups(t *testing.T, path string, stop <-chan struct{}, done chan<- struct
 
 // Killed at any system call, newaliases leaves the old database or the new
 // one, and nobody who looks an alias up meanwhile notices (A79).
-func TestA79KillNewaliases(t *testing.T) {
+func TestCrashA79Newaliases(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

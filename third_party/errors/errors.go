@@ -1,10 +1,8 @@
 // Package errors stands in for github.com/cockroachdb/errors: it has what
 // Pebble uses of it, over the standard library's errors.
 //
-// What differs: there is no stack trace, no encoding for a network, and two
-// errors are the same only if they are one value or one is marked with the
-// other, never because their texts are equal. Hints and details are shown by
-// %+v alone, as there.
+// What differs: there is no stack trace and no encoding for a network. Hints
+// and details are shown by %+v alone, as there.
 //
 // Every function that wraps returns nil for a nil error. Values that Pebble
 // marks as safe for logs print as their text.
@@ -12,17 +10,52 @@ package errors
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 
 	"github.com/cockroachdb/redact"
 )
 
 // Is reports whether target is err or something err wraps or is marked with.
-func Is(err, target error) bool { return errors.Is(err, target) }
+// Two errors are also the same if their texts are, and the types of all that
+// they wrap.
+func Is(err, target error) bool {
+	if err == nil || target == nil || errors.Is(err, target) {
+		return errors.Is(err, target)
+	}
+	return holds(err, describe(target))
+}
+
+// holds reports whether an error so described is in err's tree.
+func holds(err error, what string) bool {
+	if err == nil {
+		return false
+	}
+	if describe(err) == what {
+		return true
+	}
+	switch e := err.(type) {
+	case *marked:
+		return holds(e.error, what) || holds(e.mark, what)
+	case interface{ Unwrap() []error }:
+		return slices.ContainsFunc(e.Unwrap(), func(err error) bool { return holds(err, what) })
+	}
+	return holds(errors.Unwrap(err), what)
+}
+
+// describe is err's text and the types of its chain.
+func describe(err error) string {
+	text := fmt.Sprintf("%s\x00", err.Error())
+	for ; err != nil; err = errors.Unwrap(err) {
+		text += fmt.Sprintf("%T ", err)
+	}
+	return text
+}
 
 // IsAny reports whether Is holds for one of targets.
 func IsAny(err error, targets ...error) bool {
 	for _, t := range targets {
-		if errors.Is(err, t) {
+		if Is(err, t) {
 			return true
 		}
 	}
