@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -37,19 +38,34 @@ type daemon struct {
 }
 
 func (d *daemon) run(ctx context.Context) error {
-	if err := d.shareLog(); err != nil {
+	if d.foreground {
+		d.logHere()
+	}
+	if err := d.shareLogs(); err != nil {
 		return err
 	}
-	log, closer, err := openLog(d.env, d.conf, d.program(), d.foreground)
+	log, closeLog, err := openLog(d.env, d.conf, d.program())
 	if err != nil {
 		return err
 	}
-	defer closer.Close()
+	defer closeLog()
 	d.log = log
 	if os.Getuid() == 0 {
 		return d.master(ctx)
 	}
 	return d.alone(ctx)
+}
+
+// logHere makes the log go to standard error, as it does in the foreground, and
+// besides to where the configuration asks.
+func (d *daemon) logHere() {
+	const here = "stderr"
+	switch {
+	case d.conf.Settings()[config.Index("log")].Origin == "default":
+		d.conf.Log = []string{here}
+	case !slices.Contains(d.conf.Log, here):
+		d.conf.Log = append([]string{here}, d.conf.Log...)
+	}
 }
 
 // program is the name in the log.
@@ -60,45 +76,60 @@ func (d *daemon) program() string {
 	return "smtpd"
 }
 
-// openLog opens the log that the configuration names. In the foreground it is
-// standard error unless another place was asked for.
-func openLog(env *Env, conf *config.Config, program string, foreground bool) (*slog.Logger, io.Closer, error) {
-	sink := conf.Log
-	if foreground && conf.Settings()[config.Index("log")].Origin == "default" {
-		sink = "stderr"
+// openLog opens every place that the log goes to.
+func openLog(env *Env, conf *config.Config, program string) (_ *slog.Logger, closeAll func(), err error) {
+	var handlers []slog.Handler
+	var closers []io.Closer
+	closeAll = func() {
+		for _, c := range closers {
+			c.Close() // what is lost of a log is no error of the mail's
+		}
 	}
-	log, closer, err := maillog.New(maillog.Options{Sink: sink, Format: conf.LogFormat, Program: program, Stderr: env.Stderr})
-	if err != nil {
-		return nil, nil, exitWith(sysexits.CantCreate, fmt.Errorf("open the log: %w", err), "option log says where it goes")
+	for _, sink := range conf.Log {
+		log, closer, err := maillog.New(maillog.Options{Sink: sink, Format: conf.LogFormat, Program: program, Stderr: env.Stderr})
+		if err != nil {
+			closeAll()
+			return nil, nil, exitWith(sysexits.CantCreate, err, "option log says where it goes")
+		}
+		handlers, closers = append(handlers, log.Handler()), append(closers, closer)
 	}
-	return log, closer, nil
+	return slog.New(slog.NewMultiHandler(handlers...)), closeAll, nil
 }
 
-// shareLog makes a log file if it is missing and gives it to the server-user:
-// master and server both append to it, and the server can make none in a
+// shareLogs makes log files that are missing and gives them to the server-user:
+// master and server both append to them, and the server can make none in a
 // directory of root's.
-func (d *daemon) shareLog() error {
-	name, isFile := strings.CutPrefix(d.conf.Log, "file:")
-	if !isFile || os.Getuid() != 0 {
+func (d *daemon) shareLogs() error {
+	if os.Getuid() != 0 {
 		return nil
 	}
+	for _, sink := range d.conf.Log {
+		name, isFile := strings.CutPrefix(sink, "file:")
+		if !isFile {
+			continue
+		}
+		if err := d.shareFile(name); err != nil {
+			return exitWith(sysexits.CantCreate, fmt.Errorf("make the log: %w", err), "option log says where it goes")
+		}
+	}
+	return nil
+}
+
+func (d *daemon) shareFile(name string) error {
 	owner, err := serverUser(d.conf)
 	if err != nil {
 		return err
 	}
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o640)
-	if err == nil {
-		defer f.Close()
-		var st os.FileInfo
-		if st, err = f.Stat(); err == nil && !st.Mode().IsRegular() {
-			return nil // /dev/null or a FIFO is left as it is
-		}
-		err = errors.Join(err, f.Chown(owner.UID, owner.GID))
-	}
 	if err != nil {
-		return exitWith(sysexits.CantCreate, fmt.Errorf("make the log: %w", err), "option log says where it goes")
+		return err
 	}
-	return nil
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil || !st.Mode().IsRegular() { // /dev/null or a FIFO is left as it is
+		return err
+	}
+	return f.Chown(owner.UID, owner.GID)
 }
 
 // listeners are the sockets of a server that stays: the run directory is ours
@@ -160,7 +191,7 @@ func (d *daemon) master(ctx context.Context) error {
 			if err != nil {
 				return nil, err
 			}
-			return conf.Encode(), d.shareLog()
+			return conf.Encode(), d.shareLogs()
 		},
 	}
 	if !d.onePass {

@@ -49,6 +49,6 @@ func runTheQueue(ctx context.Context, env *Env) error {
 	if running, _ := privsep.Running(conf.RunDir); running {
 		return exitWith(sysexits.TempFail, errors.New("a mail server runs, but its control socket doesn't answer"))
 	}
-	d := daemon{env: env, conf: conf, onePass: true, foreground: true}
+	d := daemon{env: env, conf: conf, onePass: true}
 	return d.run(ctx)
 }

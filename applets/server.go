@@ -25,11 +25,11 @@ func runServerRole(ctx context.Context, env *Env) error {
 	if link.OnePass() {
 		program = "runq"
 	}
-	log, closer, err := openLog(env, conf, program, conf.Log == "stderr")
+	log, closeLog, err := openLog(env, conf, program)
 	if err != nil {
 		return err
 	}
-	defer closer.Close()
+	defer closeLog()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() { // nobody is left who delivers: what is under way is worth nothing

@@ -1,9 +1,11 @@
 package applets
 
 import (
+	"slices"
 	"testing"
 	"time"
 
+	"postoffice/internal/config"
 	"postoffice/internal/sysexits"
 )
 
@@ -20,6 +22,29 @@ func TestQueueTime(t *testing.T) {
 		got, err := queueTime(tt.text)
 		if got != tt.want || (tt.want == 0) != (exitStatus(err) == sysexits.Usage) {
 			t.Errorf("-q%s: %v, %v, want %v", tt.text, got, err, tt.want)
+		}
+	}
+}
+
+// TestForegroundLog: smtpd -d and -bD log to standard error, and besides to
+// where the configuration asks.
+func TestForegroundLog(t *testing.T) {
+	for _, tt := range []struct {
+		sets []string
+		want []string
+	}{
+		{nil, []string{"stderr"}},
+		{[]string{"log=stderr"}, []string{"stderr"}},
+		{[]string{"log=file:/x"}, []string{"stderr", "file:/x"}},
+		{[]string{"log=syslog,stderr"}, []string{"syslog", "stderr"}},
+	} {
+		conf, err := config.Load(config.Options{File: "/dev/null", Sets: tt.sets})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := daemon{conf: conf}
+		if d.logHere(); !slices.Equal(conf.Log, tt.want) {
+			t.Errorf("%q: log goes to %q, want %q", tt.sets, conf.Log, tt.want)
 		}
 	}
 }

@@ -38,8 +38,8 @@ type Config struct {
 	QueueOnly         bool          // take mail and keep it
 	EscapeFrom        bool
 
-	Log       string // "stderr", "syslog" or "file:" and an absolute path
-	LogFormat string // "text" or "json"
+	Log       []string // each "stderr", "syslog" or "file:" and an absolute path; never empty
+	LogFormat string   // "text" or "json"
 
 	origins []string // by the option's place in the table
 }

@@ -38,6 +38,9 @@ func TestMailboxAndNextServer(t *testing.T) {
 			if !strings.Contains(out, "250 2.0.0 queued as ") {
 				t.Errorf("swaks got no queue ID:\n%s", out)
 			}
+			if out, err := two.try("swaks", "--server", one.IP+":"+mode.port, "--from", "stranger@two.test", "--to", "nobody-here@one.test"); err == nil || !strings.Contains(out, "\n<** 550 5.1.1 ") {
+				t.Errorf("A60: an unknown user is not refused at RCPT: %v\n%s", err, out)
+			}
 			until(t, 20*time.Second, "alice has the message", func() bool { return contains(a.mailbox("alice"), "Subject: by swaks") })
 			checkMailbox(t, a.mailbox("alice"))
 
@@ -45,6 +48,9 @@ func TestMailboxAndNextServer(t *testing.T) {
 				t.Fatalf("sendmail: %v\n%s", err, out)
 			}
 			until(t, 30*time.Second, "the next server's alice has the message", func() bool { return contains(b.mailbox("alice"), "Subject: by sendmail") })
+			if !contains(b.mailbox("alice"), "\n\tby one.test (postoffice) with LOCAL id ") {
+				t.Error("R21: the remote copy lacks our Received line")
+			}
 			a.drained(10 * time.Second)
 			b.drained(10 * time.Second)
 		})
