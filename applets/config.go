@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"postoffice/internal/alias"
 	"postoffice/internal/config"
 	"postoffice/internal/sysexits"
 )
@@ -34,8 +35,14 @@ func runConfig(_ context.Context, env *Env) error {
 		return err
 	}
 	settings, err := chosen(conf.Settings(), env.Args)
-	if err != nil || *check {
+	if err != nil {
 		return err
+	}
+	if *check {
+		if err := alias.Open(conf.Aliases).Problem(); err != nil {
+			say(env.Stderr, env.Program, "warning: "+err.Error())
+		}
+		return nil
 	}
 	show := func(s config.Setting) error {
 		_, err := fmt.Fprintf(env.Stdout, "%-40s # %s\n", s.Name+"="+s.Value, s.Origin)

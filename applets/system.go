@@ -10,6 +10,7 @@ import (
 	"os/user"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"postoffice/deliver"
@@ -42,6 +43,7 @@ type system struct {
 	log      *slog.Logger
 	queue    *spool.Queue
 	resolver *resolver.Resolver
+	aliases  atomic.Pointer[alias.Aliases]
 	runner   *deliver.Runner
 	smtp     *smtpd.Server
 	self     string // our host name
@@ -55,6 +57,7 @@ type system struct {
 func assemble(ctx context.Context, conf *config.Config, log *slog.Logger, g ground) (*system, error) {
 	s := &system{ground: g, conf: conf, log: log}
 	s.resolver = newResolver(conf, log)
+	s.aliases.Store(alias.Open(conf.Aliases))
 	s.self = s.hostname(ctx)
 	var err error
 	s.queue, err = spool.Open(spool.Options{Dir: conf.QueueDir, Log: log, MinFree: conf.MinFree})
@@ -97,7 +100,7 @@ func (s *system) deliverOptions() deliver.Options {
 		SMTPPort:     s.conf.SMTPPort,
 		LocalDomains: s.conf.LocalDomains,
 		LocalByDNS:   s.conf.LocalByDNS,
-		Aliases:      alias.Open(s.conf.Aliases),
+		Aliases:      s.aliases.Load(),
 		Accounts:     s.accounts,
 		Postmaster:   s.postmaster,
 		Local:        s.mailer,
@@ -147,6 +150,7 @@ func accountOf(uid int) (login, full string) {
 func (s *system) reload(ctx context.Context, conf *config.Config) {
 	s.conf = conf
 	s.resolver = newResolver(conf, s.log)
+	s.aliases.Store(alias.Open(conf.Aliases))
 	s.self = s.hostname(ctx)
 	s.runner.Reload(s.deliverOptions())
 	s.smtp.Reload(s.smtpdOptions(ctx))
@@ -188,8 +192,32 @@ func (s *system) deliverAll(ctx context.Context) {
 			s.log.LogAttrs(ctx, slog.LevelError, "queue runner stopped", maillog.Err(err))
 		}
 	})
+	s.work.Go(func() { s.watchAliases(ctx) })
 	if every := s.conf.QueueInterval; every > 0 {
 		s.work.Go(func() { s.runEvery(ctx, every) })
+	}
+}
+
+// watchAliases says in the log, once for each, what is wrong with the alias
+// database, and that its text is newer.
+func (s *system) watchAliases(ctx context.Context) {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	told := ""
+	for {
+		now := ""
+		if err := s.aliases.Load().Problem(); err != nil {
+			now = err.Error()
+		}
+		if now != told && now != "" {
+			s.log.LogAttrs(ctx, slog.LevelWarn, "alias database to be made anew", maillog.Reason(now))
+		}
+		told = now
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
 	}
 }
 

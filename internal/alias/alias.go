@@ -23,11 +23,13 @@ const maxFile = 64 << 20
 // apart; a younger file is read at each lookup.
 const settled = 2 * time.Second
 
-// Aliases looks names up in an alias file. It reads the file when it is first
-// asked and again when the file has changed. Any number of goroutines may
+// Aliases looks names up in the database that newaliases made of an alias
+// file, or without one in the file itself. It reads what it needs when it is
+// first asked and again when that has changed. Any number of goroutines may
 // use it.
 type Aliases struct {
 	path string
+	db   *database
 
 	mu    sync.Mutex
 	table *table // nil: not read yet, or the last reading failed
@@ -41,16 +43,24 @@ type table struct {
 	damage error             // the first line without a readable name
 }
 
-// Open returns the aliases in the file path. The file is read at the first
-// lookup; it need not exist.
-func Open(path string) *Aliases { return &Aliases{path: path} }
+// Open returns the aliases of the file path, or of its database path.db. They
+// are read at the first lookup and need not exist.
+func Open(path string) *Aliases { return &Aliases{path: path, db: newDatabase(path)} }
+
+// Problem is what a person should mend, in words, nil if nothing: a database
+// that is damaged, another program's, or older than its text.
+func (a *Aliases) Problem() error { return a.db.problem() }
 
 // Lookup returns what name stands for, without regard to the case of ASCII
-// letters. Where a name is defined twice the first counts. ErrNotFound means that there is none; any other error means
-// that it isn't known now, and names the file.
+// letters. Where a name is defined twice the first counts. ErrNotFound means
+// that there is none; any other error means that it isn't known now, and names
+// the file.
 func (a *Aliases) Lookup(ctx context.Context, name string) ([]Target, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
+	}
+	if targets, ok, err := a.db.lookup(Key(name)); ok {
+		return targets, err
 	}
 	t, err := a.current()
 	if err != nil {
@@ -71,6 +81,9 @@ func (a *Aliases) Lookup(ctx context.Context, name string) ([]Target, error) {
 // there is none. While there is one, a name that isn't found may be the one
 // that stands there.
 func (a *Aliases) Damage() error {
+	if a.db.open() {
+		return nil // newaliases takes no such text
+	}
 	t, err := a.current()
 	if err == nil && t.damage != nil {
 		err = fmt.Errorf("%s: %w", a.path, t.damage)

@@ -97,3 +97,37 @@ func TestPostfixBothWays(t *testing.T) {
 	})
 	ours.drained(10 * time.Second)
 }
+
+// TestAliases: the text of the alias file serves until newaliases has made a
+// database of it; from then on that counts.
+func TestAliases(t *testing.T) {
+	l := newLAN(t)
+	l.dns("one.test. IN A 10.77.0.2")
+	one := l.host("one.test").install()
+	writeFile(t, one.path("aliases"), "info: alice\n")
+	one.serve()
+	send := func(subject string) {
+		t.Helper()
+		if out, err := one.tryApplet("Subject: "+subject+"\n\n", "sendmail", "Info"); err != nil {
+			t.Fatalf("sendmail: %v\n%s", err, out)
+		}
+	}
+	has := func(user, subject string) func() bool {
+		return func() bool { return contains(one.mailbox(user), "Subject: "+subject+"\n") }
+	}
+	send("by text")
+	until(t, 20*time.Second, "alice has what the text gives her", has("alice", "by text"))
+
+	writeFile(t, one.path("aliases"), "info: bob,\n\tcarol\n")
+	if out := one.applet("newaliases"); !strings.Contains(out, "1 alias") {
+		t.Errorf("newaliases said %q", out)
+	}
+	send("by database")
+	until(t, 20*time.Second, "bob has what the database gives him", has("bob", "by database"))
+	until(t, 20*time.Second, "carol too", has("carol", "by database"))
+
+	writeFile(t, one.path("aliases"), "info: alice\n")
+	if out := one.run(binary, "config", "--check", "-C", one.cf); !strings.Contains(out, `run "newaliases"`) {
+		t.Errorf("config --check says nothing of the text that is newer: %q", out)
+	}
+}

@@ -51,7 +51,7 @@ func setUp(run func() int) (int, error) {
 	if out, err := build.CombinedOutput(); err != nil {
 		return 1, fmt.Errorf("build postoffice: %v\n%s", err, out)
 	}
-	for _, name := range []string{"sendmail", "mailq", "runq", "smtpd"} {
+	for _, name := range []string{"sendmail", "mailq", "runq", "smtpd", "newaliases"} {
 		if err := os.Symlink(binary, filepath.Join(dir, name)); err != nil {
 			return 1, err
 		}

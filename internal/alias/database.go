@@ -1,0 +1,130 @@
+package alias
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"sync"
+
+	"postoffice/internal/dbm"
+)
+
+// database is what newaliases makes of the text: while it is there and whole,
+// it is what counts, so that nobody sees a text that is being edited. One that
+// is damaged or another program's is told, and the text read instead: an alias
+// is never "not there" because a file can't be read (A36).
+type database struct {
+	text string // the alias file
+	path string
+
+	mu   sync.RWMutex // guards what follows; Fetch holds it for reading
+	file *dbm.File    // nil: there is none that can be used
+	bad  error        // why the one that is there can't
+	mark dbm.Source   // the bad one, so that it is looked at again when it changes
+}
+
+func newDatabase(text string) *database { return &database{text: text, path: text + ".db"} }
+
+// lookup returns what key stands for. ok is false where the text decides.
+func (d *database) lookup(key string) (targets []Target, ok bool, err error) {
+	if key == cookie || !d.open() {
+		return nil, false, nil
+	}
+	value, err := d.fetch(key)
+	switch {
+	case errors.Is(err, dbm.ErrNotFound):
+		return nil, true, ErrNotFound
+	case errors.Is(err, fs.ErrClosed), d.spoilt(err):
+		return nil, false, nil
+	case err != nil:
+		return nil, true, err
+	}
+	text, line, _ := strings.Cut(string(value), "\x00")
+	if targets, err = ParseValue(text); err != nil {
+		return nil, true, fmt.Errorf("%s: line %s of %s: %w", d.path, line, d.text, err)
+	}
+	return targets, true, nil
+}
+
+// cookie is the key of the record that every alias database has (original.md 5.1).
+const cookie = "@"
+
+func (d *database) fetch(key string) ([]byte, error) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if d.file == nil {
+		return nil, fs.ErrClosed // another goroutine found it gone
+	}
+	return d.file.Fetch([]byte(key))
+}
+
+// spoilt says whether err is damage, and gives the file up then.
+func (d *database) spoilt(err error) bool {
+	if !errors.As(err, new(*dbm.DamageError)) {
+		return false
+	}
+	mark, _ := dbm.SourceOf(d.path)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.file != nil {
+		d.file.Close()
+	}
+	d.file, d.bad, d.mark = nil, err, mark
+	return true
+}
+
+// open sees to it that file is the database that the name leads to now.
+func (d *database) open() bool {
+	d.mu.RLock()
+	file, bad := d.file, d.bad
+	current := false
+	if file != nil {
+		current, _ = file.Current()
+	}
+	d.mu.RUnlock()
+	if current {
+		return true
+	}
+	mark, err := dbm.SourceOf(d.path)
+	if err == nil && mark.Size < 0 && file == nil && bad == nil {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.file != nil && d.file == file {
+		d.file.Close()
+		d.file = nil
+	}
+	if d.bad != nil && err == nil && d.mark.Equal(mark) {
+		return false
+	}
+	d.file, d.bad, d.mark = nil, nil, mark
+	f, err := dbm.Open(d.path, dbm.Options{Mend: "newaliases"})
+	switch {
+	case err == nil:
+		d.file = f
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, dbm.ErrLite):
+	default:
+		d.bad = err
+	}
+	return d.file != nil
+}
+
+// problem is what a person should mend, nil if nothing: a database that can't
+// be used, or one that is older than its text.
+func (d *database) problem() error {
+	d.open()
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if d.bad != nil {
+		return fmt.Errorf("%w; until then %s is read itself", d.bad, d.text)
+	}
+	if d.file == nil || d.file.Source().IsZero() {
+		return nil
+	}
+	if now, err := dbm.SourceOf(d.text); err == nil && !now.Equal(d.file.Source()) {
+		return fmt.Errorf("%s is not made from %s as it is now, and counts; run %q", d.path, d.text, "newaliases")
+	}
+	return nil
+}
