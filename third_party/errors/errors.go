@@ -79,8 +79,28 @@ func UnwrapAll(err error) error {
 	}
 }
 
-// Join makes one error of those that aren't nil.
-func Join(errs ...error) error { return errors.Join(errs...) }
+// Join makes one error of those that aren't nil, a line each.
+func Join(errs ...error) error {
+	errs = slices.DeleteFunc(slices.Clone(errs), func(err error) bool { return err == nil })
+	if len(errs) == 0 {
+		return nil
+	}
+	return &joined{errs}
+}
+
+type joined struct{ errs []error }
+
+func (e *joined) Unwrap() []error { return e.errs }
+func (e *joined) Error() string   { return redact.Sprint(e).StripMarkers() }
+
+func (e *joined) SafeFormat(p redact.SafePrinter, _ rune) {
+	for i, err := range e.errs {
+		if i > 0 {
+			p.SafeRune('\n')
+		}
+		p.Print(err)
+	}
+}
 
 // Safe marks a value as fit for a log that strangers read.
 func Safe(v any) redact.SafeValue { return redact.Safe(v) }

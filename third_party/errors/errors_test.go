@@ -26,7 +26,8 @@ func TestText(t *testing.T) {
 		{Wrapf(base, "read %q", "f"), `read "f": base`, `read "f": base`},
 		{WithStack(base), "base", "base"},
 		{WithDetailf(base, "in %s", "f"), "base", "base (detail: in f)"},
-		{WithHintf(WithDetailf(base, "d"), "mend it"), "base", "base (detail: d) (hint: mend it)"},
+		{WithHintf(WithDetailf(base, "d"), "mend it"), "base", "base (hint: mend it) (detail: d)"},
+		{Wrap(WithDetailf(base, "d"), "x"), "x: base", "x: base (detail: d)"},
 		{Mark(WithDetailf(base, "d"), io.EOF), "base", "base (detail: d)"},
 		{CombineErrors(base, io.EOF), "base", "base (then: EOF)"},
 		{CombineErrors(nil, io.EOF), "EOF", "EOF"},
@@ -83,6 +84,17 @@ func TestIs(t *testing.T) {
 	}
 	if Unwrap(all) == nil || errors.Unwrap(New("x")) != nil {
 		t.Error("Unwrap")
+	}
+}
+
+// TestRedacted: the secrets in a text are known as such through all wrapping.
+func TestRedacted(t *testing.T) {
+	err := Wrapf(Mark(WithHintf(AssertionFailedf("block %d of %s", Safe(3), "secret"), "h"), io.EOF), "file %s", "name")
+	if got := redact.Sprint(err).Redact(); got != "file ‹×›: block 3 of ‹×›" {
+		t.Errorf("%q", got)
+	}
+	if got := redact.Sprint(Errorf("x: %w", New("plain"))).Redact(); got != "x: plain" {
+		t.Errorf("%q", got)
 	}
 }
 

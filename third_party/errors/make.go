@@ -8,16 +8,16 @@ import (
 	"github.com/cockroachdb/redact"
 )
 
-// New returns an error with this text.
-func New(text string) error { return errors.New(text) }
+// New returns an error with this text, which is no secret.
+func New(text string) error { return &leaf{redact.RedactableString(text)} }
 
 // Newf formats a new error. What %w stands for is wrapped.
 func Newf(format string, args ...any) error {
-	text := sprintf(strings.ReplaceAll(format, "%w", "%v"), args)
+	text := redact.Sprintf(strings.ReplaceAll(format, "%w", "%v"), args...)
 	if !strings.Contains(format, "%w") {
-		return errors.New(text)
+		return &leaf{text}
 	}
-	return &worded{text, fmt.Errorf(format, args...)}
+	return &worded{leaf{text}, fmt.Errorf(format, args...)}
 }
 
 // Errorf is Newf.
@@ -40,15 +40,23 @@ func sprintf(format string, args []any) string {
 	return redact.Sprintf(format, args...).StripMarkers()
 }
 
+// leaf is an error that wraps nothing. Its text has marks around what may be
+// secret; redact formats, which ask Pebble's types for their text in their own
+// way, set them.
+type leaf struct{ text redact.RedactableString }
+
+func (e *leaf) Error() string                           { return e.text.StripMarkers() }
+func (e *leaf) SafeFormat(p redact.SafePrinter, _ rune) { p.Print(e.text) }
+
 // worded is an error whose text isn't made of the text of what it wraps.
 type worded struct {
-	text string
-	err  error
+	leaf
+	err error
 }
 
-func (e *worded) Error() string { return e.text }
 func (e *worded) Unwrap() error { return e.err }
 
 type assertion struct{ error }
 
-func (e *assertion) Unwrap() error { return e.error }
+func (e *assertion) Unwrap() error                           { return e.error }
+func (e *assertion) SafeFormat(p redact.SafePrinter, _ rune) { p.Print(e.error) }

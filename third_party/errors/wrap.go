@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 
 	"github.com/cockroachdb/redact"
 )
@@ -13,7 +14,7 @@ func Wrap(err error, text string) error {
 	if err == nil || text == "" {
 		return err
 	}
-	return &worded{text + ": " + err.Error(), err}
+	return &worded{leaf{redact.Sprintf("%s: %v", redact.Safe(text), public(err))}, err}
 }
 
 // Wrapf is Wrap with a formatted text.
@@ -21,7 +22,16 @@ func Wrapf(err error, format string, args ...any) error {
 	if err == nil {
 		return nil
 	}
-	return Wrap(err, sprintf(format, args))
+	return &worded{leaf{redact.Sprintf("%s: %v", redact.Sprintf(format, args...), public(err))}, err}
+}
+
+// public marks the system's own errors as no secret.
+func public(err error) any {
+	switch err {
+	case fs.ErrInvalid, fs.ErrPermission, fs.ErrExist, fs.ErrNotExist, fs.ErrClosed:
+		return redact.Safe(err.Error())
+	}
+	return err
 }
 
 // WithStack returns err: there are no stack traces.
@@ -73,9 +83,10 @@ type marked struct {
 	mark error
 }
 
-func (e *marked) Unwrap() error                 { return e.error }
-func (e *marked) Is(target error) bool          { return errors.Is(e.mark, target) }
-func (e *marked) Format(f fmt.State, verb rune) { format(f, verb, e, e.error, note{}) }
+func (e *marked) Unwrap() error                           { return e.error }
+func (e *marked) Is(target error) bool                    { return errors.Is(e.mark, target) }
+func (e *marked) SafeFormat(p redact.SafePrinter, _ rune) { p.Print(e.error) }
+func (e *marked) Format(f fmt.State, r rune)              { format(f, r, e) }
 
 // note is what an error carries beside its text.
 type note struct{ kind, text string }
@@ -95,20 +106,27 @@ func annotate(err error, n note) error {
 	return &annotated{err, n}
 }
 
-func (e *annotated) Unwrap() error                 { return e.error }
-func (e *annotated) Format(f fmt.State, verb rune) { format(f, verb, e, e.error, e.note) }
+func (e *annotated) Unwrap() error                           { return e.error }
+func (e *annotated) SafeFormat(p redact.SafePrinter, _ rune) { p.Print(e.error) }
+func (e *annotated) Format(f fmt.State, r rune)              { format(f, r, e) }
 
-// format prints outer; with %+v it prints inner with its notes and then n.
-func format(f fmt.State, verb rune, outer, inner error, n note) {
-	switch {
-	case verb == 'v' && f.Flag('+') && n.kind != "":
-		fmt.Fprintf(f, "%+v (%s: %s)", inner, n.kind, n.text)
-	case verb == 'v' && f.Flag('+'):
-		fmt.Fprintf(f, "%+v", inner)
-	case verb == 'q':
-		fmt.Fprintf(f, "%q", outer.Error())
-	default:
-		_, _ = io.WriteString(f, outer.Error())
+func (e *worded) Format(f fmt.State, r rune) { format(f, r, e) }
+
+// format prints err's text, and with %+v the notes of its chain behind it,
+// the outermost first.
+func format(f fmt.State, verb rune, err error) {
+	if verb == 'q' {
+		fmt.Fprintf(f, "%q", err.Error())
+		return
+	}
+	_, _ = io.WriteString(f, err.Error())
+	if verb != 'v' || !f.Flag('+') {
+		return
+	}
+	for ; err != nil; err = errors.Unwrap(err) {
+		if a, ok := err.(*annotated); ok {
+			fmt.Fprintf(f, " (%s: %s)", a.kind, a.text)
+		}
 	}
 }
 
