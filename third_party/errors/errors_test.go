@@ -40,6 +40,9 @@ func TestText(t *testing.T) {
 		if got := fmt.Sprintf("%+v", tt.err); tt.long != tt.short && got != tt.long {
 			t.Errorf("%%+v: %q, want %q", got, tt.long)
 		}
+		if got := redact.Sprintf("%+v", tt.err).StripMarkers(); got != tt.long {
+			t.Errorf("redact %%+v: %q, want %q", got, tt.long)
+		}
 		if got, want := fmt.Sprintf("%q %v %s", tt.err, tt.err, tt.err), fmt.Sprintf("%q %s %s", tt.short, tt.short, tt.short); got != want {
 			t.Errorf("%s, want %s", got, want)
 		}

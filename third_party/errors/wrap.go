@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 
 	"github.com/cockroachdb/redact"
 )
@@ -85,7 +86,7 @@ type marked struct {
 
 func (e *marked) Unwrap() error                           { return e.error }
 func (e *marked) Is(target error) bool                    { return errors.Is(e.mark, target) }
-func (e *marked) SafeFormat(p redact.SafePrinter, _ rune) { p.Print(e.error) }
+func (e *marked) SafeFormat(p redact.SafePrinter, r rune) { safeFormat(p, r, e, e.error) }
 func (e *marked) Format(f fmt.State, r rune)              { format(f, r, e) }
 
 // note is what an error carries beside its text.
@@ -107,10 +108,11 @@ func annotate(err error, n note) error {
 }
 
 func (e *annotated) Unwrap() error                           { return e.error }
-func (e *annotated) SafeFormat(p redact.SafePrinter, _ rune) { p.Print(e.error) }
+func (e *annotated) SafeFormat(p redact.SafePrinter, r rune) { safeFormat(p, r, e, e.error) }
 func (e *annotated) Format(f fmt.State, r rune)              { format(f, r, e) }
 
-func (e *worded) Format(f fmt.State, r rune) { format(f, r, e) }
+func (e *worded) Format(f fmt.State, r rune)              { format(f, r, e) }
+func (e *worded) SafeFormat(p redact.SafePrinter, r rune) { safeFormat(p, r, e, e.text) }
 
 // format prints err's text, and with %+v the notes of its chain behind it,
 // the outermost first.
@@ -120,12 +122,30 @@ func format(f fmt.State, verb rune, err error) {
 		return
 	}
 	_, _ = io.WriteString(f, err.Error())
-	if verb != 'v' || !f.Flag('+') {
-		return
+	if verb == 'v' && f.Flag('+') {
+		for n := range notes(err) {
+			fmt.Fprintf(f, " (%s: %s)", n.kind, n.text)
+		}
 	}
-	for ; err != nil; err = errors.Unwrap(err) {
-		if a, ok := err.(*annotated); ok {
-			fmt.Fprintf(f, " (%s: %s)", a.kind, a.text)
+}
+
+// safeFormat is format for redact, which knows what in text is a secret.
+func safeFormat(p redact.SafePrinter, verb rune, err error, text any) {
+	p.Print(text)
+	if verb == 'v' && p.Flag('+') {
+		for n := range notes(err) {
+			p.Printf(" (%s: %s)", redact.Safe(n.kind), n.text)
+		}
+	}
+}
+
+// notes yields the notes of err's chain, the outermost first.
+func notes(err error) iter.Seq[note] {
+	return func(yield func(note) bool) {
+		for ; err != nil; err = errors.Unwrap(err) {
+			if a, ok := err.(*annotated); ok && !yield(a.note) {
+				return
+			}
 		}
 	}
 }
