@@ -29,11 +29,13 @@ type Message struct {
 // Claim locks a message and reads it. What it returns besides: ErrBusy,
 // ErrGone, ErrCorrupt (the file has been moved to corrupt/) and ErrLater (a
 // read error, a file that can't be written, a record that failed).
-func (q *Queue) Claim(id ID) (*Message, error) {
+func (q *Queue) Claim(id ID) (*Message, error) { return q.claim(Active, id) }
+
+func (q *Queue) claim(p Place, id ID) (*Message, error) {
 	if err := q.setAside(id); err != nil {
 		return nil, fmt.Errorf("queue %s: %w: %w", id, ErrLater, err)
 	}
-	m, err := q.take(Active, id, true)
+	m, err := q.take(p, id, true)
 	if err == nil {
 		if err = m.prove(); err == nil {
 			return m, nil

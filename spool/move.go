@@ -13,7 +13,8 @@ import (
 // HeldEvent is the Event of the note that says why a message is held.
 const HeldEvent = "held"
 
-// Hold takes the message out of the queue until Release, and closes it.
+// Hold takes the message out of the queue until Release, and closes it. One
+// that is held already gets another reason.
 func (m *Message) Hold(reason string) error {
 	m.mu.Lock()
 	err := m.wrap("hold", m.hold(reason))
@@ -31,6 +32,9 @@ func (m *Message) hold(reason string) error {
 	if err := m.f.Datasync(); err != nil {
 		return m.giveUp(err) // slots may be gone with it
 	}
+	if m.place == Held {
+		return nil
+	}
 	return m.q.move(m.place, Held, m.id, m.id)
 }
 
@@ -41,7 +45,10 @@ func (q *Queue) Release(id ID) error {
 	for _, p := range []Place{Held, Corrupt} {
 		var m *Message
 		if m, err = q.take(p, id, true); err == nil {
-			err = errors.Join(q.move(p, Active, id, id), m.Close())
+			if err = m.prove(); err == nil {
+				err = q.move(p, Active, id, id)
+			}
+			err = errors.Join(err, m.Close())
 		}
 		if !errors.Is(err, ErrGone) {
 			break

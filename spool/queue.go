@@ -55,7 +55,7 @@ type Queue struct {
 // Place says in which directory a message is.
 type Place int
 
-// The places. Only active messages can be claimed.
+// The places. Claim takes active messages alone.
 const (
 	Active Place = iota
 	Held

@@ -96,9 +96,10 @@ func (q *Queue) setAside(id ID) error {
 // prove rewrites all slots with their own values and syncs them, when there is
 // doubt that done could be recorded: when room is short, and for messages that
 // another process may have worked on. What that one failed to sync is seen,
-// but is not on the disk. No delivery is tried before (A38).
+// but is not on the disk. No delivery is tried before (A38). Who got the queue
+// lock does not know what is held, so there is doubt about all of that.
 func (m *Message) prove() error {
-	if m.q.ours(m.id) && m.q.Room() == nil {
+	if m.place == Active && m.q.ours(m.id) && m.q.Room() == nil {
 		return nil
 	}
 	all := make([]int, len(m.c.rcpts))

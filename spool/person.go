@@ -1,0 +1,67 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"postoffice/internal/disk"
+)
+
+// ClaimAny is Claim for what a person wants done: it takes held messages too.
+// A held one stays held; what was recorded of it counts when it is released.
+func (q *Queue) ClaimAny(id ID) (m *Message, err error) {
+	for _, p := range []Place{Active, Held, Active} { // it may be moved meanwhile
+		if m, err = q.claim(p, id); !errors.Is(err, ErrGone) {
+			break
+		}
+	}
+	return m, err
+}
+
+// Held reports whether the message is out of the queue until Release.
+func (m *Message) Held() bool { return m.place == Held }
+
+// Reading is a message's header and body, read without claiming it: nobody is
+// kept from working on it, and it can be read to its end also when it is
+// delivered and removed meanwhile. A read error in it is the disk's.
+type Reading struct {
+	*io.SectionReader
+	f disk.File
+}
+
+// Close ends the reading.
+func (r *Reading) Close() error { return r.f.Close() }
+
+// OpenData opens the header and body of a message, wherever it is. ErrGone:
+// nowhere. ErrCorrupt: its file can't be understood. ErrLater: it can't be read
+// now.
+func (q *Queue) OpenData(id ID) (*Reading, error) {
+	err := ErrGone
+	if _, ok := ParseID(string(id)); !ok {
+		return nil, fmt.Errorf("queue %.20q: %w", string(id), err)
+	}
+	for _, p := range []Place{Active, Held, Corrupt, Active} { // it may be moved meanwhile
+		var r *Reading
+		if r, err = q.openData(p, id); err == nil {
+			return r, nil
+		}
+		if !errors.Is(err, ErrGone) {
+			break
+		}
+	}
+	return nil, fmt.Errorf("queue %s: %w", id, err)
+}
+
+func (q *Queue) openData(p Place, id ID) (*Reading, error) {
+	f, err := q.dirs[p].Open(string(id), disk.ReadOnly)
+	if err != nil {
+		return nil, q.whyUnopened(p, id, err)
+	}
+	c, err := q.read(f, false)
+	if err != nil {
+		f.Close() // only read
+		return nil, err
+	}
+	return &Reading{io.NewSectionReader(f, c.data, c.first.data), f}, nil
+}
