@@ -44,13 +44,14 @@ type attempt struct {
 	routeSlots chan struct{}
 	boxSlots   chan struct{}
 
-	failed []failure
-	late   []failure // deferred now; too old, perhaps
-	next   time.Time // when the deferred are due, by the wall clock
-	busy   []refused
-	dead   atomic.Bool
-	broken bool // nothing can be recorded any more
-	held   bool // it is in hold/ now
+	failed     []failure
+	late       []failure // deferred now; too old, perhaps
+	next       time.Time // when the deferred are due, by the wall clock
+	busy       []refused
+	dead       atomic.Bool
+	unreported error // why a report could not be queued
+	broken     bool  // nothing can be recorded any more
+	held       bool  // it is in hold/ now
 }
 
 // lastNote is what a message's notes say of a recipient.

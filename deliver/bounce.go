@@ -70,7 +70,7 @@ func (a *attempt) report(to smtp.Path, failed []failure) {
 // later makes the failed recipients be tried again with the usual delay.
 func (a *attempt) later(msg string, err error) {
 	next := a.s.Now().Add(retryDelay(a.number))
-	a.next = latest(a.next, next)
+	a.next, a.unreported = latest(a.next, next), err
 	a.log(slog.LevelWarn, msg, maillog.Err(err), maillog.Next(next))
 }
 

@@ -201,6 +201,9 @@ var adviceBy = []struct{ status, text string }{
 }
 
 func advice(f failure) string {
+	if f.outcome.Err == errReturned {
+		return "Whoever looks after this mail server took the message out of its queue. Ask its postmaster for the reason."
+	}
 	status := reportStatus(f)
 	for _, a := range adviceBy {
 		if strings.HasPrefix(status, a.status) {

@@ -111,19 +111,31 @@ func (r *Runner) SetAside(id spool.ID) bool {
 
 // Run delivers until ctx ends. It waits for the queue's lock first. When ctx
 // ends no delivery is begun; those that run get 15 seconds.
-func (r *Runner) Run(ctx context.Context) error { return r.run(ctx, false) }
+func (r *Runner) Run(ctx context.Context) error { return r.run(ctx, false, r.scan) }
 
 // Pass tries every message once, due or not, and whatever comes in meanwhile,
 // and returns when nothing is left to do now.
-func (r *Runner) Pass(ctx context.Context) error { return r.run(ctx, true) }
+func (r *Runner) Pass(ctx context.Context) error { return r.run(ctx, true, r.scan) }
 
-func (r *Runner) run(ctx context.Context, once bool) error {
+// PassOf is a Pass over these messages alone, and what comes in meanwhile.
+func (r *Runner) PassOf(ctx context.Context, ids []spool.ID) error {
+	return r.run(ctx, true, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for _, id := range ids {
+			r.sched.know(id)
+		}
+	})
+}
+
+// run is Run, and with once a Pass; scan finds the messages.
+func (r *Runner) run(ctx context.Context, once bool, scan func()) error {
 	unlock, err := r.queue.Lock(ctx)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	r.scan()
+	scan()
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	if once {
@@ -135,18 +147,18 @@ func (r *Runner) run(ctx context.Context, once bool) error {
 		r.sched.all()
 	}
 	r.mu.Unlock()
-	r.loop(ctx, once)
+	r.loop(ctx, once, scan)
 	r.end(ctx, cancel)
 	return nil
 }
 
 // loop starts what is due until ctx ends or, for one pass, nothing is left.
-func (r *Runner) loop(ctx context.Context, once bool) {
+func (r *Runner) loop(ctx context.Context, once bool, scan func()) {
 	scanned := time.Now()
 	var cleaned time.Time
 	for ctx.Err() == nil {
 		if time.Since(scanned) > rescanEvery {
-			r.scan()
+			scan()
 			scanned = time.Now()
 		}
 		if !once && time.Since(cleaned) > cleanEvery {

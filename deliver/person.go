@@ -1,0 +1,174 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"postoffice/internal/maillog"
+	"postoffice/spool"
+)
+
+// personWait is how long a person's request waits for whoever works on the
+// message: what is in flight is not broken.
+const personWait = 30 * time.Second
+
+// What a person may be told, with errors.Is. spool.ErrGone: there is no such
+// message. spool.ErrBusy: it was worked on for all of personWait.
+var (
+	ErrHeld    = errors.New("the message is held")
+	ErrNotHeld = errors.New("the message is not held")
+	ErrNobody  = errors.New("it is a report about a report, and nobody is left to be told")
+)
+
+// errReturned is the reason of a report that a person asked for.
+var errReturned = errors.New("returned by an administrator")
+
+// Hold takes a message out of the queue until Release. by says in the log who
+// asked.
+func (r *Runner) Hold(ctx context.Context, id spool.ID, reason, by string) error {
+	m, err := r.seize(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	if err := m.Hold(reason); err != nil {
+		return err
+	}
+	r.inform("message held", id, maillog.Reason(reason+", by "+by))
+	return nil
+}
+
+// Release puts a held message back and tries it at once.
+func (r *Runner) Release(ctx context.Context, id spool.ID, by string) error {
+	err := patiently(ctx, func() error { return r.queue.Release(id) })
+	if errors.Is(err, spool.ErrGone) {
+		if s, rerr := r.queue.Read(id); rerr == nil && s.Place == spool.Active {
+			return ErrNotHeld
+		}
+	}
+	if err != nil {
+		return err
+	}
+	r.inform("message released", id, maillog.Reason("by "+by))
+	r.Wake(id)
+	return nil
+}
+
+// Retry makes a message due, whatever its time, and forgets which destinations
+// were down. It needs a Run.
+func (r *Runner) Retry(id spool.ID) error {
+	s, err := r.queue.Read(id)
+	switch {
+	case err != nil:
+		return err
+	case s.Place == spool.Held:
+		return ErrHeld
+	case s.Damaged || s.Place == spool.Corrupt:
+		return spool.ErrCorrupt
+	}
+	r.mu.Lock()
+	r.dests.forgetDown()
+	r.mu.Unlock()
+	r.Wake(id)
+	return nil
+}
+
+// Bounce returns a message to its senders, for all that are pending. The
+// reports are durable before the recipients are recorded.
+func (r *Runner) Bounce(ctx context.Context, id spool.ID, by string) error {
+	m, err := r.seize(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	if m.Envelope().Client == doubleBounceClient {
+		return ErrNobody
+	}
+	a := r.byHand(m)
+	for rc := range m.Pending() {
+		a.failed = append(a.failed, failure{rcpt: rc, outcome: Outcome{Action: Bounced, Err: errReturned}, tried: true})
+	}
+	a.bounce()
+	switch {
+	case a.broken:
+		return fmt.Errorf("what was returned could not be recorded: %w", spool.ErrLater)
+	case a.pending():
+		return fmt.Errorf("not returned, since a report could not be queued: %w", a.unreported)
+	}
+	return a.finish(by)
+}
+
+// Remove takes all pending recipients out: nothing more is delivered, and
+// nobody is told.
+func (r *Runner) Remove(ctx context.Context, id spool.ID, by string) error {
+	m, err := r.seize(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	a := r.byHand(m)
+	var keys []spool.Key
+	for rc := range m.Pending() {
+		keys = append(keys, rc.Key)
+	}
+	if !a.setState(keys, spool.Cancelled) {
+		return fmt.Errorf("the removal could not be recorded: %w", spool.ErrLater)
+	}
+	for _, k := range keys {
+		a.log(slog.LevelInfo, "recipient cancelled", maillog.To(a.rcpts[k].Path), maillog.Delay(a.delay()), maillog.Reason("by "+by))
+	}
+	return a.finish(by)
+}
+
+// byHand is an attempt that delivers nothing.
+func (r *Runner) byHand(m *spool.Message) *attempt {
+	a := &attempt{r: r, s: r.settings.Load(), m: m, id: m.ID()}
+	a.read()
+	return a
+}
+
+// finish removes a message of which nothing is pending.
+func (a *attempt) finish(by string) error {
+	if err := a.m.Finish(); err != nil {
+		return err
+	}
+	a.log(slog.LevelInfo, "message removed", maillog.Delay(a.delay()), maillog.Reason("by "+by))
+	return nil
+}
+
+// seize claims a message, held or not, as soon as nobody works on it.
+func (r *Runner) seize(ctx context.Context, id spool.ID) (m *spool.Message, err error) {
+	err = patiently(ctx, func() error {
+		m, err = r.queue.ClaimAny(id)
+		return err
+	})
+	return m, err
+}
+
+// patiently tries again while a message is busy, for personWait.
+func patiently(ctx context.Context, try func() error) error {
+	limit := time.NewTimer(personWait)
+	defer limit.Stop()
+	again := time.NewTicker(busyWait / 5)
+	defer again.Stop()
+	for {
+		err := try()
+		if !errors.Is(err, spool.ErrBusy) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), err)
+		case <-limit.C:
+			return err
+		case <-again.C:
+		}
+	}
+}
+
+func (r *Runner) inform(msg string, id spool.ID, attrs ...slog.Attr) {
+	r.settings.Load().Log.LogAttrs(context.Background(), slog.LevelInfo, msg, append([]slog.Attr{maillog.QueueID(id)}, attrs...)...)
+}
