@@ -32,7 +32,13 @@ import (
 //	L  syslog label                      v  verbose
 //	M  macro                             X  log of the traffic
 //	x  only AIX
+//
+// What stands here for -V is for its value alone: without one it is ours.
 const sendmailIgnored = "A:B:b:cD;d;E;e:F:f:Gh:IiJ;L:M:mN:nO:o:p:Q:q;R:r:sTtUV:vX:x"
+
+// envelopeID is the long flag that -V with a value stands for, where an applet
+// has it.
+const envelopeID = "envelope-id"
 
 // takes is how a single-letter flag gets its value.
 type takes uint8
@@ -109,9 +115,11 @@ func cluster(letters string, rest []string, flags *pflag.FlagSet, ignored string
 		switch {
 		case err != nil:
 			return nil, 0, err
+		case letter == "V" && value == "":
+			words = append(words, "-V")
 		case letter == "V":
-			if value == "" {
-				words = append(words, "-V")
+			if flags.Lookup(envelopeID) != nil {
+				words = append(words, "--"+envelopeID+"="+value)
 			}
 		case letter == "o" && value == "i" && flags.ShorthandLookup("i") != nil:
 			words = append(words, "-i") // sendmail's other way to write it

@@ -18,6 +18,7 @@ func classicFlags() *pflag.FlagSet {
 	e.Flags.StringP("name", "F", "", "")
 	e.Flags.BoolP("recipients", "t", false, "")
 	e.Flags.BoolP("ignore-dots", "i", false, "")
+	new(dsnOptions).flags(e.Flags)
 	e.Flags.StringP("mode", "b", "", "")
 	e.Flags.StringP("queue", "q", "", "")
 	e.Flags.Lookup("queue").NoOptDefVal = "-"
@@ -50,11 +51,13 @@ func TestNormalise(t *testing.T) {
 		{"our -o", "-orelay-host=h -o queue-dir=/q -oescape-from", "-o relay-host=h -o queue-dir=/q -o escape-from"},
 		{"our -o misspelt", "-orelay-hots=h -o qretrun=3d -oescape-frm", "-o relay-hots=h -o qretrun=3d -o escape-frm"},
 		{"sendmail's -O", "-OQueueDirectory=/x -O DeliveryMode=b -Ac -A m", ""},
-		{"ignored values", "-B 8BITMIME -h 99999999999 -N never -R hdrs -X /tmp/x -L tag -M x -p smtp:h -Q why", ""},
+		{"ignored values", "-B 8BITMIME -h 99999999999 -X /tmp/x -L tag -M x -p smtp:h -Q why", ""},
 		{"ignored without", "-c -G -I -m -n -s -T -U -x -v -E -J", ""},
 		{"ignored at the end", "-X", "!flag -X needs a value"},
-		{"the envelope id", "-V abc bob", "-- bob"},
-		{"the envelope id, glued", "-Vabc bob", "-- bob"},
+		{"RFC 3461", "-N never -Rhdrs", "-N never -R hdrs"},
+		{"the envelope id", "-V abc bob", "--envelope-id=abc -- bob"},
+		{"the envelope id, glued", "-Vabc bob", "--envelope-id=abc -- bob"},
+		{"the envelope id, with =", "-iV=abc bob", "-i --envelope-id==abc -- bob"},
 		{"the version", "-V", "-V"},
 		{"the version before flags", "-V -bp", "-V -b p"},
 		{"unknown", "-Z", "!no flag -Z"},
@@ -104,6 +107,7 @@ func TestIgnoredTable(t *testing.T) {
 func FuzzNormalise(f *testing.F) {
 	f.Add("-tifalice bob")
 	f.Add("-oi -oqretrun=3d -q15m -d0.1 -bs -V x -- -y")
+	f.Add("-tV x -N never -Rfull -V")
 	f.Add("--sender x -f -x - -")
 	f.Fuzz(func(t *testing.T, in string) {
 		argv := strings.Fields(in)

@@ -31,6 +31,7 @@ type sendOptions struct {
 	fullName string // -F
 	fromBody bool   // -t
 	dots     bool   // -i
+	dsn      dsnOptions
 }
 
 func runSendmail(ctx context.Context, env *Env) error {
@@ -40,6 +41,7 @@ func runSendmail(ctx context.Context, env *Env) error {
 	env.Flags.StringVarP(&o.fullName, "full-name", "F", "", "full `NAME` for a From: field that is missing")
 	env.Flags.BoolVarP(&o.fromBody, "recipients", "t", false, "take the recipients from To, Cc and Bcc; addresses given as well are ignored")
 	env.Flags.BoolVarP(&o.dots, "ignore-dots", "i", false, "a line with only a dot is part of the message")
+	o.dsn.flags(env.Flags)
 	mode := env.Flags.StringP("mode", "b", "m", "`MODE`: m send, s speak SMTP, p list the queue, q run it, d or D serve")
 	queue := env.Flags.StringP("queue", "q", "", "run the queue now; with `TIME` every so often, as a server that listens on no port")
 	env.Flags.Lookup("queue").NoOptDefVal = "now"
@@ -70,6 +72,10 @@ func send(ctx context.Context, env *Env, o sendOptions) error {
 	if err != nil {
 		return err
 	}
+	ofMail, ofRcpt, err := o.dsn.params()
+	if err != nil {
+		return err
+	}
 	body := bufio.NewReaderSize(newInput(env.Stdin, o.dots), 32<<10)
 	to, err := operands(env)
 	if err != nil {
@@ -96,7 +102,8 @@ func send(ctx context.Context, env *Env, o sendOptions) error {
 	defer conn.Close()
 	return submit(env, smtp.NewClient(conn, smtp.ClientOptions{Hello: "localhost", Step: 10 * time.Minute}), smtp.Transaction{
 		ReversePath: from,
-		Recipients:  asRecipients(to),
+		Params:      ofMail,
+		Recipients:  asRecipients(to, ofRcpt),
 		Body:        io.MultiReader(strings.NewReader(head.String()), body),
 		Exact:       true,
 	})
@@ -180,10 +187,11 @@ func operands(env *Env) ([]smtp.Path, error) {
 	return to, nil
 }
 
-func asRecipients(to []smtp.Path) []smtp.Recipient {
+// asRecipients gives each address the same parameters.
+func asRecipients(to []smtp.Path, params []smtp.Param) []smtp.Recipient {
 	all := make([]smtp.Recipient, len(to))
 	for i, p := range to {
-		all[i].Path = p
+		all[i] = smtp.Recipient{Path: p, Params: params}
 	}
 	return all
 }

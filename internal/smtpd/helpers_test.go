@@ -22,6 +22,7 @@ type stored struct {
 	ID     string
 	From   smtp.Path
 	To     []smtp.Path
+	Params []smtp.Param // of MAIL, then of each recipient
 	Client Client
 	Data   string
 }
@@ -48,9 +49,10 @@ func (q *memQueue) Begin(_ context.Context, t *Transaction) (Incoming, error) {
 	defer q.mu.Unlock()
 	q.n++
 	q.open++
-	m := &memMessage{q: q, stored: stored{ID: fmt.Sprintf("Q%d", q.n), From: t.ReversePath, Client: *t.Client}}
+	m := &memMessage{q: q, stored: stored{ID: fmt.Sprintf("Q%d", q.n), From: t.ReversePath, Client: *t.Client, Params: t.Params}}
 	for _, r := range t.Recipients {
 		m.To = append(m.To, r.Path)
+		m.Params = append(m.Params, r.Params...)
 	}
 	return m, nil
 }

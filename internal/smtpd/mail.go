@@ -46,8 +46,9 @@ func (s *session) rcpt(ctx context.Context, arg string) smtp.Reply {
 		return smtp.Reply{Code: 452, Status: "4.5.3", Text: "too many recipients for one message, send the others in another"}
 	}
 	path, rest, r := s.path(arg, "TO:", "5.1.3")
+	var params []smtp.Param
 	if r.IsZero() {
-		r = s.checkRecipient(ctx, path, rest)
+		params, r = s.checkRecipient(ctx, path, rest)
 	}
 	if !r.IsZero() {
 		s.refused++
@@ -58,23 +59,45 @@ func (s *session) rcpt(ctx context.Context, arg string) smtp.Reply {
 		return r
 	}
 	s.octets += len(arg)
-	s.tx.Recipients = append(s.tx.Recipients, smtp.Recipient{Path: path})
+	s.tx.Recipients = append(s.tx.Recipients, smtp.Recipient{Path: path, Params: params})
 	s.phase = addressed
 	return smtp.Reply{Code: 250, Status: "2.1.5", Text: "recipient ok"}
 }
 
-func (s *session) checkRecipient(ctx context.Context, path smtp.Path, rest string) smtp.Reply {
+func (s *session) checkRecipient(ctx context.Context, path smtp.Path, rest string) ([]smtp.Param, smtp.Reply) {
 	if path.IsNull() {
-		return smtp.Reply{Code: 501, Status: "5.1.3", Text: "empty address"}
+		return nil, smtp.Reply{Code: 501, Status: "5.1.3", Text: "empty address"}
 	}
 	params, err := smtp.ParseParams(rest)
 	if err != nil {
+		return nil, smtp.Reply{Code: 501, Status: "5.5.4", Text: err.Error()}
+	}
+	for _, p := range params {
+		r := unsupported
+		if p.Name == "NOTIFY" || p.Name == "ORCPT" {
+			r = s.checkDSN(p)
+		}
+		if !r.IsZero() {
+			return nil, r
+		}
+	}
+	return params, s.ask(ctx, s.o.Policy.Recipient, path)
+}
+
+var unsupported = smtp.Reply{Code: 555, Status: "5.5.4", Text: "parameter not supported"}
+
+// checkDSN takes a parameter of RFC 3461 from this machine, whose programs give
+// what they were told by flags. DSN is not offered, since a server that offers
+// it promises to act upon all of it (section 4), and strangers are refused: they
+// would rely on that.
+func (s *session) checkDSN(p smtp.Param) smtp.Reply {
+	if !s.client.Local {
+		return unsupported
+	}
+	if err := smtp.CheckDSN(p); err != nil {
 		return smtp.Reply{Code: 501, Status: "5.5.4", Text: err.Error()}
 	}
-	if len(params) > 0 {
-		return smtp.Reply{Code: 555, Status: "5.5.4", Text: "parameter not supported"}
-	}
-	return s.ask(ctx, s.o.Policy.Recipient, path)
+	return smtp.Reply{}
 }
 
 // path reads the address of MAIL or RCPT behind its keyword; blanks may stand
@@ -96,7 +119,8 @@ func (s *session) path(arg, keyword, status string) (p smtp.Path, rest string, r
 	return p, rest, smtp.Reply{}
 }
 
-// checkMailParams takes SIZE (RFC 1870) and BODY (RFC 6152).
+// checkMailParams takes SIZE (RFC 1870) and BODY (RFC 6152), and from this
+// machine RET and ENVID.
 func (s *session) checkMailParams(params []smtp.Param) smtp.Reply {
 	for _, p := range params {
 		switch p.Name {
@@ -112,8 +136,12 @@ func (s *session) checkMailParams(params []smtp.Param) smtp.Reply {
 			if !strings.EqualFold(p.Value, "7BIT") && !strings.EqualFold(p.Value, "8BITMIME") {
 				return smtp.Reply{Code: 501, Status: "5.5.4", Text: "BODY is 7BIT or 8BITMIME"}
 			}
+		case "RET", "ENVID":
+			if r := s.checkDSN(p); !r.IsZero() {
+				return r
+			}
 		default:
-			return smtp.Reply{Code: 555, Status: "5.5.4", Text: "parameter not supported"}
+			return unsupported
 		}
 	}
 	return smtp.Reply{}

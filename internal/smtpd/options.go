@@ -39,10 +39,10 @@ type Client struct {
 type Transaction struct {
 	Client      *Client
 	ReversePath smtp.Path
-	Params      []smtp.Param // of MAIL, checked: SIZE and BODY
-	Recipients  []smtp.Recipient
-	Arrived     time.Time // when MAIL came
-	SessionID   string    // the log's session
+	Params      []smtp.Param     // of MAIL, checked: SIZE and BODY; from this machine RET and ENVID
+	Recipients  []smtp.Recipient // from this machine with NOTIFY and ORCPT, checked
+	Arrived     time.Time        // when MAIL came
+	SessionID   string           // the log's session
 }
 
 // Queue takes messages in.

@@ -1,6 +1,7 @@
 package smtpd
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -110,6 +111,43 @@ func TestLineEnds(t *testing.T) {
 				}
 			}
 			c.do("NOOP")
+		})
+	}
+}
+
+// TestDSNParams: the parameters of RFC 3461 reach the queue as they came, from
+// this machine's programs and connections; DSN is offered to nobody.
+func TestDSNParams(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		kind Kind
+		addr string
+		want string
+	}{
+		{"a program", Submission, strangerAddr, "[RET=HDRS ENVID=a+2Bb NOTIFY=Never ORCPT=rfc822;bob NOTIFY=DELAY]"},
+		{"this machine", Port25, "127.0.0.1:40000", "[RET=HDRS ENVID=a+2Bb NOTIFY=Never ORCPT=rfc822;bob NOTIFY=DELAY]"},
+		{"a stranger", Port25, strangerAddr, "[]"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			q := &memQueue{}
+			c := dialFrom(t, New(options(q)), tt.kind, tt.addr)
+			if r := c.do("EHLO c"); strings.Contains(r.Text, "DSN") {
+				t.Errorf("offered: %q", r.Text)
+			}
+			if c.do("MAIL FROM:<a@c.example> ret=HDRS ENVID=a+2Bb").Code == 555 {
+				c.do("MAIL FROM:<a@c.example>")
+			}
+			if c.do("RCPT TO:<bob@us.example> NOTIFY=Never ORCPT=rfc822;bob").Code == 555 {
+				c.do("RCPT TO:<bob@us.example>")
+			}
+			c.do("RCPT TO:<alice@us.example> NOTIFY=DELAY")
+			c.do("DATA")
+			if r := c.do("x\r\n."); r.Code != 250 {
+				t.Fatal(r)
+			}
+			if got := fmt.Sprint(q.messages()[0].Params); got != tt.want {
+				t.Errorf("got %s, want %s", got, tt.want)
+			}
 		})
 	}
 }
