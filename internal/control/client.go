@@ -40,7 +40,7 @@ func (c *Client) Close() error { return c.conn.Close() }
 // List streams the queue. What the server refuses is an *Error.
 func (c *Client) List(ctx context.Context) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
-		_, err := c.ask(ctx, Request{Do: List}, func(m Message) bool { return yield(m, nil) })
+		_, err := c.ask(ctx, Request{Do: List}, collector{show: func(m Message) bool { return yield(m, nil) }})
 		if err != nil && err != errEnough {
 			yield(Message{}, err)
 		}
@@ -51,11 +51,11 @@ func (c *Client) List(ctx context.Context) iter.Seq2[Message, error] {
 // *Error with code 69.
 func (c *Client) Show(ctx context.Context, id string) (m Message, err error) {
 	got := 0
-	_, err = c.ask(ctx, Request{Do: Show, ID: id}, func(one Message) bool {
+	_, err = c.ask(ctx, Request{Do: Show, ID: id}, collector{show: func(one Message) bool {
 		m = one
 		got++
 		return true
-	})
+	}})
 	if err == nil && got != 1 {
 		err = fmt.Errorf("the server sent %d messages for %s", got, id)
 	}
@@ -65,31 +65,47 @@ func (c *Client) Show(ctx context.Context, id string) (m Message, err error) {
 // Run asks for an attempt at everything now; it returns when the server has
 // taken the request, not when the attempt ends.
 func (c *Client) Run(ctx context.Context) error {
-	_, err := c.ask(ctx, Request{Do: Run}, nil)
+	_, err := c.ask(ctx, Request{Do: Run}, collector{})
+	return err
+}
+
+// Cat writes a message's header and body to w. With an error only part of it
+// may be written. Unknown to the server, it is an *Error with code 69; not
+// allowed, with 77.
+func (c *Client) Cat(ctx context.Context, id string, w io.Writer) error {
+	_, err := c.ask(ctx, Request{Do: Cat, ID: id}, collector{data: w})
+	return err
+}
+
+// Act changes a message and returns when that is done. Of what the server
+// refuses the *Error has code 69 for a message that is unknown or not fit for
+// it, 75 for later, 77 for not allowed.
+func (c *Client) Act(ctx context.Context, r Request) error {
+	_, err := c.ask(ctx, r, collector{})
 	return err
 }
 
 // Version is the running server's version.
 func (c *Client) Version(ctx context.Context) (string, error) {
-	return c.ask(ctx, Request{Do: Version}, nil)
+	return c.ask(ctx, Request{Do: Version}, collector{})
 }
 
 // errEnough ends an answer that the caller wants no more of.
 var errEnough = errors.New("enough")
 
-// ask sends the request and hands each message of the answer to show. It
-// returns the text with which the answer ends.
-func (c *Client) ask(ctx context.Context, r Request, show func(Message) bool) (string, error) {
+// ask sends the request and hands the answer to a. It returns the text with
+// which the answer ends.
+func (c *Client) ask(ctx context.Context, r Request, a collector) (string, error) {
 	stop := context.AfterFunc(ctx, func() { c.conn.Close() })
 	defer stop()
-	text, err := c.exchange(r, show)
+	text, err := c.exchange(r, a)
 	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
 	return text, err
 }
 
-func (c *Client) exchange(r Request, show func(Message) bool) (string, error) {
+func (c *Client) exchange(r Request, a collector) (string, error) {
 	line, err := appendLine(nil, r)
 	if err != nil {
 		return "", err
@@ -99,7 +115,6 @@ func (c *Client) exchange(r Request, show func(Message) bool) (string, error) {
 	}
 	// A server that has no room answers and closes without reading.
 	_, writeErr := c.conn.Write(line)
-	a := collector{show: show}
 	in := bufio.NewReaderSize(c.conn, MaxLine)
 	for {
 		line, err := readLine(in)
@@ -124,7 +139,8 @@ func (c *Client) exchange(r Request, show func(Message) bool) (string, error) {
 
 // collector puts the lines of an answer together.
 type collector struct {
-	show    func(Message) bool
+	show    func(Message) bool // nil: nothing is shown
+	data    io.Writer          // for a message's octets; nil: none are expected
 	message Message // that the last lines began
 	begun   bool
 	size    int // of its lines, in octets
@@ -135,6 +151,13 @@ func (a *collector) add(line []byte) (text string, over bool, err error) {
 	f, err := decodeFrame(line)
 	if err != nil {
 		return "", true, fmt.Errorf("read the server's answer: %w", err)
+	}
+	if f.Data != nil {
+		if a.data == nil {
+			return "", true, errors.New("the server's answer has octets that nobody asked for")
+		}
+		_, err := a.data.Write(f.Data)
+		return "", err != nil, err
 	}
 	if f.Recipients != nil || f.History != nil {
 		a.size += len(line)

@@ -7,8 +7,9 @@ const MaxLine = 64 << 10
 
 // Request is what a client asks for.
 type Request struct {
-	Do string `json:"do"`           // one of the verbs
-	ID string `json:"id,omitempty"` // the message, for verbs about one
+	Do     string `json:"do"`               // one of the verbs
+	ID     string `json:"id,omitempty"`     // the message, for verbs about one
+	Reason string `json:"reason,omitempty"` // Hold: why
 }
 
 // The verbs.
@@ -17,6 +18,14 @@ const (
 	Show    = "show"    // one message, with its history
 	Run     = "run"     // try everything now
 	Version = "version" // of the running server
+	Cat     = "cat"     // one message's header and body
+
+	// These change one message.
+	Hold    = "hold"    // keep it in the queue untried
+	Release = "release" // the end of Hold
+	Retry   = "retry"   // try it now
+	Bounce  = "bounce"  // return it to its sender
+	Remove  = "remove"  // drop it
 )
 
 // Peer is who sits at the other end, by the kernel's word.
@@ -48,6 +57,7 @@ type Recipient struct {
 	State    string    `json:"state"`
 	Attempts int       `json:"attempts"`
 	Next     time.Time `json:"next,omitzero"`   // the next attempt
+	Relay    string    `json:"relay,omitempty"` // of the last attempt: "name[address]:port" or "local"
 	Reply    string    `json:"reply,omitempty"` // of the last attempt
 }
 

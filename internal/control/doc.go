@@ -4,7 +4,8 @@
 //
 // A connection carries one request, a JSON object on one line, and its answer,
 // one JSON object a line up to one that says done or what went wrong. Long
-// answers stream: a message with many recipients is several lines.
+// answers stream: a message with many recipients is several lines, and so are
+// the octets of one.
 //
 // Invariants:
 //   - No line is longer than MaxLine, either way; a longer one ends the

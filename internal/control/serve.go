@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"net"
+	"slices"
 	"sync"
 	"time"
 )
@@ -35,6 +37,8 @@ type Handler struct {
 	Show    func(ctx context.Context, p Peer, id string) (Message, error)
 	Run     func(ctx context.Context, p Peer) error
 	Version func() string
+	Cat     func(ctx context.Context, p Peer, id string) (io.ReadCloser, error)
+	Act     func(ctx context.Context, p Peer, r Request) error // the verbs that change a message
 }
 
 // Serve answers requests from l, a unix socket, until ctx ends; then it closes
@@ -180,14 +184,50 @@ func (s *server) do(ctx context.Context, a *answer, peer Peer, req Request) (tex
 		return "", h.Run(ctx, peer)
 	case req.Do == Version && h.Version != nil:
 		return h.Version(), nil
+	case req.Do == Cat && h.Cat != nil:
+		return "", s.cat(ctx, a, peer, req.ID)
+	case changes(req.Do) && h.Act != nil:
+		return "", h.Act(ctx, peer, req)
 	}
 	return "", &Error{codeUnavailable, fmt.Sprintf("the server knows no request %q", req.Do)}
+}
+
+// changes says whether a verb changes a message.
+func changes(verb string) bool {
+	return slices.Contains([]string{Hold, Release, Retry, Bounce, Remove}, verb)
+}
+
+// cat sends the octets of a message. Who reads them with a pager may take all
+// the time of the answer for a line.
+func (s *server) cat(ctx context.Context, a *answer, peer Peer, id string) error {
+	r, err := s.handler.Cat(ctx, peer, id)
+	if err != nil {
+		return err
+	}
+	defer r.Close() // only read
+	a.slow = true
+	piece := make([]byte, maxPiece)
+	for {
+		n, err := io.ReadFull(r, piece)
+		if n > 0 {
+			if err := writeLine(frame{Data: piece[:n]}, a.line); err != nil {
+				return err
+			}
+		}
+		switch {
+		case err == io.EOF || err == io.ErrUnexpectedEOF:
+			return nil
+		case err != nil:
+			return err
+		}
+	}
 }
 
 // answer writes lines to a client, each within its deadline.
 type answer struct {
 	conn  *net.UnixConn
 	until time.Time
+	slow  bool   // a line may take until then
 	buf   []byte // lines not written yet
 }
 
@@ -204,7 +244,7 @@ func (a *answer) line(line []byte) error {
 
 func (a *answer) flush() error {
 	limit := time.Now().Add(writeWait)
-	if a.until.Before(limit) {
+	if a.slow || a.until.Before(limit) {
 		limit = a.until
 	}
 	if err := a.conn.SetWriteDeadline(limit); err != nil {

@@ -11,8 +11,11 @@ import (
 	"unicode/utf8"
 )
 
-// maxRequest bounds a request's line; it holds a verb and an ID.
+// maxRequest bounds a request's line; it holds a verb, an ID and a reason.
 const maxRequest = 4 << 10
+
+// maxPiece is how much of a message's octets a line holds, in base64.
+const maxPiece = 32 << 10
 
 // maxText is what a single text is cut to where its line would be too long.
 const maxText = 2 << 10
@@ -21,11 +24,13 @@ const maxText = 2 << 10
 const maxMessage = 16 << 20
 
 // frame is one line of an answer. Message begins a message; Recipients and
-// History go on with the one begun last; Done or Error is the last line.
+// History go on with the one begun last, Data with a message's octets; Done or
+// Error is the last line.
 type frame struct {
 	Message    *Message    `json:"message,omitempty"`
 	Recipients []Recipient `json:"recipients,omitempty"`
 	History    []Event     `json:"history,omitempty"`
+	Data       []byte      `json:"data,omitempty"`
 	Done       *done       `json:"done,omitempty"`
 	Error      *Error      `json:"error,omitempty"`
 }
@@ -61,7 +66,7 @@ func decodeFrame(line []byte) (frame, error) {
 		return frame{}, err
 	}
 	parts := 0
-	for _, there := range []bool{f.Message != nil, f.Recipients != nil, f.History != nil, f.Done != nil, f.Error != nil} {
+	for _, there := range []bool{f.Message != nil, f.Recipients != nil, f.History != nil, f.Data != nil, f.Done != nil, f.Error != nil} {
 		if there {
 			parts++
 		}
@@ -152,7 +157,7 @@ func inBatches[T any](items []T, clipped func(T) T, write func([]byte) error, wr
 }
 
 func clipRecipient(r Recipient) Recipient {
-	r.Address, r.State, r.Reply = clip(r.Address), clip(r.State), clip(r.Reply)
+	r.Address, r.State, r.Relay, r.Reply = clip(r.Address), clip(r.State), clip(r.Relay), clip(r.Reply)
 	return r
 }
 
