@@ -133,6 +133,7 @@ func (s *system) smtpdOptions(ctx context.Context) smtpd.Options {
 		ClientName:        s.resolver.Name,
 		Trusted:           known.of,
 		Account:           accountOf,
+		OwnSender:         newSenders(s.conf, s.self).own,
 	}
 }
 

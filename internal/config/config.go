@@ -16,6 +16,7 @@ type Config struct {
 	Aliases  string
 
 	ServerUser   string
+	TrustedUsers []string // account names, besides root and ServerUser
 	Hostname     string   // "auto", "literal" or a name with no trailing dot
 	LocalDomains []string // lower case, no trailing dot
 	LocalByDNS   bool

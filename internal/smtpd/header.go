@@ -93,6 +93,9 @@ func newHeader(s *session) *header {
 	h := headerPool.Get().(*header)
 	h.s = s
 	writeTrace(h.out, &s.tx, s.incoming.ID(), s.o.Hostname)
+	if c := &s.client; c.Kind == Submission && s.o.OwnSender != nil && !s.o.OwnSender(c, s.tx.ReversePath) {
+		writeWarning(h.out, &s.tx, s.o.Hostname)
+	}
 	return h
 }
 

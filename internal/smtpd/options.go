@@ -98,6 +98,9 @@ type Options struct {
 	// Account finds the login and full name of a user id, "" if it has none.
 	// nil: no names.
 	Account func(uid int) (login, full string)
+	// OwnSender says whether the user of a program may give a reverse-path
+	// without a field in the header that tells of it. nil: every.
+	OwnSender func(c *Client, from smtp.Path) bool
 	// LoadAverage is the system's load of the last minute. nil: the kernel's.
 	LoadAverage func() (float64, error)
 	// Crash leaves a panic in a session alone, for tests; otherwise it ends

@@ -44,6 +44,16 @@ func writeTrace(w *bufio.Writer, t *Transaction, id, hostname string) {
 	w.WriteByte('\n')
 }
 
+// writeWarning tells readers who gave the reverse-path, as the kernel knows
+// him, in the field that sendmail has for that.
+func writeWarning(w *bufio.Writer, t *Transaction, hostname string) {
+	from := t.ReversePath.String()
+	if t.ReversePath.IsNull() {
+		from = "<>"
+	}
+	w.WriteString("X-Authentication-Warning: " + printable(t.Client.User) + "@" + hostname + " set sender to " + from + "\n")
+}
+
 // literal returns an address as RFC 5321 section 4.1.3 writes it.
 func literal(a netip.Addr) string {
 	if a.Is6() {
