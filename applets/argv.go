@@ -36,9 +36,12 @@ import (
 // What stands here for -V is for its value alone: without one it is ours.
 const sendmailIgnored = "A:B:b:cD;d;E;e:F:f:Gh:IiJ;L:M:mN:nO:o:p:Q:q;R:r:sTtUV:vX:x"
 
-// envelopeID is the long flag that -V with a value stands for, where an applet
-// has it.
-const envelopeID = "envelope-id"
+// envelopeID and deliveryMode are the long flags that -V with a value and -od
+// stand for, where an applet has them.
+const (
+	envelopeID   = "envelope-id"
+	deliveryMode = "delivery-mode"
+)
 
 // takes is how a single-letter flag gets its value.
 type takes uint8
@@ -112,23 +115,55 @@ func cluster(letters string, rest []string, flags *pflag.FlagSet, ignored string
 			return words, 0, nil
 		}
 		value, used, err := valueOf(letter, letters, rest, classic)
-		switch {
-		case err != nil:
+		if err != nil {
 			return nil, 0, err
-		case letter == "V" && value == "":
-			words = append(words, "-V")
-		case letter == "V":
-			if flags.Lookup(envelopeID) != nil {
-				words = append(words, "--"+envelopeID+"="+value)
-			}
-		case letter == "o" && value == "i" && flags.ShorthandLookup("i") != nil:
-			words = append(words, "-i") // sendmail's other way to write it
-		case own && !(letter == "o" && foreign(value)):
-			words = append(words, "-"+letter, value)
 		}
-		return words, used, nil
+		return append(words, withValue(letter, value, flags)...), used, nil
 	}
 	return words, 0, nil
+}
+
+// withValue writes a flag that has a value for pflag; nothing where it is to be
+// ignored.
+func withValue(letter, value string, flags *pflag.FlagSet) []string {
+	delivery := deliveryOf(letter, value)
+	switch {
+	case letter == "V" && value == "":
+		return []string{"-V"}
+	case letter == "V":
+		return long(envelopeID, value, flags)
+	case letter == "o" && value == "i" && flags.ShorthandLookup("i") != nil:
+		return []string{"-i"} // sendmail's other way to write it
+	case delivery != "":
+		return long(deliveryMode, delivery, flags)
+	case flags.ShorthandLookup(letter) != nil && !(letter == "o" && foreign(value)):
+		return []string{"-" + letter, value}
+	}
+	return nil
+}
+
+// long writes a long flag, if the applet has it.
+func long(name, value string, flags *pflag.FlagSet) []string {
+	if flags.Lookup(name) == nil {
+		return nil
+	}
+	return []string{"--" + name + "=" + value}
+}
+
+// deliveryOf is the letter of sendmail's delivery mode that -odX or
+// -ODeliveryMode=X sets, or "".
+func deliveryOf(letter, value string) string {
+	name, mode, _ := strings.Cut(value, "=")
+	switch {
+	case letter == "o" && len(value) == 2 && value[0] == 'd':
+		mode = value[1:]
+	case letter != "O" || !strings.EqualFold(name, "DeliveryMode") || mode == "":
+		return ""
+	}
+	if mode = strings.ToLower(mode[:1]); strings.Contains("bdiq", mode) {
+		return mode
+	}
+	return ""
 }
 
 // optional writes a flag with its glued value, if there is one, so that pflag

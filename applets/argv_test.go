@@ -19,6 +19,7 @@ func classicFlags() *pflag.FlagSet {
 	e.Flags.BoolP("recipients", "t", false, "")
 	e.Flags.BoolP("ignore-dots", "i", false, "")
 	new(dsnOptions).flags(e.Flags)
+	e.Flags.String(deliveryMode, "", "")
 	e.Flags.StringP("mode", "b", "", "")
 	e.Flags.StringP("queue", "q", "", "")
 	e.Flags.Lookup("queue").NoOptDefVal = "-"
@@ -46,11 +47,12 @@ func TestNormalise(t *testing.T) {
 		{"modes apart", "-b s", "-b s"},
 		{"-bD", "-bD", "-b D"},
 		{"debugging", "-d0.1 -d -d-1.9999999999", "-d=0.1 -d -d=-1.9999999999"},
-		{"sendmail's -o", "-oem -odb -oMrSMTP -oQ/var/spool/mqueue -oQueue=x -o7 -oee", ""},
+		{"sendmail's -o", "-oem -oMrSMTP -oQ/var/spool/mqueue -oQueue=x -o7 -oee", ""},
+		{"when to deliver", "-odq -o di -ODeliveryMode=queue -O deliverymode=b -odx -od -o d", "--delivery-mode=q --delivery-mode=i --delivery-mode=q --delivery-mode=b"},
 		{"-oi", "-oi -o i", "-i -i"},
 		{"our -o", "-orelay-host=h -o queue-dir=/q -oescape-from", "-o relay-host=h -o queue-dir=/q -o escape-from"},
 		{"our -o misspelt", "-orelay-hots=h -o qretrun=3d -oescape-frm", "-o relay-hots=h -o qretrun=3d -o escape-frm"},
-		{"sendmail's -O", "-OQueueDirectory=/x -O DeliveryMode=b -Ac -A m", ""},
+		{"sendmail's -O", "-OQueueDirectory=/x -O DeliveryMode= -O DeliveryMode=x -Ac -A m", ""},
 		{"ignored values", "-B 8BITMIME -h 99999999999 -X /tmp/x -L tag -M x -p smtp:h -Q why", ""},
 		{"ignored without", "-c -G -I -m -n -s -T -U -x -v -E -J", ""},
 		{"ignored at the end", "-X", "!flag -X needs a value"},
@@ -107,6 +109,7 @@ func TestIgnoredTable(t *testing.T) {
 func FuzzNormalise(f *testing.F) {
 	f.Add("-tifalice bob")
 	f.Add("-oi -oqretrun=3d -q15m -d0.1 -bs -V x -- -y")
+	f.Add("-odq -ODeliveryMode=q -odx -od= x")
 	f.Add("-tV x -N never -Rfull -V")
 	f.Add("--sender x -f -x - -")
 	f.Fuzz(func(t *testing.T, in string) {

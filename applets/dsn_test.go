@@ -9,10 +9,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"postoffice/internal/config"
+	"postoffice/internal/smtp"
 	"postoffice/internal/smtpd"
 	"postoffice/internal/sysexits"
+	"postoffice/spool"
 )
 
 // listening is a server of this machine's programs that keeps what it gets.
@@ -79,6 +82,63 @@ func (l *listening) sendmail(text string, args ...string) (code int, stderr stri
 	env := &Env{Stdin: strings.NewReader(text), Stdout: &out, Stderr: &errs}
 	code = run(context.Background(), env, append([]string{"sendmail", "-C", l.conf}, args...))
 	return code, errs.String()
+}
+
+// TestDeliveryModes: -odq and -odd leave the message to the next run; the last
+// one counts, and what nobody knows changes nothing.
+func TestDeliveryModes(t *testing.T) {
+	for _, tt := range []struct {
+		args  string
+		waits bool
+	}{
+		{"bob", false},
+		{"-odq bob", true},
+		{"-o dq bob", true},
+		{"-odd bob", true},
+		{"-ODeliveryMode=queueonly bob", true},
+		{"-odb bob", false},
+		{"-odi bob", false},
+		{"-odx bob", false},
+		{"-odq -odi bob", false},
+		{"-odb -oi -odq bob", true},
+	} {
+		in := listen(t, nil)
+		code, stderr := in.sendmail("hello\n", strings.Fields(tt.args)...)
+		if code != 0 || len(in.got) != 1 {
+			t.Fatalf("%q: exit code %d, %d messages, %q", tt.args, code, len(in.got), stderr)
+		}
+		if tx := in.got[0]; tx.Queue != tt.waits || len(tx.Params) != 0 {
+			t.Errorf("%q: waits %v, want %v; parameters %v", tt.args, tx.Queue, tt.waits, tx.Params)
+		}
+	}
+}
+
+// TestInboxWakes: the runner is told of a message, unless that is to wait.
+func TestInboxWakes(t *testing.T) {
+	q, err := spool.Open(spool.Options{Dir: filepath.Join(t.TempDir(), "q"), UID: -1, GID: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.Close()
+	for _, waits := range []bool{false, true} {
+		var woken, kept []spool.ID
+		b := inbox{q, func(id spool.ID) { woken = append(woken, id) }, func(id spool.ID) { kept = append(kept, id) }}
+		in, err := b.Begin(t.Context(), &smtpd.Transaction{
+			Client: &smtpd.Client{}, Queue: waits, Arrived: time.Now(), Recipients: []smtp.Recipient{{Path: smtp.Path{Local: "bob"}}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := in.Write([]byte("x\n")); err != nil {
+			t.Fatal(err)
+		}
+		if err := in.Commit(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if len(woken) != 1 && !waits || len(kept) != 1 && waits || len(woken)+len(kept) != 1 {
+			t.Errorf("waits %v: woken %v, kept %v", waits, woken, kept)
+		}
+	}
 }
 
 // TestDSNFlags: -N, -R and -V reach the envelope, and A67 what can't stand

@@ -17,6 +17,7 @@ import (
 type inbox struct {
 	queue *spool.Queue
 	wake  func(spool.ID) // told of each message that is durable
+	keep  func(spool.ID) // told instead of one that waits for the next run
 }
 
 func (b inbox) Room(context.Context) error { return b.queue.Room() }
@@ -32,6 +33,9 @@ func (b inbox) Begin(_ context.Context, t *smtpd.Transaction) (smtpd.Incoming, e
 	})
 	if err != nil {
 		return nil, err
+	}
+	if t.Queue {
+		return incoming{in, b.keep}, nil
 	}
 	return incoming{in, b.wake}, nil
 }

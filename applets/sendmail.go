@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"postoffice/internal/smtp"
+	"postoffice/internal/smtpd"
 	"postoffice/internal/sysexits"
 )
 
@@ -32,6 +33,7 @@ type sendOptions struct {
 	fromBody bool   // -t
 	dots     bool   // -i
 	dsn      dsnOptions
+	delivery string // -od
 }
 
 func runSendmail(ctx context.Context, env *Env) error {
@@ -42,6 +44,7 @@ func runSendmail(ctx context.Context, env *Env) error {
 	env.Flags.BoolVarP(&o.fromBody, "recipients", "t", false, "take the recipients from To, Cc and Bcc; addresses given as well are ignored")
 	env.Flags.BoolVarP(&o.dots, "ignore-dots", "i", false, "a line with only a dot is part of the message")
 	o.dsn.flags(env.Flags)
+	env.Flags.StringVar(&o.delivery, deliveryMode, "b", "`MODE`: b or i deliver at once, q or d at the next run of the queue; also -odMODE")
 	mode := env.Flags.StringP("mode", "b", "m", "`MODE`: m send, s speak SMTP, p list the queue, q run it, d or D serve")
 	queue := env.Flags.StringP("queue", "q", "", "run the queue now; with `TIME` every so often, as a server that listens on no port")
 	env.Flags.Lookup("queue").NoOptDefVal = "now"
@@ -75,6 +78,9 @@ func send(ctx context.Context, env *Env, o sendOptions) error {
 	ofMail, ofRcpt, err := o.dsn.params()
 	if err != nil {
 		return err
+	}
+	if o.delivery == "q" || o.delivery == "d" {
+		ofMail = append(ofMail, smtp.Param{Name: smtpd.ParamQueue})
 	}
 	body := bufio.NewReaderSize(newInput(env.Stdin, o.dots), 32<<10)
 	to, err := operands(env)

@@ -50,6 +50,7 @@ type system struct {
 
 	work    sync.WaitGroup // listeners and the runner
 	passing sync.Mutex     // one pass at a time, with queue-only
+	kept    atomic.Bool    // a message came that waits for the next run
 	broken  func(name string)
 }
 
@@ -127,7 +128,7 @@ func (s *system) smtpdOptions(ctx context.Context) smtpd.Options {
 		Load:              s.conf.Load,
 		Hops:              s.conf.Hops,
 		RejectBareNewline: s.conf.BareNewline == config.Reject,
-		Queue:             inbox{s.queue, wake},
+		Queue:             inbox{s.queue, wake, func(spool.ID) { s.kept.Store(true) }},
 		Policy:            policy{s.runner},
 		Log:               s.log,
 		ClientName:        s.resolver.Name,
@@ -264,7 +265,7 @@ func (s *system) pass(ctx context.Context, session *os.File) error {
 			s.log.LogAttrs(ctx, slog.LevelDebug, "session ended", maillog.Err(err))
 		}
 	}
-	if s.conf.QueueOnly && session != nil {
+	if session != nil && (s.conf.QueueOnly || s.kept.Load()) {
 		return nil
 	}
 	return s.runner.Pass(ctx)

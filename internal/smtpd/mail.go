@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -34,7 +35,10 @@ func (s *session) mail(ctx context.Context, arg string) smtp.Reply {
 		s.log(ctx, slog.LevelInfo, "sender refused", maillog.From(path), maillog.Reply(r))
 		return r
 	}
-	s.tx = Transaction{Client: &s.client, ReversePath: path, Params: params, Arrived: time.Now(), SessionID: s.id}
+	s.tx = Transaction{Client: &s.client, ReversePath: path, Arrived: time.Now(), SessionID: s.id}
+	isQueue := func(p smtp.Param) bool { return p.Name == ParamQueue }
+	s.tx.Queue = slices.ContainsFunc(params, isQueue)
+	s.tx.Params = slices.DeleteFunc(params, isQueue)
 	s.phase = mailed
 	return smtp.Reply{Code: 250, Status: "2.1.0", Text: "sender ok"}
 }
@@ -139,6 +143,10 @@ func (s *session) checkMailParams(params []smtp.Param) smtp.Reply {
 		case "RET", "ENVID":
 			if r := s.checkDSN(p); !r.IsZero() {
 				return r
+			}
+		case ParamQueue:
+			if s.client.Kind != Submission || p.Value != "" {
+				return unsupported
 			}
 		default:
 			return unsupported

@@ -41,6 +41,7 @@ type Transaction struct {
 	ReversePath smtp.Path
 	Params      []smtp.Param     // of MAIL, checked: SIZE and BODY; from this machine RET and ENVID
 	Recipients  []smtp.Recipient // from this machine with NOTIFY and ORCPT, checked
+	Queue       bool             // a program wants it to wait for the next run of the queue
 	Arrived     time.Time        // when MAIL came
 	SessionID   string           // the log's session
 }
@@ -107,6 +108,10 @@ type Options struct {
 	// that session with 421 and a log line.
 	Crash bool
 }
+
+// ParamQueue is a parameter of MAIL that programs of this machine alone may
+// give, and without a value: it sets Transaction.Queue.
+const ParamQueue = "XQUEUE"
 
 // What a session may do at most.
 const (
