@@ -31,14 +31,14 @@ type role struct {
 // roles what the server starts from /proc/self/exe. Nobody else calls the
 // roles: one without the descriptors that it inherits ends at once.
 func applets() []Applet {
-	return []Applet{smtpdApplet, sendmail, mailq, runq, newaliases, dbmApplet, configApplet}
+	return []Applet{smtpdApplet, sendmail, mailq, runq, queueApplet, newaliases, dbmApplet, configApplet}
 }
 
 func roles() []role {
 	return []role{
 		{privsep.ServerRole, runServerRole},
 		{privsep.MasterRole, runMasterRole},
-		{listerRole, runLister},
+		{ownerRole, runAsOwner},
 	}
 }
 

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
-	"os"
 	"slices"
 	"time"
 
@@ -25,13 +25,22 @@ func (s *system) controls(ctx context.Context) control.Handler {
 			return listing{s.queue, s.runner.Active}.one(spool.ID(id))
 		},
 		Run: func(_ context.Context, p control.Peer) error {
-			if p.UID != 0 && p.UID != os.Getuid() {
-				return &control.Error{Code: sysexits.NoPerm, Text: "only root and the owner of the queue may run it"}
+			if err := mayChange(p); err != nil {
+				return err
 			}
 			s.runNow(ctx)
 			return nil
 		},
 		Version: version,
+		Act: func(request context.Context, p control.Peer, r control.Request) error {
+			return s.act(request, ctx, p, r)
+		},
+		Cat: func(_ context.Context, p control.Peer, id string) (io.ReadCloser, error) {
+			if err := mayChange(p); err != nil {
+				return nil, err
+			}
+			return listing{s.queue, s.runner.Active}.open(id)
+		},
 	}
 }
 
@@ -73,6 +82,15 @@ func (l listing) one(id spool.ID) (control.Message, error) {
 		return noMessage(string(id))
 	}
 	return m, err
+}
+
+// open reads a message's header and body.
+func (l listing) open(id string) (io.ReadCloser, error) {
+	r, err := l.queue.OpenData(spool.ID(id))
+	if err != nil {
+		return nil, toldError(id, err)
+	}
+	return r, nil
 }
 
 func noMessage(id string) (control.Message, error) {

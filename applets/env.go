@@ -23,6 +23,7 @@ type Env struct {
 	Flags   *pflag.FlagSet // for the applet's own flags, to be defined before Parse
 
 	applet  Applet
+	given   []string // Args as they were before Parse
 	file    string   // -C
 	sets    []string // -o
 	version bool     // -V
@@ -33,7 +34,7 @@ type Env struct {
 
 // prepare makes the flags that every applet has.
 func (e *Env) prepare(a Applet, args []string) {
-	e.applet, e.Args = a, args
+	e.applet, e.Args, e.given = a, args, args
 	e.Flags = pflag.NewFlagSet(e.Program, pflag.ContinueOnError)
 	e.Flags.SetOutput(io.Discard)
 	e.Flags.Usage = func() {}

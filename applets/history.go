@@ -10,7 +10,7 @@ import (
 // history is what the notes of a message tell of each recipient.
 type history struct {
 	snap *spool.Snapshot
-	last map[spool.Key]spool.Note // the newest note about a recipient
+	last map[spool.Key]spool.Note // the newest note about an attempt at a recipient
 	next time.Time                // the message's next attempt; zero: it is due
 }
 
@@ -23,8 +23,10 @@ func newHistory(snap *spool.Snapshot) history {
 				keys = append(keys, r.Key)
 			}
 		}
-		for _, k := range keys {
-			h.last[k] = n
+		if n.Event == "" { // held, say, is no attempt
+			for _, k := range keys {
+				h.last[k] = n
+			}
 		}
 		if !n.Next.IsZero() {
 			h.next = n.Next
@@ -44,7 +46,7 @@ func (h history) recipients() []control.Recipient {
 		shown := control.Recipient{Address: r.Path.String(), State: r.State.String()}
 		if n, ok := h.last[r.Key]; ok {
 			shown.Attempts = n.Attempt
-			shown.Reply = words(n)
+			shown.Relay, shown.Reply = n.Relay, words(n)
 			if r.State == spool.Pending {
 				shown.Next = n.Next
 			}

@@ -1,23 +1,19 @@
 package applets
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
-	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
 	"postoffice/internal/config"
 	"postoffice/internal/control"
 	"postoffice/internal/privsep"
-	"postoffice/internal/sysexits"
 	"postoffice/spool"
 )
 
@@ -48,90 +44,28 @@ type question struct {
 	id   string // one message with its history; "": all
 }
 
-// ask gets the answer from the daemon, or from the files where none runs and
-// the caller may read them. For root another process reads them, with the
-// rights of the server-user: root parses no queue file.
+// ask gets the answer and prints it: all messages, or the one that was asked
+// for.
 func (q question) ask(ctx context.Context, env *Env) error {
-	conf, err := env.Config()
-	if err != nil {
-		return err
-	}
-	client, err := dialControl(ctx, conf)
-	switch {
-	case err == nil:
-		defer client.Close()
-		return q.answer(env.Stdout, conf, client.List(ctx), func() (control.Message, error) { return client.Show(ctx, q.id) })
-	case !isAbsent(err):
-		return exitWith(sysexits.TempFail, fmt.Errorf("the mail server's socket: %w", err))
-	case os.Getuid() == 0:
-		return q.askOwner(ctx, env, conf)
-	case !ownsQueue(conf):
-		return exitWith(sysexits.Unavailable, fmt.Errorf("no mail server runs here, and only root may look into %s", conf.QueueDir))
-	}
-	return q.askFiles(env, conf)
-}
-
-// askFiles answers from the files.
-func (q question) askFiles(env *Env, conf *config.Config) error {
-	files, err := spool.Open(spool.Options{Dir: conf.QueueDir})
-	if err != nil {
-		return fmt.Errorf("open the queue: %w", err)
-	}
-	defer files.Close()
-	l := listing{files, func(spool.ID) bool { return false }}
-	return q.answer(env.Stdout, conf, l.all(), func() (control.Message, error) { return l.one(spool.ID(q.id)) })
-}
-
-// askOwner has a process with the ids of the server-user answer.
-func (q question) askOwner(ctx context.Context, env *Env, conf *config.Config) error {
-	if _, err := os.Stat(conf.QueueDir); errors.Is(err, os.ErrNotExist) {
-		return q.answer(env.Stdout, conf, func(func(control.Message, error) bool) {}, func() (control.Message, error) { return noMessage(q.id) })
-	}
-	owner, err := serverUser(conf)
-	if err != nil {
-		return err
-	}
-	return asUser(ctx, env, owner, []string{listerRole, strconv.FormatBool(q.json), q.id}, bytes.NewReader(conf.Encode()))
-}
-
-// listerRole is the process that reads the queue for root's mailq; its
-// configuration comes on standard input.
-const listerRole = "postoffice: mailq"
-
-func runLister(_ context.Context, env *Env) error {
-	data, err := io.ReadAll(env.Stdin)
-	if err != nil {
-		return err
-	}
-	conf, err := config.Decode(data)
-	if err != nil {
-		return err
-	}
-	if len(env.Args) != 2 {
-		return usageErrorf("this is a part of mailq")
-	}
-	return question{env.Args[0] == "true", env.Args[1]}.askFiles(env, conf)
-}
-
-// answer prints all messages, or the one that was asked for.
-func (q question) answer(w io.Writer, conf *config.Config, all iter.Seq2[control.Message, error], one func() (control.Message, error)) error {
-	if q.id == "" && q.json {
-		return listJSON(w, all)
-	}
-	if q.id == "" {
-		return listText(w, all)
-	}
-	m, err := one()
-	if e := (*control.Error)(nil); errors.As(err, &e) {
-		return exitWith(e.Code, errors.New(e.Text))
-	}
-	if err != nil {
-		return err
-	}
-	if q.json {
-		return json.NewEncoder(w).Encode(m)
-	}
-	return tell(w, m, conf.QReturn, time.Now())
+	return atQueue(ctx, env, false, func(queue queueAccess, conf *config.Config) error {
+		switch {
+		case q.id == "" && q.json:
+			return listJSON(env.Stdout, queue.list(ctx))
+		case q.id == "":
+			return listText(env.Stdout, queue.list(ctx))
+		}
+		m, err := queue.show(ctx, q.id)
+		if e := (*control.Error)(nil); errors.As(err, &e) {
+			return exitWith(e.Code, errors.New(e.Text))
+		}
+		if err != nil {
+			return err
+		}
+		if q.json {
+			return json.NewEncoder(env.Stdout).Encode(m)
+		}
+		return tell(env.Stdout, m, conf.QReturn, time.Now())
+	})
 }
 
 // dialControl connects to the daemon's control socket.

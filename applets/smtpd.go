@@ -86,8 +86,20 @@ func serve(ctx context.Context, env *Env, f serverFlags) error {
 // or w, one after the other; a bare number is minutes. Seconds are rounded up
 // to a minute.
 func queueTime(text string) (time.Duration, error) {
+	sum, ok := spanOf(text)
+	if !ok {
+		return 0, usageErrorf("-q%s: want a time such as 30m, 2h or 1h30m", text)
+	}
+	if sum <= 0 || sum > 365*24*time.Hour {
+		return 0, usageErrorf("-q%s: want a time from a minute to a year", text)
+	}
+	return (sum + time.Minute - 1).Truncate(time.Minute), nil
+}
+
+// spanOf reads numbers with units, which are added up, to at most a century.
+func spanOf(text string) (sum time.Duration, ok bool) {
+	const most = 100 * 365 * 24 * time.Hour
 	units := map[byte]time.Duration{'s': time.Second, 'm': time.Minute, 'h': time.Hour, 'd': 24 * time.Hour, 'w': 7 * 24 * time.Hour}
-	var sum time.Duration
 	for rest := text; rest != ""; {
 		digits := len(rest) - len(strings.TrimLeft(rest, "0123456789"))
 		n, err := strconv.Atoi(rest[:digits])
@@ -96,15 +108,14 @@ func queueTime(text string) (time.Duration, error) {
 			unit = units[rest[0]]
 			rest = rest[1:]
 		}
-		if err != nil || n > 100_000 || unit == 0 {
-			return 0, usageErrorf("-q%s: want a time such as 30m, 2h or 1h30m", text)
+		if err != nil || unit == 0 || time.Duration(n) > most/unit {
+			return 0, false
 		}
-		sum += time.Duration(n) * unit
+		if sum += time.Duration(n) * unit; sum > most {
+			return 0, false
+		}
 	}
-	if sum <= 0 || sum > 365*24*time.Hour {
-		return 0, usageErrorf("-q%s: want a time from a minute to a year", text)
-	}
-	return (sum + time.Minute - 1).Truncate(time.Minute), nil
+	return sum, true
 }
 
 // runMasterRole is the daemon that serve, runq or sendmail started behind
