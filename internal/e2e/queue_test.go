@@ -1,0 +1,230 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// onQueue runs `postoffice queue` as the site's owner and returns what it printed
+// and its exit code.
+func (s *site) onQueue(args ...string) (out string, code int) {
+	s.t.Helper()
+	return s.onQueueAs(s.user, args...)
+}
+
+// onQueueAs is onQueue for another account; "" is root.
+func (s *site) onQueueAs(user string, args ...string) (out string, code int) {
+	s.t.Helper()
+	args = append([]string{binary, "queue", "-C", s.cf}, args...)
+	cmd := s.command(s.t.Context(), args...)
+	if user != "" {
+		cmd = s.as(s.t.Context(), user, args...)
+	}
+	b, err := cmd.CombinedOutput()
+	if e := (*exec.ExitError)(nil); errors.As(err, &e) {
+		return string(b), e.ExitCode()
+	} else if err != nil {
+		s.t.Fatalf("queue %v: %v\n%s", args, err, b)
+	}
+	return string(b), 0
+}
+
+// wantQueue is onQueue with an expected exit code and text.
+func (s *site) wantQueue(code int, text string, args ...string) string {
+	s.t.Helper()
+	out, got := s.onQueue(args...)
+	if got != code || !strings.Contains(out, text) {
+		s.t.Errorf("queue %v: exit %d, printed\n%s\nwant exit %d and %q", args, got, out, code, text)
+	}
+	return out
+}
+
+// queued sends a message and returns its ID.
+func (s *site) queued(letter, from, to string) string {
+	s.t.Helper()
+	if out, err := s.tryApplet(letter, "sendmail", "-i", "-f", from, to); err != nil {
+		s.t.Fatalf("sendmail: %v\n%s", err, out)
+	}
+	id := ""
+	until(s.t, 20*time.Second, "the message to "+to+" was tried", func() bool {
+		out, _ := s.onQueue("list", "--json", "--to", to, "--reason", "*refused*")
+		var m struct{ ID string }
+		err := json.Unmarshal([]byte(out), &m)
+		id = m.ID
+		return err == nil && id != ""
+	})
+	return id
+}
+
+// octets is a message with octets of every value that a message may have.
+func octets() string {
+	var b bytes.Buffer
+	b.WriteString("Subject: all octets\n\n.\n..\nFrom here\n")
+	for c := 1; c < 256; c++ {
+		if c != '\r' && c != '\n' {
+			b.WriteByte(byte(c))
+		}
+	}
+	b.WriteString("\n" + strings.Repeat("long enough for several pieces\n", 5_000))
+	return b.String()
+}
+
+// TestQueue does everything to queued messages, in both modes, with and without
+// a server. The next server refuses connections until one is there.
+func TestQueue(t *testing.T) {
+	for _, mode := range modes {
+		for _, served := range []bool{true, false} {
+			name := mode.name + ", no server"
+			if served {
+				name = mode.name + ", served"
+			}
+			t.Run(name, func(t *testing.T) {
+				l := newLAN(t)
+				l.dns("one.test. IN A 10.77.0.2", "two.test. IN A 10.77.0.3")
+				s := mode.install(l.host("one.test"), "relay-host=[10.77.0.3]:2525")
+				l.host("two.test")
+				if served {
+					s.serve()
+				}
+				checkQueue(t, s, served)
+			})
+		}
+	}
+}
+
+func checkQueue(t *testing.T, s *site, served bool) {
+	owner := "alice"
+	s.wantQueue(0, "Mail queue is empty.", "list")
+	text := octets()
+	first := s.queued(text, owner, "b@two.test")
+	second := s.queued("Subject: second\n\n", owner, "c@three.test")
+
+	s.wantQueue(0, "c@three.test", "list", "--host", "three.*")
+	s.wantQueue(0, first, "list", "--json", "--host", "10.77.0.3", "--to", "B@*", "--from", owner+"*")
+	s.wantQueue(0, "Mail queue is empty.", "list", "--older", "1h")
+	s.wantQueue(0, "attempt 1 was made with [10.77.0.3]:2525", "show", first)
+	out := s.wantQueue(0, "", "cat", first)
+	if raw, _ := strings.CutPrefix(text, "Subject: all octets\n"); !strings.HasSuffix(out, raw) || !strings.HasPrefix(out, "Received: ") {
+		t.Errorf("cat gives %d octets, not those that were sent", len(out))
+	}
+	s.wantQueue(69, `no message "HOH41WQIF40R65" in the queue`, "remove", "HOH41WQIF40R65")
+
+	checkStrangers(t, s, first, served)
+
+	s.wantQueue(0, first+": would be held\n", "hold", "-n", "--to", "b@*")
+	s.wantQueue(0, first+": held\n", "hold", "--to", "b@*", "--reason", "looks odd")
+	s.wantQueue(0, "(held: looks odd)", "list", "--reason", "looks*")
+	s.wantQueue(69, "it is held; release puts it back", "retry", "-n", first)
+	s.wantQueue(0, first+": released\n", "release", first)
+	s.wantQueue(69, "it is not held", "release", first)
+	if served {
+		tried := func() int { out, _ := s.onQueue("show", first); return strings.Count(out, " was made with ") }
+		until(t, 20*time.Second, "the released message was tried", func() bool { return tried() >= 2 })
+		s.wantQueue(0, first+": to be tried now\n", "retry", first)
+		until(t, 20*time.Second, "it was tried once more", func() bool { return tried() >= 3 })
+	} else {
+		s.wantQueue(69, "runq tries everything now", "retry", first)
+	}
+
+	if served {
+		checkInFlight(t, s, owner)
+	}
+
+	s.wantQueue(0, `{"id":"`+second+`","action":"remove","ok":true,"code":0}`, "remove", "--json", second)
+	s.wantQueue(0, first+": returned\n", "bounce", first)
+	if !served {
+		s.applet("runq")
+	}
+	until(t, 20*time.Second, "the sender has the report", func() bool {
+		return contains(s.mailbox(owner), "returned by an administrator")
+	})
+	s.drained(20 * time.Second)
+	for _, dir := range []string{"queue", "hold", "corrupt"} {
+		if left, err := os.ReadDir(filepath.Join(s.path("queue"), dir)); err != nil || len(left) > 0 {
+			t.Errorf("left in %s: %v, %v", dir, left, err)
+		}
+	}
+}
+
+// checkStrangers: who is neither root nor the owner may look, through a server,
+// and change nothing.
+func checkStrangers(t *testing.T, s *site, id string, served bool) {
+	t.Helper()
+	conf, err := os.ReadFile(s.cf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs := *s
+	theirs.cf = s.path("root.cf") // nobody reads another's
+	writeFile(t, theirs.cf, string(conf))
+	looking := 69
+	if served {
+		looking = 0
+	}
+	for _, tt := range []struct {
+		code int
+		args []string
+	}{
+		{looking, []string{"list"}}, {looking, []string{"show", id}},
+		{77, []string{"cat", id}}, {77, []string{"hold", id}}, {77, []string{"release", id}}, {77, []string{"retry", id}},
+		{77, []string{"bounce", id}}, {77, []string{"remove", id}},
+	} {
+		if out, code := theirs.onQueueAs("bob", tt.args...); code != tt.code || code != 0 && strings.Contains(out, "From here") {
+			t.Errorf("bob: queue %v: exit %d, printed\n%s\nwant exit %d", tt.args, code, out, tt.code)
+		}
+	}
+	s.wantQueue(0, id, "list")
+}
+
+// checkInFlight: a message that is being delivered is waited for: it is in the
+// mailbox once, and gone when its removal is looked at.
+func checkInFlight(t *testing.T, s *site, user string) {
+	t.Helper()
+	lock := s.mailbox(user) + ".lock"
+	writeFile(t, lock, "")
+	if out, err := s.tryApplet("Subject: in flight\n\n", "sendmail", user); err != nil {
+		t.Fatalf("sendmail: %v\n%s", err, out)
+	}
+	var m struct{ ID string }
+	out, _ := s.onQueue("list", "--json", "--to", user+"*")
+	if err := json.Unmarshal([]byte(out), &m); err != nil {
+		t.Fatalf("list: %v\n%s", err, out)
+	}
+	file, err := os.Open(filepath.Join(s.path("queue"), "queue", m.ID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	until(t, 20*time.Second, "the message is in flight", func() bool {
+		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			err = syscall.Flock(int(file.Fd()), syscall.LOCK_UN)
+		}
+		return errors.Is(err, syscall.EWOULDBLOCK)
+	})
+	ended := make(chan int)
+	go func() {
+		_, code := s.onQueue("remove", m.ID)
+		ended <- code
+	}()
+	if err := os.Remove(lock); err != nil {
+		t.Error(err)
+	}
+	if code := <-ended; code != 69 {
+		t.Errorf("remove of what was in flight: exit %d, want 69: it is delivered", code)
+	}
+	raw, err := os.ReadFile(s.mailbox(user))
+	if n := strings.Count(string(raw), "Subject: in flight\n"); err != nil || n != 1 {
+		t.Errorf("%d copies in the mailbox, %v, want one", n, err)
+	}
+}
