@@ -60,6 +60,8 @@ func runSendmail(ctx context.Context, env *Env) error {
 		return serve(ctx, env, serverFlags{every: *queue, deaf: true})
 	case *mode == "p":
 		return question{}.ask(ctx, env)
+	case *mode == "s" && networkConn(env) != nil:
+		return serveConn(ctx, env, networkConn(env))
 	case *mode == "s":
 		return speakSMTP(ctx, env)
 	case *mode == "m":

@@ -261,7 +261,13 @@ func (s *system) pass(ctx context.Context, session *os.File) error {
 		if err != nil {
 			return fmt.Errorf("session: %w", err)
 		}
-		if err := s.smtp.ServeConn(ctx, conn, smtpd.Submission); err != nil {
+		kind := smtpd.Port25 // inetd's
+		if _, unix := conn.(*net.UnixConn); unix {
+			kind = smtpd.Submission
+		} else if conn.RemoteAddr() == nil {
+			return conn.Close() // the client is gone, or there never was one
+		}
+		if err := s.smtp.ServeConn(ctx, conn, kind); err != nil {
 			s.log.LogAttrs(ctx, slog.LevelDebug, "session ended", maillog.Err(err))
 		}
 	}
