@@ -141,7 +141,7 @@ func (c *Client) exchange(r Request, a collector) (string, error) {
 type collector struct {
 	show    func(Message) bool // nil: nothing is shown
 	data    io.Writer          // for a message's octets; nil: none are expected
-	message Message // that the last lines began
+	message Message            // that the last lines began
 	begun   bool
 	size    int // of its lines, in octets
 }
