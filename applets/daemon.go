@@ -182,6 +182,7 @@ func (d *daemon) master(ctx context.Context) error {
 		Settings:  d.conf.Encode(),
 		Session:   d.session,
 		OnePass:   d.onePass,
+		Detach:    d.answers != nil,
 		Server:    owner,
 		Mailboxes: local.Options{FS: disk.OS(), Dir: d.conf.MailDir, Log: d.log},
 		Ready:     d.ready,

@@ -107,14 +107,25 @@ func kindOf(fd int) uint32 {
 }
 
 // Ready lets go of the starter: standard input, output and error become
-// /dev/null, then it is told.
+// /dev/null, then it is told. A server has its own standard error:
+// MasterOptions.Detach.
 func (s *Starter) Ready() error {
+	if err := detach(); err != nil {
+		return err
+	}
+	_, err := s.ready.Write([]byte{1})
+	return errors.Join(err, s.ready.Close())
+}
+
+// detach makes standard input, output and error /dev/null: whoever reads what
+// we print, a terminal or a pipe, waits for us no longer.
+func detach() error {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
 	defer null.Close()
-	err = withDescriptors([]*os.File{null}, nil, func(fds []int) error {
+	return withDescriptors([]*os.File{null}, nil, func(fds []int) error {
 		for fd := range 3 {
 			if err := unix.Dup3(fds[0], fd, 0); err != nil {
 				return fmt.Errorf("let go of descriptor %d: %w", fd, err)
@@ -122,9 +133,4 @@ func (s *Starter) Ready() error {
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	_, err = s.ready.Write([]byte{1})
-	return errors.Join(err, s.ready.Close())
 }

@@ -28,7 +28,7 @@ const (
 	opListener                // name, network, address; the socket
 	opSession                 // the socket
 	opResult                  // token, status, reply code, reply status, reply text, error
-	opStart                   // "pass" or "stay": everything was handed over
+	opStart                   // "pass" or "stay", "attached" or "detached": everything was handed over
 	opAccount                 // serial, outcome, name, uid, gid, home, shell, error
 	opReload                  // the settings sent last are new ones
 	opStop                    // end
@@ -77,7 +77,7 @@ func toServer() side {
 		opListener: {"listener", []int{maxAddress, maxNumber, maxAddress}, 1},
 		opSession:  {"session", nil, 1},
 		opResult:   {"result", []int{maxToken, maxNumber, maxNumber, maxNumber, maxWords, maxWords}, 0},
-		opStart:    {"start", []int{maxNumber}, 0},
+		opStart:    {"start", []int{maxNumber, maxNumber}, 0},
 		opAccount:  {"account", []int{maxNumber, maxNumber, maxName, maxNumber, maxNumber, maxPath, maxPath, maxWords}, 0},
 		opReload:   {"reload", nil, 0},
 		opStop:     {"stop", nil, 0},

@@ -30,6 +30,7 @@ type Link struct {
 	conn       *conn
 	settings   []byte
 	onePass    bool
+	detach     bool // let go of standard error when ready
 	listeners  []Listener
 	session    *os.File
 	unrecorded []TokenResult
@@ -100,8 +101,16 @@ func (l *Link) Session() *os.File { return l.session }
 // not live to record them. They come first: record each, then say Recorded.
 func (l *Link) Unrecorded() []TokenResult { return l.unrecorded }
 
-// Ready tells the master that this server answers.
-func (l *Link) Ready() error { return l.conn.send(frame{op: opReady}) }
+// Ready tells the master that this server answers. Behind a master in the
+// background it lets go of standard error first, which is its starter's.
+func (l *Link) Ready() error {
+	if l.detach {
+		if err := detach(); err != nil {
+			return err
+		}
+	}
+	return l.conn.send(frame{op: opReady})
+}
 
 // Done tells the master that the single pass is over; the server ends next.
 func (l *Link) Done() error { return l.conn.send(frame{op: opDone}) }

@@ -33,6 +33,7 @@ type MasterOptions struct {
 	Listeners []Listener    // given to the server, bound again when they break; taken over
 	Session   *os.File      // one SMTP session on a unix socket, for a single pass; taken over; or nil
 	OnePass   bool          // the server ends when the queue has been tried once
+	Detach    bool          // the server keeps our standard error only until it is ready
 	Server    User          // who the server runs as; our own uid: it is not changed
 	Mailboxes local.Options // As is filled in where it is nil, and Accounts with Names
 	Names     Names         // where local accounts are found

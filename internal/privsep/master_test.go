@@ -65,6 +65,22 @@ func TestServersRights(t *testing.T) {
 	}
 }
 
+// TestDetach: what a server prints goes to its starter until it is ready and,
+// behind a master in the background, no longer.
+func TestDetach(t *testing.T) {
+	for _, detach := range []bool{false, true} {
+		h := start(t, func(o *MasterOptions) { o.Detach = detach })
+		stderr, err := os.Readlink("/proc/self/fd/2")
+		must(t, err)
+		if detach {
+			stderr = os.DevNull
+		}
+		if got := h.dial().say("stderr"); got != stderr {
+			t.Errorf("Detach %v: standard error is %q, want %q", detach, got, stderr)
+		}
+	}
+}
+
 // TestForbiddenA71: a server that asks for what it must not is killed, and its
 // successor works.
 func TestForbiddenA71(t *testing.T) {

@@ -144,12 +144,19 @@ func (s *session) handOver() error {
 	if s.m.o.OnePass {
 		mode = modePass
 	}
-	return s.c.conn.send(frame{opStart, []string{mode}})
+	terminal := attached
+	if s.m.o.Detach {
+		terminal = detached
+	}
+	return s.c.conn.send(frame{opStart, []string{mode, terminal}})
 }
 
 const (
 	modeStay = "stay"
 	modePass = "pass"
+
+	attached = "attached"
+	detached = "detached"
 )
 
 func (s *session) send(o op, files ...*os.File) error {
