@@ -129,6 +129,9 @@ func (d *daemon) shareFile(name string) error {
 	if err != nil || !st.Mode().IsRegular() { // /dev/null or a FIFO is left as it is
 		return err
 	}
+	if n := st.Sys().(*syscall.Stat_t).Nlink; n != 1 { // whose file would we give away?
+		return fmt.Errorf("%s has %d links, want 1", name, n)
+	}
 	return f.Chown(owner.UID, owner.GID)
 }
 
@@ -209,19 +212,42 @@ func (d *daemon) master(ctx context.Context) error {
 }
 
 // makeQueueDir makes the top of the spool, which the server fills: it could not
-// make a directory in one of root's.
+// make a directory in one of root's. An empty one of root's becomes the
+// server's: whoever made it may have been killed before he gave it away.
 func makeQueueDir(dir string, owner privsep.User) error {
 	err := os.Mkdir(dir, 0o700)
-	if errors.Is(err, os.ErrExist) {
+	if err != nil && !errors.Is(err, os.ErrExist) {
+		return exitWith(exitStatus(err), fmt.Errorf("make the queue directory: %w", err),
+			"option queue-dir says where it is; the directory above it must be there")
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return fmt.Errorf("look at the queue directory: %w", err)
+	}
+	if info.IsDir() && ownerOf(info) == 0 && isEmpty(dir) {
+		if err := os.Lchown(dir, owner.UID, owner.GID); err != nil {
+			return fmt.Errorf("make the queue directory: %w", err)
+		}
 		return nil
 	}
-	if err == nil {
-		err = os.Lchown(dir, owner.UID, owner.GID)
-	}
-	if err != nil {
-		return fmt.Errorf("make the queue directory: %w", err)
+	info, err = os.Stat(dir) // root may have put a link there
+	switch {
+	case err != nil:
+		return fmt.Errorf("look at the queue directory: %w", err)
+	case !info.IsDir():
+		return exitWith(sysexits.Config, fmt.Errorf("queue directory %s is not a directory", dir), "option queue-dir says where it is")
+	case ownerOf(info) != owner.UID:
+		return exitWith(sysexits.NoPerm, fmt.Errorf("queue directory %s belongs to uid %d, not to %s", dir, ownerOf(info), owner.Name),
+			"if it is a queue of ours: chown -R "+owner.Name+": "+dir+"; else option queue-dir says where it is")
 	}
 	return nil
+}
+
+func ownerOf(info os.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Uid) }
+
+func isEmpty(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	return err == nil && len(entries) == 0
 }
 
 // alone is everything in this process, for the user who started it: the only

@@ -43,7 +43,10 @@ func asUser(ctx context.Context, env *Env, u privsep.User, argv []string, stdin 
 	cmd := exec.CommandContext(ctx, "/proc/self/exe")
 	cmd.Args, cmd.Env, cmd.Dir = argv, []string{}, "/"
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, env.Stdout, env.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(u.UID), Gid: uint32(u.GID)}}
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Credential: &syscall.Credential{Uid: uint32(u.UID), Gid: uint32(u.GID)},
+		Setsid:     true, // else it could type into root's terminal (TIOCSTI)
+	}
 	err := cmd.Run()
 	if e := (*exec.ExitError)(nil); errors.As(err, &e) && e.ExitCode() > 0 {
 		return exitWith(e.ExitCode(), errAnswered)
