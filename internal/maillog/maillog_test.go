@@ -220,6 +220,21 @@ func waitFor(t *testing.T, ok func() bool) {
 	}
 }
 
+// TestLinkIsRefused: root's log is no link to where another wants it.
+func TestLinkIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Symlink(filepath.Join(dir, "target"), filepath.Join(dir, "log")); err != nil {
+		t.Fatal(err)
+	}
+	_, closer, err := New(Options{Sink: "file:" + filepath.Join(dir, "log")})
+	if err == nil {
+		closer.Close()
+	}
+	if root := os.Geteuid() == 0; root != errors.Is(err, syscall.ELOOP) {
+		t.Errorf("root %v: %v", root, err)
+	}
+}
+
 // TestBlockingSink: a FIFO that nobody empties stops nothing, and afterwards
 // the log says how much is missing.
 func TestBlockingSink(t *testing.T) {

@@ -59,7 +59,11 @@ func (s *fileSink) current() (*os.File, error) {
 		s.f, s.torn = nil, false
 	}
 	// O_NONBLOCK: a FIFO without a reader is an error, not a wait.
-	f, err := os.OpenFile(s.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0o640)
+	flags := os.O_WRONLY | os.O_APPEND | os.O_CREATE | syscall.O_NONBLOCK | syscall.O_NOCTTY
+	if os.Geteuid() == 0 { // the log's directory may be another's, who must not choose what root writes to
+		flags |= syscall.O_NOFOLLOW
+	}
+	f, err := os.OpenFile(s.path, flags, 0o640)
 	s.f = f
 	if err != nil {
 		s.f = nil
