@@ -145,6 +145,11 @@ func (r *Runner) seize(ctx context.Context, id spool.ID) (m *spool.Message, err 
 		m, err = r.queue.ClaimAny(id)
 		return err
 	})
+	if errors.Is(err, spool.ErrGone) {
+		if s, rerr := r.queue.Read(id); rerr == nil && s.Place == spool.Corrupt {
+			return nil, spool.ErrCorrupt
+		}
+	}
 	return m, err
 }
 

@@ -186,6 +186,25 @@ func TestPersonWaits(t *testing.T) {
 	r.want()
 }
 
+// TestDamagedByHand: what is in corrupt/ is known, and nothing is done to it.
+func TestDamagedByHand(t *testing.T) {
+	r := newRig(t)
+	const id = "0000000000AAAA"
+	r.plant("corrupt", id, "no message at all\n")
+	run := NewRunner(r.o)
+	for _, err := range []error{
+		run.Hold(t.Context(), id, "odd", "uid 0"), run.Release(t.Context(), id, "uid 0"), run.Retry(id),
+		run.Bounce(t.Context(), id, "uid 0"), run.Remove(t.Context(), id, "uid 0"),
+	} {
+		if !errors.Is(err, spool.ErrCorrupt) {
+			t.Errorf("%v, want ErrCorrupt", err)
+		}
+	}
+	if s := r.snapshot(id); s.Place != spool.Corrupt {
+		t.Errorf("it is %v now", s.Place)
+	}
+}
+
 // TestPassOf tries the messages that are named and leaves the others.
 func TestPassOf(t *testing.T) {
 	r := newRig(t)
