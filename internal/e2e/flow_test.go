@@ -131,3 +131,18 @@ func TestAliases(t *testing.T) {
 		t.Errorf("config --check says nothing of the text that is newer: %q", out)
 	}
 }
+
+// TestRelayHost: relay-host of the configuration takes all remote mail, also
+// what an unprivileged user submits (R12, S15, S29), and needs no DNS.
+func TestRelayHost(t *testing.T) {
+	l := newLAN(t)
+	l.host("nobody.test") // whose address resolv.conf has: no DNS server is there
+	one, two := l.host("one.test"), l.host("two.test")
+	a := one.install("relay-host=["+two.IP+"]:25", "local-by-dns=no")
+	b := two.install("local-domains=two.test,elsewhere.test")
+	a.serve()
+	b.serve()
+	a.submit("alice", "Subject: by relay-host\n\nhello\n", "-i", "bob@elsewhere.test")
+	until(t, 60*time.Second, "the smarthost's bob has the message", func() bool { return contains(b.mailbox("bob"), "Subject: by relay-host") })
+	a.drained(10 * time.Second)
+}
