@@ -31,10 +31,10 @@ import (
 //	J  only OpenSMTPD                    V  envelope id
 //	L  syslog label                      v  verbose
 //	M  macro                             X  log of the traffic
-//	x  only AIX
+//	S  only OpenSMTPD                    x  only AIX
 //
 // What stands here for -V is for its value alone: without one it is ours.
-const sendmailIgnored = "A:B:b:cD;d;E;e:F:f:Gh:IiJ;L:M:mN:nO:o:p:Q:q;R:r:sTtUV:vX:x"
+const sendmailIgnored = "A:B:b:cD;d;E;e:F:f:Gh:IiJ;L:M:mN:nO:o:p:Q:q;R:r:SsTtUV:vX:x"
 
 // envelopeID and deliveryMode are the long flags that -V with a value and -od
 // stand for, where an applet has them.

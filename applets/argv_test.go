@@ -97,7 +97,7 @@ func TestIgnoredTable(t *testing.T) {
 		seen += string(c)
 	}
 	// sendmail 8.18, Postfix 3.7 and OpenSMTPD 6.8, without -C.
-	for _, c := range "ABbcDdEeFfGhIiJLMmNnOopQqRrsTtUVvXx" {
+	for _, c := range "ABbcDdEeFfGhIiJLMmNnOopQqRrSsTtUVvXx" {
 		if !strings.ContainsRune(seen, c) {
 			t.Errorf("-%c is missing", c)
 		}

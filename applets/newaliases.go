@@ -18,9 +18,10 @@ import (
 )
 
 var newaliases = Applet{
-	Name:  "newaliases",
-	Usage: "[host ...]",
-	Short: "build the alias database from the alias file",
+	Name:    "newaliases",
+	Usage:   "[host ...]",
+	Short:   "build the alias database from the alias file",
+	Ignored: sendmailIgnored,
 	Run: func(_ context.Context, env *Env) error {
 		if err := env.Parse(); err != nil {
 			return err

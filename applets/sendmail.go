@@ -45,13 +45,16 @@ func runSendmail(ctx context.Context, env *Env) error {
 	env.Flags.BoolVarP(&o.dots, "ignore-dots", "i", false, "a line with only a dot is part of the message")
 	o.dsn.flags(env.Flags)
 	env.Flags.StringVar(&o.delivery, deliveryMode, "b", "`MODE`: b or i deliver at once, q or d at the next run of the queue; also -odMODE")
-	mode := env.Flags.StringP("mode", "b", "m", "`MODE`: m send, s speak SMTP, p list the queue, q run it, d or D serve")
+	mode := env.Flags.StringP("mode", "b", "m", "`MODE`: m send, s speak SMTP, p list the queue, q run it, i build the alias database, d or D serve")
+	rebuild := env.Flags.BoolP("aliases", "I", false, "build the alias database, as -bi and newaliases")
 	queue := env.Flags.StringP("queue", "q", "", "run the queue now; with `TIME` every so often, as a server that listens on no port")
 	env.Flags.Lookup("queue").NoOptDefVal = "now"
 	if err := env.Parse(); err != nil {
 		return err
 	}
 	switch {
+	case *mode == "i" || *rebuild:
+		return buildAliases(env)
 	case *mode == "d" || *mode == "D":
 		return serve(ctx, env, serverFlags{foreground: *mode == "D", every: strings.TrimPrefix(*queue, "now")})
 	case *mode == "q" || *queue == "now":
