@@ -119,6 +119,11 @@ func checkQueue(t *testing.T, s *site, served bool) {
 	}
 	s.wantQueue(69, `no message "HOH41WQIF40R65" in the queue`, "remove", "HOH41WQIF40R65")
 
+	for _, args := range [][]string{{"sendmail", "-bp"}, {"mailq", "--json"}, {"mailq", second}} {
+		if out := s.applet(args[0], args[1:]...); !strings.Contains(out, second) {
+			t.Errorf("%v doesn't show %s:\n%s", args, second, out)
+		}
+	}
 	checkStrangers(t, s, first, served)
 
 	s.wantQueue(0, first+": would be held\n", "hold", "-n", "--to", "b@*")
