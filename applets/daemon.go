@@ -39,7 +39,7 @@ type daemon struct {
 
 func (d *daemon) run(ctx context.Context) error {
 	if d.foreground {
-		d.logHere()
+		logHere(d.conf)
 	}
 	if err := d.shareLogs(); err != nil {
 		return err
@@ -58,13 +58,13 @@ func (d *daemon) run(ctx context.Context) error {
 
 // logHere makes the log go to standard error, as it does in the foreground, and
 // besides to where the configuration asks.
-func (d *daemon) logHere() {
+func logHere(conf *config.Config) {
 	const here = "stderr"
 	switch {
-	case d.conf.Settings()[config.Index("log")].Origin == "default":
-		d.conf.Log = []string{here}
-	case !slices.Contains(d.conf.Log, here):
-		d.conf.Log = append([]string{here}, d.conf.Log...)
+	case conf.Settings()[config.Index("log")].Origin == "default":
+		conf.Log = []string{here}
+	case !slices.Contains(conf.Log, here):
+		conf.Log = append([]string{here}, conf.Log...)
 	}
 }
 
@@ -191,7 +191,7 @@ func (d *daemon) master(ctx context.Context) error {
 		Ready:     d.ready,
 		Log:       d.log,
 		Reload: func() ([]byte, error) {
-			conf, err := d.env.reloadConfig()
+			conf, err := d.reloaded()
 			if err != nil {
 				return nil, err
 			}
@@ -209,6 +209,24 @@ func (d *daemon) master(ctx context.Context) error {
 		return exitWith(e.Code, err)
 	}
 	return err
+}
+
+// reloaded reads the configuration again. What is bound to the start stays as
+// it is, also for a server that is started in the place of one that died: it
+// must not find another queue.
+func (d *daemon) reloaded() (*config.Config, error) {
+	conf, err := d.env.reloadConfig()
+	if err != nil {
+		return nil, err
+	}
+	if d.foreground {
+		logHere(conf)
+	}
+	conf, later := conf.Reloaded(d.conf)
+	for _, name := range later {
+		d.log.LogAttrs(context.Background(), slog.LevelWarn, "option not changed", maillog.Option(name), maillog.Reason("it is read at the start alone: restart the server"))
+	}
+	return conf, nil
 }
 
 // makeQueueDir makes the top of the spool, which the server fills: it could not
@@ -303,7 +321,7 @@ func (d *daemon) wait(ctx context.Context, s *system, again <-chan privsep.Liste
 		case <-ctx.Done():
 			return
 		case <-hup:
-			conf, err := d.env.reloadConfig()
+			conf, err := d.reloaded()
 			if err != nil {
 				d.log.LogAttrs(ctx, slog.LevelError, "configuration refused", maillog.Err(err), maillog.Reason("the present one stays in force"))
 				continue

@@ -38,6 +38,8 @@ func runServerRole(ctx context.Context, env *Env) error {
 	}()
 	s, err := assemble(ctx, conf, log, ground{accounts: link.Accounts(privsep.Names{}), mailer: link})
 	if err != nil {
+		// In the background nobody sees the standard error of a second server.
+		log.LogAttrs(ctx, slog.LevelError, "server not started", maillog.Err(err))
 		return err
 	}
 	s.recordOld(ctx, link)

@@ -42,8 +42,7 @@ func TestForegroundLog(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d := daemon{conf: conf}
-		if d.logHere(); !slices.Equal(conf.Log, tt.want) {
+		if logHere(conf); !slices.Equal(conf.Log, tt.want) {
 			t.Errorf("%q: log goes to %q, want %q", tt.sets, conf.Log, tt.want)
 		}
 	}

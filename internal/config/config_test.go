@@ -310,3 +310,24 @@ func FuzzFile(f *testing.F) {
 		}
 	})
 }
+
+// TestReloaded is A80: what a running server can't change stays whole, and is
+// named.
+func TestReloaded(t *testing.T) {
+	load := func(sets ...string) *Config {
+		t.Helper()
+		c, err := Load(Options{File: "/dev/null", Sets: sets})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	old := load("queue-dir=/one", "listen=:26,:27", "qreturn=2d")
+	now, changed := load("queue-dir=/two", "listen=:28", "qreturn=4d", "minfree=1").Reloaded(old)
+	if got := strings.Join(changed, " "); got != "listen queue-dir minfree" {
+		t.Errorf("changed %q", got)
+	}
+	if now.QueueDir != "/one" || len(now.Listen) != 2 || now.MinFree != old.MinFree || now.QReturn != 4*day {
+		t.Errorf("%+v", now)
+	}
+}

@@ -16,6 +16,7 @@ type option struct {
 	same string              // a second name for the same
 	def  string              // goes through the same parser as the file
 	who  who                 // who may give it with -o
+	once bool                // it is read at the start alone: sockets, directories and processes stay as they are
 	doc  string              // one sentence for postoffice.cf(5)
 	bind func(*Config) value // parser and destination
 }
@@ -25,25 +26,25 @@ const day = 24 * time.Hour
 // options is the table: all that there is to configure, in the order in which
 // it is shown.
 var options = []option{
-	{name: "listen", def: ":25",
+	{name: "listen", def: ":25", once: true,
 		doc:  "Where smtpd waits for connections; without an address on every IPv4 and IPv6 address.",
 		bind: func(c *Config) value { return list(&c.Listen, listenAddr, "host:port, :port or host") }},
-	{name: "queue-dir", def: "/var/spool/postoffice",
+	{name: "queue-dir", def: "/var/spool/postoffice", once: true,
 		doc:  "The spool, described in spool(5); it belongs to the server-user.",
 		bind: func(c *Config) value { return text(&c.QueueDir, path, "absolute path") }},
-	{name: "mail-dir", def: "/var/mail",
+	{name: "mail-dir", def: "/var/mail", once: true,
 		doc:  "Where local mailboxes are, one file for each user.",
 		bind: func(c *Config) value { return text(&c.MailDir, path, "absolute path") }},
 	{name: "db-dir", def: "/var/lib/postoffice",
 		doc:  "Where the server keeps its databases.",
 		bind: func(c *Config) value { return text(&c.DBDir, path, "absolute path") }},
-	{name: "run-dir", def: "/run/postoffice",
+	{name: "run-dir", def: "/run/postoffice", once: true,
 		doc:  "Where a running server has its sockets, its lock and its process number.",
 		bind: func(c *Config) value { return text(&c.RunDir, path, "absolute path") }},
 	{name: "aliases", def: "/etc/aliases",
 		doc:  "The file of aliases for local names.",
 		bind: func(c *Config) value { return text(&c.Aliases, path, "absolute path") }},
-	{name: "server-user", def: "postoffice",
+	{name: "server-user", def: "postoffice", once: true,
 		doc:  "The account that the server runs as, and to which the spool belongs.",
 		bind: func(c *Config) value { return text(&c.ServerUser, account, "account name") }},
 	{name: "trusted-users",
@@ -85,13 +86,13 @@ var options = []option{
 	{name: "load", def: "0",
 		doc:  "The one-minute load average above which connections are refused for a while; 0 is off.",
 		bind: func(c *Config) value { return decimal(&c.Load, 100_000) }},
-	{name: "minfree", def: "10m",
+	{name: "minfree", def: "10m", once: true,
 		doc:  "The room in kibibytes that the spool's file system must have for mail to be taken; 0 is off.",
 		bind: func(c *Config) value { return octets(&c.MinFree, 1024, freeTags) }},
 	{name: "hops", def: "100",
 		doc:  "How many Received: fields a message may have before it counts as looping.",
 		bind: func(c *Config) value { return integer(&c.Hops, 1, 10_000) }},
-	{name: "queue-interval", def: "0", who: anyone,
+	{name: "queue-interval", def: "0", who: anyone, once: true,
 		doc:  "How often every message of the queue is tried, whatever its own time, as with the flag -q of smtpd; 0 leaves each to its own.",
 		bind: func(c *Config) value { return span(&c.QueueInterval, 0, 365*day) }},
 	{name: "qreturn", def: "3d",
@@ -100,16 +101,16 @@ var options = []option{
 	{name: "bare-newline", def: Normalize,
 		doc:  "What becomes of a message with line feeds that no carriage return precedes: normalize takes them as line ends, reject refuses the message.",
 		bind: func(c *Config) value { return choice(&c.BareNewline, Normalize, Reject) }},
-	{name: "queue-only", def: "no",
+	{name: "queue-only", def: "no", once: true,
 		doc:  "Whether the server only takes mail and keeps it, so that runq alone delivers.",
 		bind: func(c *Config) value { return flag(&c.QueueOnly) }},
 	{name: "escape-from", def: "no",
 		doc:  "Whether lines of a message that begin with From are quoted with > in local mailboxes.",
 		bind: func(c *Config) value { return flag(&c.EscapeFrom) }},
-	{name: "log", def: "syslog", who: anyone,
+	{name: "log", def: "syslog", who: anyone, once: true,
 		doc:  "Where the log goes: one or several of syslog, stderr, and file: with an absolute path.",
 		bind: func(c *Config) value { return list(&c.Log, logSink, "syslog, stderr or file:PATH") }},
-	{name: "log-format", def: "text", who: anyone,
+	{name: "log-format", def: "text", who: anyone, once: true,
 		doc:  "How a line of the log looks: text or json.",
 		bind: func(c *Config) value { return choice(&c.LogFormat, "text", "json") }},
 }

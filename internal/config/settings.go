@@ -16,10 +16,29 @@ func (c *Config) Settings() []Setting {
 	return all
 }
 
+// Reloaded is c as a server takes it that runs with old: options that are read
+// at the start alone keep their values. changed names those that c has
+// otherwise.
+func (c *Config) Reloaded(old *Config) (now *Config, changed []string) {
+	all, was := c.Settings(), old.Settings()
+	for i, o := range options {
+		if o.once && all[i].Value != was[i].Value {
+			all[i], changed = was[i], append(changed, o.name)
+		}
+	}
+	now, err := Decode(encode(all))
+	if err != nil {
+		panic("config: " + err.Error()) // each value has passed its check
+	}
+	return now, changed
+}
+
 // Encode packs the checked configuration for another process, which gets it
 // back with Decode: nothing is read or decided twice.
-func (c *Config) Encode() []byte {
-	data, err := json.Marshal(c.Settings())
+func (c *Config) Encode() []byte { return encode(c.Settings()) }
+
+func encode(all []Setting) []byte {
+	data, err := json.Marshal(all)
 	if err != nil {
 		panic("config: " + err.Error()) // strings alone can't fail
 	}
