@@ -93,7 +93,7 @@ func (s *system) act(ctx, life context.Context, p control.Peer, r control.Reques
 		return err
 	}
 	err := change(ctx, s.runner, r, by(p.UID))
-	if err == nil && r.Do == control.Retry && s.conf.QueueOnly {
+	if err == nil && r.Do == control.Retry && s.queueOnly {
 		s.passOf(life, spool.ID(r.ID))
 	}
 	return err

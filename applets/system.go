@@ -39,7 +39,7 @@ type ground struct {
 // everything that goes out comes from there.
 type system struct {
 	ground
-	conf     *config.Config
+	conf     *config.Config // a reload changes it; only that and the start look at it
 	log      *slog.Logger
 	queue    *spool.Queue
 	resolver *resolver.Resolver
@@ -47,6 +47,8 @@ type system struct {
 	runner   *deliver.Runner
 	smtp     *smtpd.Server
 	self     string // our host name
+
+	queueOnly bool // only runq delivers: fixed at the start
 
 	work    sync.WaitGroup // listeners and the runner
 	passing sync.Mutex     // one pass at a time, with queue-only
@@ -56,7 +58,7 @@ type system struct {
 
 // assemble joins the packages. Nothing is accepted or delivered yet.
 func assemble(ctx context.Context, conf *config.Config, log *slog.Logger, g ground) (*system, error) {
-	s := &system{ground: g, conf: conf, log: log}
+	s := &system{ground: g, conf: conf, log: log, queueOnly: conf.QueueOnly}
 	s.resolver = newResolver(conf, log)
 	s.aliases.Store(alias.Open(conf.Aliases))
 	s.self = s.hostname(ctx)
@@ -116,7 +118,7 @@ func (s *system) deliverOptions() deliver.Options {
 func (s *system) smtpdOptions(ctx context.Context) smtpd.Options {
 	known := newClients(ctx, s.conf.Trusted, s.resolver.IsOurs, s.resolver.HostAddrs, s.log)
 	wake := s.runner.Wake
-	if s.conf.QueueOnly {
+	if s.queueOnly {
 		wake = func(spool.ID) {}
 	}
 	return smtpd.Options{
@@ -187,7 +189,7 @@ func (s *system) listen(ctx context.Context, l privsep.Listener) error {
 // deliverAll runs the queue until ctx ends.
 func (s *system) deliverAll(ctx context.Context) {
 	s.work.Go(func() {
-		if s.conf.QueueOnly {
+		if s.queueOnly {
 			return
 		}
 		if err := s.runner.Run(ctx); err != nil && ctx.Err() == nil {
@@ -240,7 +242,7 @@ func (s *system) runEvery(ctx context.Context, every time.Duration) {
 // runNow tries every message now. With queue-only nothing runs the queue but
 // this: one pass, in the background.
 func (s *system) runNow(ctx context.Context) {
-	if !s.conf.QueueOnly {
+	if !s.queueOnly {
 		s.runner.RunNow()
 		return
 	}
@@ -271,7 +273,7 @@ func (s *system) pass(ctx context.Context, session *os.File) error {
 			s.log.LogAttrs(ctx, slog.LevelDebug, "session ended", maillog.Err(err))
 		}
 	}
-	if session != nil && (s.conf.QueueOnly || s.kept.Load()) {
+	if session != nil && (s.queueOnly || s.kept.Load()) {
 		return nil
 	}
 	return s.runner.Pass(ctx)
