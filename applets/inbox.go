@@ -66,7 +66,12 @@ type policy struct {
 // about it, not before.
 func (p policy) Sender(context.Context, *smtpd.Client, smtp.Path) smtp.Reply { return smtp.Reply{} }
 
+// Recipient asks the router. Who has gone is not asked back: what is wrong with
+// a recipient turns out at delivery, and a report tells him.
 func (p policy) Recipient(ctx context.Context, c *smtpd.Client, to smtp.Path) smtp.Reply {
+	if c.Absent {
+		return smtp.Reply{}
+	}
 	return p.runner.Router().Recipient(ctx, to, c.Local || c.Trusted)
 }
 

@@ -45,7 +45,9 @@ func (s *session) identifyProgram() error {
 	c := &s.client
 	c.Local, c.Trusted = true, true
 	c.UID = os.Getuid()
-	if u, ok := s.wire.conn.(*net.UnixConn); ok {
+	if s.wire.user != nil {
+		c.UID, c.Absent = *s.wire.user, true
+	} else if u, ok := s.wire.conn.(*net.UnixConn); ok {
 		uid, err := peer(u)
 		if err != nil {
 			return err

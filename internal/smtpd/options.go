@@ -33,6 +33,7 @@ type Client struct {
 	Full    string         // the account's full name; may be empty
 	Hello   string         // argument of HELO or EHLO, as sent
 	ESMTP   bool           // it said EHLO
+	Absent  bool           // it left its message and has gone (ServeUser): no reply reaches it
 }
 
 // Transaction is one message's envelope, complete when the queue gets it.

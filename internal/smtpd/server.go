@@ -87,9 +87,21 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, k Kind) error {
 // ErrTimeout, ErrStopped, io.EOF, or the connection's error. The end of ctx
 // ends the session with 421.
 func (s *Server) ServeConn(ctx context.Context, c net.Conn, k Kind) error {
+	return s.serveWire(ctx, newWire(c), k)
+}
+
+// ServeUser is ServeConn for a Submission session that this process itself
+// holds for a user who isn't there: he left a message, and who he is the file
+// system has told.
+func (s *Server) ServeUser(ctx context.Context, c net.Conn, uid int) error {
 	w := newWire(c)
+	w.user = &uid
+	return s.serveWire(ctx, w, Submission)
+}
+
+func (s *Server) serveWire(ctx context.Context, w *wire, k Kind) error {
 	if !s.register(w) {
-		c.Close()
+		w.conn.Close()
 		return ErrStopped
 	}
 	defer s.unregister(w)

@@ -42,6 +42,7 @@ var bufferPool = sync.Pool{New: func() any {
 type wire struct {
 	conn     net.Conn
 	timeout  time.Duration // of a command line, a pause in the data, or a write
+	user     *int          // who is at the other end, where the connection doesn't tell: ServeUser
 	*buffers               // nil while nothing waits
 
 	try    func(fd uintptr) bool // reads without waiting, see tryRead
