@@ -27,6 +27,8 @@ type Options struct {
 	Ballast int64            // octets kept back for recording; 0: 1 MiB
 	Now     func() time.Time // nil: time.Now
 	Rand    io.Reader        // of IDs; nil: crypto/rand
+
+	Maildrop bool // others than the owner may leave messages in maildrop/, which is made if missing
 }
 
 // Queue is a spool. Its methods may be called by any number of goroutines.
@@ -40,6 +42,12 @@ type Queue struct {
 	uid     int // owner of the spool's directory, and so of its files
 	gid     int
 	chown   bool // this process's own files would have another owner
+
+	maildrop disk.Dir // nil: there is none
+	dropGID  int      // group of the files in it
+	picking  sync.Mutex
+	told     map[string]bool // names in it whose trouble is logged; guarded by picking, as is
+	stuck    string          // one that is in the queue and couldn't be removed
 
 	root   disk.Dir
 	dirs   [numPlaces]disk.Dir
@@ -119,17 +127,22 @@ func (q *Queue) open(o Options) error {
 	}
 	q.uid, q.gid = info.UID, info.GID
 	q.chown = q.uid != os.Geteuid()
-	if q.tmp, err = q.subdir(tmpDir); err != nil {
+	if q.tmp, err = q.subdir(tmpDir, 0); err != nil {
 		return err
 	}
 	for p, name := range placeDirs {
-		if q.dirs[p], err = q.subdir(name); err != nil {
+		if q.dirs[p], err = q.subdir(name, 0); err != nil {
 			return err
 		}
 	}
 	q.synced = newSyncer(q.dirs[Active])
 	if err := q.scheme(); err != nil {
 		return err
+	}
+	if o.Maildrop {
+		if err := q.openMaildrop(info); err != nil && !disk.Full(err) { // a full disk keeps nothing from being delivered
+			return err
+		}
 	}
 	// Also when nothing was made: who made it may have died before its sync.
 	return q.root.Sync()
@@ -175,8 +188,9 @@ func owner(id int) int {
 	return id
 }
 
-// subdir opens one of the spool's directories, and makes it.
-func (q *Queue) subdir(name string) (disk.Dir, error) {
+// subdir opens one of the spool's directories, and makes it. others are the
+// bits for writing that it may have beside its owner's.
+func (q *Queue) subdir(name string, others fs.FileMode) (disk.Dir, error) {
 	err := q.root.Mkdir(name, dirMode)
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
@@ -191,7 +205,7 @@ func (q *Queue) subdir(name string) (disk.Dir, error) {
 			info.UID = q.uid
 		}
 	}
-	if err == nil && (info.UID != q.uid || info.Mode.Perm()&0o022 != 0) {
+	if err == nil && (info.UID != q.uid || info.Mode.Perm()&0o022&^others != 0) {
 		err = fmt.Errorf("%w: %s belongs to uid %d with mode %04o, want uid %d and mode %04o",
 			ErrForeign, name, info.UID, info.Mode.Perm(), q.uid, dirMode)
 	}
@@ -206,7 +220,7 @@ func (q *Queue) subdir(name string) (disk.Dir, error) {
 // until their own Close, but for what moves or removes them.
 func (q *Queue) Close() error {
 	var errs []error
-	for _, d := range append(q.dirs[:], q.tmp, q.root) {
+	for _, d := range append(q.dirs[:], q.tmp, q.maildrop, q.root) {
 		if d != nil {
 			errs = append(errs, d.Close())
 		}

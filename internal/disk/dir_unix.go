@@ -19,6 +19,8 @@ type osDir struct {
 	fd       int
 	path     string // for messages only
 	portable bool
+	blind    bool // see OpenBlind
+	made     int  // where blind: a descriptor of the file made last; 0: none
 }
 
 func (d *osDir) fail(op, name string, err error) error {
@@ -59,6 +61,11 @@ func (d *osDir) Create(name string, mode fs.FileMode) (File, error) {
 	fd, err := d.open(name, unix.O_CREAT|unix.O_EXCL|unix.O_RDWR|openAppend, mode)
 	if err != nil {
 		return nil, d.fail("create", name, err)
+	}
+	if d.blind {
+		if err := d.remember(fd); err != nil {
+			return nil, errors.Join(d.fail("create", name, err), closeFD(&fd), d.Unlink(name))
+		}
 	}
 	return &osFile{fd: fd, path: filepath.Join(d.path, name), portable: d.portable}, nil
 }
@@ -224,6 +231,9 @@ func (d *osDir) Names() iter.Seq2[string, error] {
 }
 
 func (d *osDir) Sync() error {
+	if d.blind {
+		return d.fail("sync", "", retry(d.syncBlind))
+	}
 	return d.fail("sync", "", retry(func() error { return unix.Fsync(d.fd) }))
 }
 
@@ -243,4 +253,9 @@ func (d *osDir) Chown(uid, gid int) error {
 	return d.fail("chown", "", retry(func() error { return unix.Fchown(d.fd, uid, gid) }))
 }
 
-func (d *osDir) Close() error { return d.fail("close", "", closeFD(&d.fd)) }
+func (d *osDir) Close() error {
+	if d.made > 0 {
+		_ = closeFD(&d.made) // the file's own handle tells its errors
+	}
+	return d.fail("close", "", closeFD(&d.fd))
+}
