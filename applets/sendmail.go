@@ -3,6 +3,7 @@ package applets
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"postoffice/internal/smtp"
 	"postoffice/internal/smtpd"
 	"postoffice/internal/sysexits"
+	"postoffice/spool"
 )
 
 var sendmail = Applet{
@@ -106,7 +108,15 @@ func send(ctx context.Context, env *Env, o sendOptions) error {
 		return exitWith(sysexits.NoUser, fmt.Errorf("the message has no recipients"),
 			"name them on the command line, or use -t to take them from To, Cc and Bcc")
 	}
+	text := io.MultiReader(strings.NewReader(head.String()), body)
 	conn, err := submission(ctx, env, conf, confErr)
+	if errors.Is(err, errNoServer) {
+		d := spool.Drop{Params: ofMail, Recipients: asRecipients(to, ofRcpt)}
+		if strings.TrimSpace(o.sender) != "" {
+			d.ReversePath = &from
+		}
+		return leave(conf, d, text, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -115,7 +125,7 @@ func send(ctx context.Context, env *Env, o sendOptions) error {
 		ReversePath: from,
 		Params:      ofMail,
 		Recipients:  asRecipients(to, ofRcpt),
-		Body:        io.MultiReader(strings.NewReader(head.String()), body),
+		Body:        text,
 		Exact:       true,
 	})
 }

@@ -36,7 +36,7 @@ func runServerRole(ctx context.Context, env *Env) error {
 		<-link.Closed()
 		cancel()
 	}()
-	s, err := assemble(ctx, conf, log, ground{accounts: link.Accounts(privsep.Names{}), mailer: link})
+	s, err := assemble(ctx, conf, log, ground{accounts: link.Accounts(privsep.Names{}), mailer: link, maildrop: true})
 	if err != nil {
 		// In the background nobody sees the standard error of a second server.
 		log.LogAttrs(ctx, slog.LevelError, "server not started", maillog.Err(err))

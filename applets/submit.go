@@ -19,6 +19,10 @@ import (
 // backlogWait is how long a program waits for a place at the submission socket.
 const backlogWait = 60 * time.Second
 
+// errNoServer is a mail server that isn't there, and that the caller may not
+// start: he may leave his message in maildrop/.
+var errNoServer = errors.New("no mail server answers here")
+
 // submission opens an SMTP session with whoever takes mail on this machine: the
 // daemon behind its socket, or, for root and the owner of the queue, a server
 // started for this one message, which goes on delivering in the background.
@@ -39,13 +43,13 @@ func submission(ctx context.Context, env *Env, conf *config.Config, confErr erro
 	case confErr != nil:
 		return nil, confErr
 	}
+	if os.Getuid() != 0 && !ownsQueue(conf) {
+		return nil, exitWith(sysexits.TempFail, fmt.Errorf("%w, and %s belongs to somebody else", errNoServer, conf.QueueDir),
+			"ask root to start it: postoffice smtpd")
+	}
 	if running, _ := privsep.Running(conf.RunDir); running {
 		return nil, exitWith(sysexits.TempFail, fmt.Errorf("a mail server runs, but its socket %s doesn't answer", submissionPath(conf)),
 			"try again; the server's log says why, if it stays so")
-	}
-	if os.Getuid() != 0 && !ownsQueue(conf) {
-		return nil, exitWith(sysexits.TempFail, fmt.Errorf("no mail server runs here, and %s belongs to somebody else", conf.QueueDir),
-			"ask root to start it: postoffice smtpd")
 	}
 	return startForOne(ctx, env)
 }

@@ -32,6 +32,7 @@ type ground struct {
 	accounts   local.Accounts
 	mailer     deliver.LocalMailer
 	postmaster string // who reads the mail of postmaster and root; "": root does
+	maildrop   bool   // other users may leave messages while nobody serves
 }
 
 // system accepts mail and delivers it: the server of the root tree, or the one
@@ -48,7 +49,8 @@ type system struct {
 	smtp     *smtpd.Server
 	self     string // our host name
 
-	queueOnly bool // only runq delivers: fixed at the start
+	queueOnly bool         // only runq delivers: fixed at the start
+	dropSize  atomic.Int64 // option size, for maildrop/
 
 	work    sync.WaitGroup // listeners and the runner
 	passing sync.Mutex     // one pass at a time, with queue-only
@@ -63,10 +65,11 @@ func assemble(ctx context.Context, conf *config.Config, log *slog.Logger, g grou
 	s.aliases.Store(alias.Open(conf.Aliases))
 	s.self = s.hostname(ctx)
 	var err error
-	s.queue, err = spool.Open(spool.Options{Dir: conf.QueueDir, Log: log, MinFree: conf.MinFree})
+	s.queue, err = spool.Open(spool.Options{Dir: conf.QueueDir, Log: log, MinFree: conf.MinFree, Maildrop: g.maildrop})
 	if err != nil {
 		return nil, fmt.Errorf("open the queue: %w", err)
 	}
+	s.dropSize.Store(conf.Size)
 	s.runner = deliver.NewRunner(s.deliverOptions())
 	s.smtp = smtpd.New(s.smtpdOptions(ctx))
 	return s, nil
@@ -153,6 +156,7 @@ func accountOf(uid int) (login, full string) {
 // bound to a directory or a socket stays until the next start.
 func (s *system) reload(ctx context.Context, conf *config.Config) {
 	s.conf = conf
+	s.dropSize.Store(conf.Size)
 	s.resolver = newResolver(conf, s.log)
 	s.aliases.Store(alias.Open(conf.Aliases))
 	s.self = s.hostname(ctx)
@@ -197,6 +201,7 @@ func (s *system) deliverAll(ctx context.Context) {
 		}
 	})
 	s.work.Go(func() { s.watchAliases(ctx) })
+	s.work.Go(func() { s.watchMaildrop(ctx) })
 	if every := s.conf.QueueInterval; every > 0 {
 		s.work.Go(func() { s.runEvery(ctx, every) })
 	}
@@ -242,6 +247,7 @@ func (s *system) runEvery(ctx context.Context, every time.Duration) {
 // runNow tries every message now. With queue-only nothing runs the queue but
 // this: one pass, in the background.
 func (s *system) runNow(ctx context.Context) {
+	s.work.Go(func() { s.pickUp(ctx) })
 	if !s.queueOnly {
 		s.runner.RunNow()
 		return
@@ -276,6 +282,7 @@ func (s *system) pass(ctx context.Context, session *os.File) error {
 	if session != nil && (s.queueOnly || s.kept.Load()) {
 		return nil
 	}
+	s.pickUp(ctx)
 	return s.runner.Pass(ctx)
 }
 

@@ -133,7 +133,8 @@ func TestSignalsOfUsers(t *testing.T) {
 }
 
 // TestSubmissionWithoutRights is A70: with no_new_privs a user submits to a
-// daemon; without one he is told what to do, in few words, with exit code 75.
+// daemon; without one his message waits in maildrop/, and where that isn't he is
+// told what to do, in few words, with exit code 75.
 // An error in the configuration keeps no mail from a daemon that runs.
 func TestSubmissionWithoutRights(t *testing.T) {
 	k := borderSite(t)
@@ -154,10 +155,16 @@ func TestSubmissionWithoutRights(t *testing.T) {
 	s := k.site
 	s.delivered(l, 2)
 	k.end()
+	if code, words := k.sendmail(l, "bob", newLetter("alice@one.test", 500), noNew...); code != 0 || words != "" {
+		t.Errorf("without a daemon: exit code %d, said %q, want 0 and nothing", code, words)
+	}
+	if err := os.Chmod(s.path("queue", "maildrop"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	code, words := k.sendmail(l, "bob", newLetter("alice@one.test", 500), noNew...)
 	lines := strings.Count(strings.TrimSpace(words), "\n") + 1
 	if code != 75 || words == "" || lines > 2 {
-		t.Errorf("without a daemon: exit code %d, said %d lines: %q, want 75, what is wrong and a hint", code, lines, words)
+		t.Errorf("without daemon and maildrop/: exit code %d, said %d lines: %q, want 75, what is wrong and a hint", code, lines, words)
 	}
 	s.recovered()
 	l.outcome(t, l.snapshot(), 0, s.mailboxes(), nil)

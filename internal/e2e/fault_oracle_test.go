@@ -170,7 +170,7 @@ func (l *ledger) copies(t *testing.T, name string, all []delivery, whole map[str
 
 var (
 	queueID   = regexp.MustCompile(`^[0-9A-Z]{10,40}$`)
-	ownFiles  = []string{"lock", "ballast"}
+	ownFiles  = []string{"lock", "ballast", "maildrop"}
 	subdirs   = []string{"queue", "hold", "corrupt", "tmp"}
 	youngTemp = 36 * time.Hour
 )
