@@ -21,7 +21,9 @@ func unserved(t *testing.T) *site {
 	l := newLAN(t)
 	l.dns("one.test. IN A 10.77.0.2")
 	one := l.host("one.test").install()
-	one.serve().stop()
+	p := one.serve()
+	until(t, 20*time.Second, "the server is ready", func() bool { return contains(one.log, "server ready") })
+	p.stop()
 	return one
 }
 
