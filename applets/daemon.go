@@ -189,6 +189,7 @@ func (d *daemon) master(ctx context.Context) error {
 		Server:    owner,
 		Mailboxes: local.Options{FS: disk.OS(), Dir: d.conf.MailDir, Log: d.log},
 		Ready:     d.ready,
+		Grace:     killWait,
 		Log:       d.log,
 		Reload: func() ([]byte, error) {
 			conf, err := d.reloaded()

@@ -286,10 +286,17 @@ func (s *system) pass(ctx context.Context, session *os.File) error {
 	return s.runner.Pass(ctx)
 }
 
+// A server that is told to end has stopWait for its sessions; a master kills
+// one that isn't over after killWait, so that all is over within 20 s.
+const (
+	stopWait = 15 * time.Second
+	killWait = 17 * time.Second
+)
+
 // stop ends the sessions and waits for all work; the context that it ran with
 // must have ended.
 func (s *system) stop() {
-	limit, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	limit, cancel := context.WithTimeout(context.Background(), stopWait)
 	defer cancel()
 	if err := s.smtp.Shutdown(limit); err != nil {
 		s.log.LogAttrs(limit, slog.LevelWarn, "sessions cut off", maillog.Err(err))
