@@ -134,8 +134,10 @@ func FuzzNormalise(f *testing.F) {
 		if len(operands) > len(argv) || !slices.Equal(operands, argv[len(argv)-len(operands):]) {
 			t.Errorf("%q: operands %q", in, operands)
 		}
-		if sender := flags.Lookup("sender"); sender.Changed && !strings.Contains(in, sender.Value.String()) {
-			t.Errorf("%q: sender %q", in, sender.Value)
+		for _, name := range []string{"sender", "name", "notify", "return-what", envelopeID, "mode", deliveryMode} {
+			if f := flags.Lookup(name); f.Changed && !strings.Contains(strings.ToLower(in), strings.ToLower(f.Value.String())) {
+				t.Errorf("%q: %s is %q", in, name, f.Value)
+			}
 		}
 	})
 }

@@ -18,9 +18,9 @@ const flagsPage = "../docs/sendmail-flags.md"
 const flagsHead = `# The flags of sendmail, here and elsewhere
 
 What a program may give to /usr/sbin/sendmail, what four servers do with it, and what ours does. "–" is a flag that the
-server's manual doesn't have; "ignored" is one that it accepts and that does nothing. The columns of the others follow
-sendmail 8.18's, Postfix 3's and Exim 4's manuals and the source of OpenSMTPD 7's enqueuer; where those were shorter than
-the truth, so is this.
+server doesn't have; "ignored" is one that it accepts and that does nothing. The columns of the others follow
+sendmail 8.18's, Postfix 3's and Exim 4's manuals, and the sources of Postfix and of OpenSMTPD's enqueuer; where those
+are shorter than the truth, so is this.
 
 Values may be glued to their flag or follow it, and flags without values may stand together: ` + "`-tif alice`" + `. The first word
 that is no flag is an address, and so is everything behind it. A flag that isn't here is refused with 64.
@@ -50,10 +50,10 @@ var flagRows = []flagRow{
 	{"-bi, -I", "build the alias database", "the same", "-bi ignored", "-bi: the same", "build the alias database", "-bi -I", "-b i -I"},
 	{"-bv, -bt", "verify addresses; test rules", "-bv: a report by mail", "verify; show the route", "i", "refused, 64", "-bv -bt", "-b v -b t"},
 	{"-C FILE", "configuration file", "configuration directory", "configuration file", "", "configuration file, read with the caller's rights", "-C/x -C /y", "-C /x -C /y"},
-	{"-c", "old: no expensive mailers now", "", "", "", "", "-c", ""},
+	{"-c", "old: no expensive mailers now", "i", "", "", "", "-c", ""},
 	{"-D FILE", "where debugging goes", "", "a macro", "", "", "-D/tmp/x", ""},
-	{"-d0, -d0.1", "show the version block", "i", "debugging, for administrators", "", "show the version block", "-d0 -d0.1", "-d=0 -d=0.1"},
-	{"-dX", "debugging", "i", "debugging, for administrators", "", "", "-d7.3 -d-1.9999999999", "-d=7.3 -d=-1.9999999999"},
+	{"-d0, -d0.1", "show the version block", "", "debugging, for administrators", "", "show the version block", "-d0 -d0.1", "-d=0 -d=0.1"},
+	{"-dX", "debugging", "", "debugging, for administrators", "", "", "-d7.3 -d-1.9999999999", "-d=7.3 -d=-1.9999999999"},
 	{"-E", "", "", "internal: a report", "i", "", "-E", ""},
 	{"-e X", "as -oeX", "i", "as -oeX", "i", "", "-em -e q", ""},
 	{"-F NAME", "full name", "for a From field that is missing", "full name", "for a From field that is missing", "for a From field that is missing", "-Fjoe -F x", "-F joe -F x"},
@@ -61,12 +61,12 @@ var flagRows = []flagRow{
 	{"-G", "relay submission: nothing is completed", "the same", "suppress local fixups", "", "", "-G", ""},
 	{"-h N", "hop count", "i", "i", "", "", "-h999 -h 99999999999", ""},
 	{"-i, -oi", "a dot is no end", "the same", "the same", "always so", "a dot is no end", "-i -oi", "-i -i"},
-	{"-J, -x", "", "", "", "-x ignored", "", "-J -x", ""},
+	{"-J, -x", "", "-x ignored", "", "-x ignored", "", "-J -x", ""},
 	{"-L TAG", "name in the log", "i", "name in the log", "i", "", "-Lx -L x", ""},
 	{"-M XVALUE", "set a macro", "", "deliver these messages", "", "", "-Mx -M x", ""},
 	{"-m, -om", "me too", "i", "i", "i", "", "-m -om", ""},
 	{"-N WHEN", "NOTIFY of RFC 3461", "the same", "try without delivering", "NOTIFY", "NOTIFY of RFC 3461; a wrong word is 64", "-Nnever -N failure,delay", "-N never -N failure,delay"},
-	{"-n", "no aliases", "i", "i", "", "", "-n", ""},
+	{"-n", "no aliases", "ignored by the manual, refused by the source", "i", "", "", "-n", ""},
 	{"-O NAME=VALUE", "set an option of sendmail's", "i", "i", "", "ignored but for DeliveryMode, see -od", "-OQueueDirectory=/x -O DeliveryMode=queue", "--delivery-mode=q"},
 	{"-odb, -odi", "deliver in the background; before returning", "i", "the same", "i", "deliveries begin at once; nobody waits", "-odb -odi", "--delivery-mode=b --delivery-mode=i"},
 	{"-odq, -odd", "leave it to the queue run; d without DNS", "i", "-odq: the same", "i", "leave it to the next run of the queue", "-odq -odd", "--delivery-mode=q --delivery-mode=d"},
