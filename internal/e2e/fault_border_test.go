@@ -232,6 +232,7 @@ func TestTermWithOpenSession(t *testing.T) {
 		t.Errorf("the open session: %v, want 421", err)
 	}
 	k.gone(20 * time.Second)
+	<-k.done // gone sees a dead process before Wait has its exit code
 	if code := k.cmd.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
 	}
