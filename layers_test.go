@@ -35,7 +35,7 @@ var layers = map[string][]string{
 	"internal/disk/crashfs": {"internal/disk"},
 	"internal/e2e":          {},
 	"internal/maillog":      {"internal/smtp"},
-	"internal/privsep":      {"deliver/local", "internal/control", "internal/maillog", "internal/smtp"},
+	"internal/privsep":      {"deliver/local", "internal/control", "internal/maillog"},
 	"internal/smtp":         {},
 	"internal/smtpd":        {"internal/maillog", "internal/smtp"},
 	"internal/sysexits":     {},
