@@ -33,7 +33,7 @@ all: ## build ./postoffice: static, stripped, the same from any directory
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags='$(LDFLAGS)' -o $(OUT) .
 
 lite: ## build ./postoffice without databases, for small devices: it reads alias files as text
-	CGO_ENABLED=0 $(GO) build -tags lite -trimpath -buildvcs=false -ldflags='$(LDFLAGS)' -o $(OUT) .
+	CGO_ENABLED=0 $(GO) build -tags lite -gcflags=all=-l -trimpath -buildvcs=false -ldflags='$(LDFLAGS)' -o $(OUT) .
 
 deps: ## install the Debian packages that the tests use (as root)
 	@sh testdata/tools/deps.sh

@@ -375,3 +375,11 @@ func (o ownMailboxes) Deliver(ctx context.Context, _ string, d local.Delivery) l
 }
 
 func (ownMailboxes) Recorded(string) {}
+
+func (ownMailboxes) Run(context.Context, string, local.Job) local.Result { return local.Result{} }
+
+func (ownMailboxes) Forwards(context.Context, string, string) (bool, error) { return false, nil }
+
+func (ownMailboxes) List(context.Context, local.Listing) ([]local.Line, error) {
+	return nil, errors.New("not read")
+}

@@ -300,3 +300,9 @@ func TestCrashTwice(t *testing.T) {
 		})
 	}
 }
+
+func (w *world) Run(context.Context, string, local.Job) local.Result { return local.Result{} }
+
+func (w *world) Forwards(context.Context, string, string) (bool, error) { return false, nil }
+
+func (w *world) List(context.Context, local.Listing) ([]local.Line, error) { return nil, nil }

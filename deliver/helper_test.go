@@ -383,3 +383,9 @@ func targets(hosts ...string) []remote.Target {
 	}
 	return list
 }
+
+func (m *mailer) Run(context.Context, string, local.Job) local.Result { return local.Result{} }
+
+func (m *mailer) Forwards(context.Context, string, string) (bool, error) { return false, nil }
+
+func (m *mailer) List(context.Context, local.Listing) ([]local.Line, error) { return nil, nil }

@@ -43,13 +43,21 @@ type Options struct {
 	Now     func() time.Time // the wall clock; nil: time.Now
 }
 
-// LocalMailer writes into mailboxes: the master behind a link, or this
-// process. Deliver returns when the outcome is certain. Recorded says that
-// the outcome of the delivery with this token is in the spool, so that it
-// need not be kept any longer.
+// LocalMailer does what is done with users' rights: the master behind a link,
+// or this process. Deliver and Run return when the outcome is certain; a
+// Result is Forwarded where the account has a .forward, which List then reads.
+// Recorded says that the outcome of the delivery with this token is in the
+// spool, so that it need not be kept any longer.
 type LocalMailer interface {
 	Deliver(ctx context.Context, token string, d local.Delivery) local.Result
+	Run(ctx context.Context, token string, j local.Job) local.Result
 	Recorded(token string)
+
+	// Forwards says whether the account has a .forward (or .forward+extension).
+	Forwards(ctx context.Context, user, extension string) (bool, error)
+	// List reads a list. A file that isn't there is no lines and no error; a
+	// *local.OwnerError says whom to ask instead; any other error means later.
+	List(ctx context.Context, l local.Listing) ([]local.Line, error)
 }
 
 // TokenResult is the outcome of a local delivery that ended without being

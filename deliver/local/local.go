@@ -17,6 +17,7 @@ const (
 	Deferred  Status = iota // to be tried again
 	Delivered               // on disk
 	Refused                 // will never work
+	Forwarded               // nothing was written: the account has a .forward, which is to be listed
 )
 
 func (s Status) String() string {
@@ -25,6 +26,8 @@ func (s Status) String() string {
 		return "delivered"
 	case Refused:
 		return "refused"
+	case Forwarded:
+		return "forwarded"
 	}
 	return "deferred"
 }
@@ -41,6 +44,10 @@ type Delivery struct {
 	User string    // the account
 	Body io.Reader // the finished octets (see Format), read once to its end
 	Size int64     // octets in Body, -1 if unknown; a hint
+
+	Final     bool   // into the mailbox whatever .forward says: \user, and a copy kept by one's own name
+	Extension string // the detail of user+detail: also a .forward+detail counts; "" none
+	Folder    string // "": the mailbox; "~/path" in the home directory; else the mailbox USER:Folder beside it (original.md 2.4)
 }
 
 // Options configure Mailboxes.

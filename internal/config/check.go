@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // What follows are the checks of text and list values: each says whether s is
@@ -182,3 +183,35 @@ func logSink(s string) (string, bool) {
 	s = strings.ToLower(s)
 	return s, s == "syslog" || s == "stderr"
 }
+
+// delimiter takes what may part a name from its detail.
+func delimiter(s string) (string, bool) {
+	return s, len(s) == 1 && strings.Contains("+-=_", s)
+}
+
+// usermapEntry takes pattern:targets; what they mean is internal/alias's.
+func usermapEntry(s string) (string, bool) {
+	pattern, targets, ok := strings.Cut(s, ":")
+	return s, ok && pattern != "" && targets != "" && !strings.ContainsFunc(s, func(r rune) bool { return r == '#' || unicode.IsControl(r) })
+}
+
+// mailbox takes a place in the home directory, with a slash at its end for a
+// Maildir, or an LMTP server's socket.
+func mailbox(s string) (string, bool) {
+	if socket, ok := strings.CutPrefix(s, "lmtp:"); ok {
+		socket, ok = path(socket)
+		return "lmtp:" + socket, ok
+	}
+	rest, ok := strings.CutPrefix(s, "~/")
+	if !ok || !filepath.IsLocal(rest) || filepath.Clean(rest) == "." {
+		return "", false
+	}
+	clean := "~/" + filepath.Clean(rest)
+	if strings.HasSuffix(rest, "/") {
+		clean += "/"
+	}
+	return clean, true
+}
+
+// command takes an absolute path and arguments.
+func command(s string) (string, bool) { return s, filepath.IsAbs(s) }

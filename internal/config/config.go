@@ -15,6 +15,14 @@ type Config struct {
 	RunDir   string
 	Aliases  string
 
+	Usermap     []string // each pattern:targets, in the order given
+	Delimiter   string   // one octet or ""
+	Mailbox     string   // "", "~/file", "~/dir/" or "lmtp:" and an absolute path
+	Mailer      string   // "" or an absolute path with arguments
+	DefaultUser string
+	ProgramDir  string // "" any program
+	ProgramTime time.Duration
+
 	ServerUser   string
 	TrustedUsers []string // account names, besides root and ServerUser
 	Hostname     string   // "auto", "literal" or a name with no trailing dot

@@ -71,7 +71,7 @@ func TestEveryOption(t *testing.T) {
 		}
 		before, after := Config{}, Config{}
 		v := o.bind(&after)
-		for _, text := range []string{"1", "yes", "x.example", "/x", "reject", "192.0.2.1", "stderr", "json"} {
+		for _, text := range []string{"1", "yes", "x.example", "/x", "reject", "192.0.2.1", "stderr", "json", "~/x", "a:b", "="} {
 			if v.set(text) == nil && !reflect.DeepEqual(before, after) {
 				break
 			}
@@ -271,6 +271,7 @@ func TestEncodeDecode(t *testing.T) {
 func FuzzFile(f *testing.F) {
 	f.Add("listen=:25\ntrusted=192.0.2.1 [::1] # x\nsize=3k\nescape-from\n")
 	f.Add("qretrun=3d\nrelay-host=[mx.example]:25\n=\n")
+	f.Add("usermap=*-~:~ \"a b:|\\\"x y\\\"\"\nmailbox=~/Maildir/\nmailer=/bin/x -d ${user}\n")
 	f.Add("load=4.50\nlog=file:/x/../y\nself=Mx.Example.\nlocal-domains=[IPv6:::1]\n")
 	parse := func(text string) *loader {
 		l := newLoader()

@@ -84,6 +84,55 @@ func (v listValue) set(s string) error {
 	return nil
 }
 
+// entriesValue is a list of such strings that may hold commas: blanks part
+// them, but not within double quotes, which come off.
+type entriesValue struct{ listValue }
+
+func entries(p *[]string, check func(string) (string, bool), want string) value {
+	return entriesValue{listValue{p, check, want}}
+}
+
+func (v entriesValue) String() string {
+	var words []string
+	for _, item := range *v.p {
+		if strings.ContainsAny(item, " \t\"") {
+			item = strconv.Quote(item)
+		}
+		words = append(words, item)
+	}
+	return strings.Join(words, " ")
+}
+
+func (v entriesValue) set(s string) error {
+	var good []string
+	for s = strings.TrimLeft(s, " \t"); s != ""; s = strings.TrimLeft(s, " \t") {
+		var item string
+		if s[0] == '"' {
+			quoted, err := strconv.QuotedPrefix(s)
+			if err != nil {
+				return wrong(v, s)
+			}
+			if item, err = strconv.Unquote(quoted); err != nil {
+				return wrong(v, s)
+			}
+			s = s[len(quoted):]
+		} else {
+			item = s
+			if i := strings.IndexAny(s, " \t"); i >= 0 {
+				item = s[:i]
+			}
+			s = s[len(item):]
+		}
+		t, ok := v.check(item)
+		if !ok {
+			return wrong(v, item)
+		}
+		good = append(good, t)
+	}
+	*v.p = append(*v.p, good...)
+	return nil
+}
+
 // flagValue is a switch.
 type flagValue struct {
 	scalar
