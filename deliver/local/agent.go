@@ -13,14 +13,16 @@ const (
 	FromAlias   = "alias"   // the alias file
 	FromForward = "forward" // a user's .forward
 	FromUsermap = "usermap" // option usermap, or the personal alias file that it names
+	FromMailer  = "mailer"  // option mailer, which has one program for all
 )
 
 // Item names what is to be run or read without its text: whoever does it takes
 // the text from the file itself (A18, A71).
 type Item struct {
-	Source string // FromAlias, FromForward or FromUsermap
+	Source string // FromAlias, FromForward, FromUsermap or FromMailer
 	Name   string // the alias, the user whose .forward it is, or the local name that usermap was asked for
-	// Hash of the target; zero in a Listing of a whole .forward or usermap entry.
+	// Hash of the target; zero in a Listing of a whole .forward or usermap
+	// entry, and with FromMailer.
 	Hash alias.Hash
 }
 
@@ -30,6 +32,10 @@ type Job struct {
 	Item     Item
 	Envelope Envelope
 	Body     io.Reader // the finished octets (see Format), read once to its end
+
+	// Final, with FromMailer: the mailer runs whatever .forward says. Without
+	// it a .forward that is there makes the result Forwarded.
+	Final bool
 }
 
 // Envelope is what a program is told of the message, in its environment.
