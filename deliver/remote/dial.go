@@ -72,14 +72,17 @@ func open(ctx context.Context, t Target, a netip.Addr, o Options) (*Session, err
 	relay := relayName(t, a)
 	conn, err := connect(ctx, dialAddr(a, t.Port), o)
 	if err != nil {
-		return nil, &Failure{Result{Err: cause(ctx, err), Relay: relay}}
+		err = cause(ctx, err)
+		o.Trace.closed(relay, err)
+		return nil, &Failure{Result{Err: err, Relay: relay}}
 	}
-	s := &Session{o: o, relay: relay, started: time.Now()}
+	s := &Session{o: o, relay: relay, trace: o.Trace, started: time.Now()}
+	s.trace.opened(relay)
 	s.client = smtp.NewClient(conn, smtp.ClientOptions{
 		Hello:    o.Hostname,
 		Step:     o.Step,
 		Deadline: s.started.Add(o.Total),
-		Trace:    s.trace(),
+		Trace:    s.trace.lines(relay),
 	})
 	stop := context.AfterFunc(ctx, func() { s.client.Close() })
 	reply, err := s.greet(t.Host)
@@ -95,6 +98,7 @@ func open(ctx context.Context, t Target, a netip.Addr, o Options) (*Session, err
 	if reply.IsZero() {
 		r.Err = cause(ctx, s.timed(err))
 	}
+	s.trace.closed(relay, r.Err)
 	return nil, &Failure{r}
 }
 
@@ -143,11 +147,4 @@ func tlsConfig(host string) *tls.Config {
 		c.ServerName = host
 	}
 	return c
-}
-
-func (s *Session) trace() func(byte, string) {
-	if s.o.Trace == nil {
-		return nil
-	}
-	return func(dir byte, line string) { s.o.Trace(s.relay, dir, line) }
 }

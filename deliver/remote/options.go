@@ -26,9 +26,8 @@ type Options struct {
 
 	Log *slog.Logger // default: nothing is logged
 
-	// Trace sees each line of the conversation: '>' ours, '<' the peer's.
-	// Message data are not traced. nil: no trace.
-	Trace func(relay string, dir byte, line string)
+	// Trace sees how a session is opened; Message.Trace sees what follows.
+	Trace Trace
 
 	// Dial opens a connection; default net.Dialer's DialContext.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)

@@ -25,6 +25,7 @@ type Session struct {
 	o       Options
 	client  *smtp.Client
 	relay   string
+	trace   Trace // of who opened it, then of the message that was sent last
 	tls     string
 	started time.Time
 	sent    int   // messages tried
@@ -37,6 +38,8 @@ type Message struct {
 	Params      []smtp.Param // of MAIL, as they came in; what the peer doesn't offer is left out
 	Recipients  []smtp.Recipient
 	Size        int64 // octets that Open's reader gives
+
+	Trace Trace // sees the conversation about this message, up to the session's end if none follows
 
 	// Open returns the message in the spool's form from its first octet on.
 	// It is called once to look at it and once for each transaction.
@@ -59,10 +62,13 @@ func (s *Session) Usable() bool {
 // peer makes of it changes no result (A37).
 func (s *Session) Close() error {
 	if s.broken != nil {
+		s.trace.closed(s.relay, s.broken)
 		return s.client.Close()
 	}
 	s.broken = errClosed
-	return s.client.Quit()
+	err := s.client.Quit()
+	s.trace.closed(s.relay, nil)
+	return err
 }
 
 var errClosed = errors.New("session closed")
@@ -82,6 +88,8 @@ func (s *Session) Send(ctx context.Context, m Message) ([]Result, error) {
 	}
 	stop := context.AfterFunc(ctx, func() { s.client.Close() })
 	defer stop()
+	s.trace = m.Trace
+	s.client.SetTrace(m.Trace.lines(s.relay))
 	d := &delivery{s: s, m: m, results: results, reused: s.sent > 0}
 	s.sent++
 	if err := d.run(); err != nil {

@@ -73,6 +73,10 @@ func NewClient(conn net.Conn, o ClientOptions) *Client {
 	return &Client{raw: conn, conn: conn, r: bufio.NewReaderSize(conn, clientBuffer), o: o}
 }
 
+// SetTrace makes f, or nobody, see the lines from here on, in the place of
+// ClientOptions.Trace.
+func (c *Client) SetTrace(f func(dir byte, line string)) { c.o.Trace = f }
+
 // Greeting reads the reply that opens the session, 220 if we are welcome. Any
 // other is returned as it is.
 func (c *Client) Greeting() (Reply, error) {
