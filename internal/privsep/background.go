@@ -18,6 +18,7 @@ const (
 	readyFD   = 3 // a pipe: one octet says that it is ready
 	sessionFD = 4 // a socket, if there is a session
 	startWait = time.Minute
+	endWait   = 20 * time.Second // for one that can't say that it is ready to end
 )
 
 // Background starts a master behind the calling process.
@@ -30,8 +31,9 @@ type Background struct {
 // Start starts /proc/self/exe as MasterRole in a session of its own and returns
 // when it is ready; it has then let go of our terminal. If it ends before, its
 // exit code is in the *ExitError and its words went to our standard error. One
-// that is not ready in time, or when ctx ends, is killed. Its environment is a
-// PATH and nothing else, its working directory ours.
+// that is not ready in time, or when ctx ends, is killed; one that let go of us
+// without a word gets SIGTERM, and SIGKILL 20 s later. Its environment is a PATH
+// and nothing else, its working directory ours.
 func (b Background) Start(ctx context.Context) error {
 	if b.Session != nil {
 		defer b.Session.Close()
@@ -73,6 +75,10 @@ func (b Background) Start(ctx context.Context) error {
 		cmd.Wait()
 		return fmt.Errorf("%s is not ready: %w", MasterRole, context.Cause(ctx))
 	}
+	// It has ended, or it runs and could not tell us that it is ready: we would
+	// wait for it, and it for our session.
+	cmd.Process.Signal(syscall.SIGTERM)
+	defer time.AfterFunc(endWait, func() { cmd.Process.Kill() }).Stop()
 	return exitError(MasterRole, cmd.Wait())
 }
 

@@ -29,6 +29,9 @@ func fakeMaster(args []string) int {
 	switch args[0] {
 	case "fail":
 		return 78
+	case "mute": // closes the pipe without the octet, as after a failed write
+		s.ready.Close()
+		fallthrough
 	case "hang":
 		forever := make(chan os.Signal, 1)
 		signal.Notify(forever, syscall.SIGHUP)
@@ -71,6 +74,11 @@ func TestBackground(t *testing.T) {
 	err := Background{Args: []string{"fail"}}.Start(t.Context())
 	if exit, ok := errors.AsType[*ExitError](err); !ok || exit.Code != 78 {
 		t.Errorf("%v, want exit code 78", err)
+	}
+	begin := time.Now()
+	err = Background{Args: []string{"mute"}}.Start(t.Context())
+	if exit, ok := errors.AsType[*ExitError](err); !ok || exit.Code >= 0 || time.Since(begin) > endWait/2 {
+		t.Errorf("one that can't say that it is ready: %v after %v, want it ended by a signal at once", err, time.Since(begin))
 	}
 	err = Background{Args: []string{"hang"}, Wait: 50 * time.Millisecond}.Start(t.Context())
 	if !errors.Is(err, context.DeadlineExceeded) {
