@@ -110,6 +110,7 @@ func (r *Runner) workOn(it *item) {
 	}
 	r.mu.Unlock()
 	end := a.run()
+	a.tellEnd()
 	if err := m.Close(); err != nil && !errors.Is(err, spool.ErrClosed) {
 		a.log(slog.LevelWarn, "message not closed", maillog.Err(err))
 	}
@@ -122,6 +123,7 @@ func (r *Runner) workOn(it *item) {
 
 // unclaimed says what follows when a message can't be worked on.
 func (r *Runner) unclaimed(it *item, err error) {
+	r.tellUnopened(it.id, errors.Is(err, spool.ErrBusy))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.dropTicket(it)

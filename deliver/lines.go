@@ -43,6 +43,7 @@ func (a *attempt) logRecipient(rc spool.Recipient, o Outcome, msg, status string
 		level = slog.LevelWarn
 	}
 	a.log(level, msg, append(attrs, more...)...)
+	a.tellOutcome(rc, o, status)
 }
 
 // original is the address in the envelope that led to rc.

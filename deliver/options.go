@@ -39,6 +39,7 @@ type Options struct {
 	QReturn time.Duration // a message is returned after this long; 0 means 3 days
 	Hops    int           // more Received fields than this are a loop; 0 means 100
 	Remote  remote.Options
+	Watch   Watcher          // nil: nobody looks
 	Log     *slog.Logger     // nil: no log
 	Now     func() time.Time // the wall clock; nil: time.Now
 }

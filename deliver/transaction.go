@@ -64,7 +64,9 @@ func (r *Runner) connected(work context.Context, j *job, s *remote.Session) (*re
 			return nil, &downError{*words}
 		}
 		var err error
-		if s, err = remote.DialAny(work, j.via, j.a.s.Remote); err == nil {
+		o := j.a.s.Remote
+		o.Trace = j.a.tracer()
+		if s, err = remote.DialAny(work, j.via, o); err == nil {
 			return s, nil
 		}
 		if r.putBack(work, j) {
@@ -167,6 +169,7 @@ func (j *job) message(part []*target) remote.Message {
 		ReversePath: j.a.s.qualified(j.reverse),
 		Params:      j.a.m.Envelope().Params,
 		Size:        j.a.m.Size(),
+		Trace:       j.a.tracer(),
 		Open:        func() io.Reader { return j.a.m.Data() },
 	}
 	for _, t := range part {
