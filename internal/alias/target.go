@@ -56,10 +56,14 @@ func (t Target) String() string {
 	case Include:
 		return ":include:" + quoteText(t.Text)
 	}
-	if t.Path.Domain != "" && looksSpecial(t.Path.Local) {
-		return quote(t.Path.Local) + "@" + t.Path.Domain
+	s := t.Path.String()
+	if strings.HasPrefix(s, "#") || t.Path.Domain != "" && looksSpecial(t.Path.Local) {
+		s = quote(t.Path.Local) // at the start of a line "#" would make it a comment
+		if t.Path.Domain != "" {
+			s += "@" + t.Path.Domain
+		}
 	}
-	return t.Path.String()
+	return s
 }
 
 // quoteWord quotes a name that could be read as something else.
