@@ -27,6 +27,7 @@ type batch struct {
 	a    Account
 	dir  disk.Dir
 	mode fs.FileMode // of a mailbox that has to be made
+	look lookout     // for mail that goes elsewhere
 
 	f     disk.File
 	made  bool      // by this batch
@@ -59,7 +60,7 @@ func (b *batch) run(take func() []*job) error {
 	if err := b.lock(); err != nil {
 		return err
 	}
-	b.deliver(take())
+	b.deliver(b.answerElsewhere(take()))
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -49,7 +50,7 @@ func batchOf(m *Mailboxes, ack func(string), letters ...int) error {
 		jobs = append(jobs, &job{d: Delivery{User: "root", Body: body}, result: make(chan Result, 1)})
 	}
 	for {
-		err := m.write(rootAccount, func() []*job { return jobs })
+		err := m.write(rootAccount, &waiting{jobs: slices.Clone(jobs)})
 		if errors.Is(err, errLocked) {
 			continue
 		}

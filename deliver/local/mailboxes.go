@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"slices"
 	"sync"
 	"time"
 )
@@ -66,7 +67,7 @@ func NewMailboxes(o Options) *Mailboxes {
 }
 
 // Deliver appends d to the mailbox of its user and waits until it is synced,
-// refused or deferred. Calls for one mailbox that wait together are written
+// refused or deferred, or known to be for a .forward. Calls for one mailbox that wait together are written
 // together. When ctx ends, a delivery that has not begun is deferred at once;
 // one that has begun takes its course, so that Body must not block for ever.
 // Deliver never returns while Body is in use.
@@ -135,12 +136,28 @@ func (m *Mailboxes) withdraw(name string, j *job) bool {
 
 // take moves what waits for the mailbox, at most most jobs, to the caller.
 func (m *Mailboxes) take(w *waiting, most int) []*job {
+	return m.takeThose(w, most, func(*job) bool { return true })
+}
+
+// takeThose is take for the jobs that want picks.
+func (m *Mailboxes) takeThose(w *waiting, most int, want func(*job) bool) (taken []*job) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	n := min(len(w.jobs), most)
-	jobs := w.jobs[:n:n]
-	w.jobs = w.jobs[n:]
-	return jobs
+	w.jobs = slices.DeleteFunc(w.jobs, func(j *job) bool {
+		take := len(taken) < most && want(j)
+		if take {
+			taken = append(taken, j)
+		}
+		return take
+	})
+	return taken
+}
+
+// peek returns what waits for the mailbox and leaves it there.
+func (m *Mailboxes) peek(w *waiting, most int) []*job {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(w.jobs[:min(len(w.jobs), most)])
 }
 
 // idle reports whether nothing waits any more.
@@ -180,7 +197,7 @@ func (m *Mailboxes) waitAndWrite(a Account, w *waiting) error {
 	)
 	for !m.idle(w) {
 		m.busy <- struct{}{}
-		err := m.write(a, func() []*job { return m.take(w, maxBatch) })
+		err := m.write(a, w)
 		<-m.busy
 		if !errors.Is(err, errLocked) {
 			return err
@@ -194,28 +211,49 @@ func (m *Mailboxes) waitAndWrite(a Account, w *waiting) error {
 	return nil
 }
 
-// write opens the mail directory and lets a thread with the account's ids
-// write one batch of the jobs that take returns once the mailbox is locked.
-func (m *Mailboxes) write(a Account, take func() []*job) error {
-	dir, err := m.o.FS.OpenDir(m.o.Dir)
-	if err != nil {
-		return fmt.Errorf("open the mail directory: %w", err)
+// write lets a thread with the account's ids write one batch of what waits for
+// the mailbox, once that is locked; before that it answers for what a .forward
+// takes elsewhere.
+func (m *Mailboxes) write(a Account, w *waiting) error {
+	b := &batch{m: m, a: a, mode: 0o600, look: lookout{fs: m.o.FS, a: a}}
+	gid, openErr := b.openMailDir()
+	err := m.o.As(a, gid, func() error {
+		defer b.look.close()
+		gone := m.takeThose(w, maxBatch, b.look.all(m.peek(w, maxBatch)))
+		b.answerElsewhere(gone)
+		if len(gone) > 0 && m.idle(w) {
+			return nil
+		}
+		if openErr != nil {
+			return openErr
+		}
+		return b.run(func() []*job { return m.take(w, maxBatch) })
+	})
+	if b.dir != nil {
+		b.dir.Close() // it was only read through this handle
 	}
-	defer dir.Close()
-	info, err := dir.Lstat(".")
-	if err != nil {
-		return fmt.Errorf("open the mail directory: %w", err)
-	}
-	b := &batch{m: m, a: a, dir: dir, mode: 0o600}
-	gid := -1
-	if info.Mode.Perm()&0o022 == 0o020 { // 2775 root:mail: the group makes and reads mailboxes
-		b.mode, gid = 0o660, info.GID
-	}
-	err = m.o.As(a, gid, func() error { return b.run(take) })
 	for _, tell := range b.results {
 		tell()
 	}
 	return err
+}
+
+// openMailDir opens the directory of the mailbox and returns the group in which
+// mailboxes are made and read, -1 for the account's own.
+func (b *batch) openMailDir() (gid int, err error) {
+	b.dir, err = b.m.o.FS.OpenDir(b.m.o.Dir)
+	if err != nil {
+		return -1, fmt.Errorf("open the mail directory: %w", err)
+	}
+	info, err := b.dir.Lstat(".")
+	if err != nil {
+		return -1, fmt.Errorf("open the mail directory: %w", err)
+	}
+	if info.Mode.Perm()&0o022 != 0o020 {
+		return -1, nil
+	}
+	b.mode = 0o660 // 2775 root:mail
+	return info.GID, nil
 }
 
 // isSynced reports whether the name of the mailbox with this device and inode

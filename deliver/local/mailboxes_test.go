@@ -38,6 +38,8 @@ type box struct {
 
 func newBox(t *testing.T, dir string) *box {
 	t.Helper()
+	self := self
+	self.Home = dir
 	b := &box{f: &faults{FS: disk.OS()}, path: filepath.Join(dir, self.Name), log: &strings.Builder{}}
 	b.Mailboxes = NewMailboxes(Options{
 		FS:       b.f,

@@ -31,6 +31,8 @@ type host struct {
 	Name string // host name, as DNS and mail know it
 	IP   string
 	Dir  string // a scratch directory, world-searchable, removed with the test
+
+	enter []string // the command that runs others on the host
 }
 
 // user is an account of a host.
@@ -72,6 +74,7 @@ func (l *lan) host(name string, extra ...user) *host {
 	l.names = append(l.names, name)
 	h := &host{t: l.t, lan: l, Name: name, IP: fmt.Sprintf("10.77.0.%d", n),
 		ns: fmt.Sprintf("po%d-%d", os.Getpid(), n)}
+	h.enter = []string{"ip", "netns", "exec", h.ns}
 	l.namespace(h.ns)
 	veth := fmt.Sprintf("v%d", n)
 	sh(l.t, "ip", "link", "add", veth, "netns", l.bridge, "type", "veth", "peer", "name", "eth0", "netns", h.ns)
@@ -94,7 +97,7 @@ func (l *lan) host(name string, extra ...user) *host {
 func (h *host) etc(users []user) {
 	var passwd, group strings.Builder
 	for _, u := range users {
-		fmt.Fprintf(&passwd, "%s:x:%d:%d:%s:/home/%s:/bin/sh\n", u.Name, u.UID, u.GID, u.Name, u.Name)
+		fmt.Fprintf(&passwd, "%s:x:%d:%d:%s:%s:/bin/sh\n", u.Name, u.UID, u.GID, u.Name, h.makeHome(u))
 		fmt.Fprintf(&group, "%s:x:%d:\n", u.Name, u.GID)
 	}
 	group.WriteString("nogroup:x:65533:\npostdrop:x:903:\n")
@@ -110,6 +113,16 @@ func (h *host) etc(users []user) {
 	}
 }
 
+// makeHome makes a home directory.
+func (h *host) makeHome(u user) string {
+	dir := h.path("home", u.Name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		h.t.Fatal(err)
+	}
+	os.Chown(dir, u.UID, u.GID)
+	return dir
+}
+
 // path is a name below the host's scratch directory.
 func (h *host) path(elem ...string) string {
 	return filepath.Join(append([]string{h.Dir}, elem...)...)
@@ -117,7 +130,8 @@ func (h *host) path(elem ...string) string {
 
 // command is a command that runs on the host.
 func (h *host) command(ctx context.Context, args ...string) *exec.Cmd {
-	return exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", h.ns}, args...)...)
+	args = append(h.enter[:len(h.enter):len(h.enter)], args...)
+	return exec.CommandContext(ctx, args[0], args[1:]...)
 }
 
 // as is a command that runs on the host with the ids of one of its accounts.

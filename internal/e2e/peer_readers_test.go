@@ -147,20 +147,6 @@ func (l *ledger) onceEach(t *testing.T, all []delivery) {
 	}
 }
 
-// home makes a home directory for a reader.
-func (s *site) home(name string) string {
-	dir := s.path("home", name)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		s.t.Fatal(err)
-	}
-	for _, u := range people {
-		if u.Name == name {
-			os.Chown(dir, u.UID, u.GID)
-		}
-	}
-	return dir
-}
-
 // mutt is an unpacked mutt of a user's.
 type mutt struct {
 	s       *site
@@ -171,7 +157,7 @@ type mutt struct {
 
 func newMutt(s *site, user string) *mutt {
 	root, libs := unpackAll(s.t, "mutt")
-	home := s.home(user)
+	home := s.path("home", user)
 	rc := filepath.Join(home, "muttrc")
 	// What stays open when mail arrives in between is quit again.
 	writeFile(s.t, rc, strings.ReplaceAll(`set folder=HOME mbox_type=mbox move=no confirmappend=no confirmcreate=no
@@ -227,7 +213,7 @@ func newDovecot(s *site, user string) *dovecot {
 	s.t.Helper()
 	root, libs := unpackAll(s.t, "dovecot-imapd") // with dovecot-core
 	core := filepath.Join(filepath.Dir(root), "dovecot-core")
-	home := s.home(user)
+	home := s.path("home", user)
 	conf := filepath.Join(home, "dovecot.conf")
 	writeFile(s.t, conf, strings.Join([]string{
 		"base_dir = " + home + "/run",

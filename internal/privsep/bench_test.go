@@ -14,21 +14,29 @@ import (
 )
 
 // nowhereFS is a disk on which every mailbox is empty and swallows all: what is
-// left of a delivery is the link and the thread.
+// left of a delivery is the link, the thread and the look for a .forward.
 type nowhereFS struct{}
 
-func (nowhereFS) OpenDir(string) (disk.Dir, error) { return nowhereDir{}, nil }
+func (nowhereFS) OpenDir(path string) (disk.Dir, error) {
+	if path == benchHome {
+		return disk.OS().OpenDir(path)
+	}
+	return nowhereDir{}, nil
+}
+
+const benchHome = "/tmp"
 
 type nowhereDir struct{ disk.Dir }
 
 func (nowhereDir) Lstat(string) (disk.Info, error) {
 	return disk.Info{Mode: 0o600, Nlink: 1, UID: firstUID}, nil
 }
-func (nowhereDir) Create(string, fs.FileMode) (disk.File, error) { return nowhereFile{}, nil }
-func (nowhereDir) Open(string, disk.Access) (disk.File, error)   { return nowhereFile{}, nil }
-func (nowhereDir) Unlink(string) error                           { return nil }
-func (nowhereDir) Sync() error                                   { return nil }
-func (nowhereDir) Close() error                                  { return nil }
+func (nowhereDir) Create(string, fs.FileMode) (disk.File, error)  { return nowhereFile{}, nil }
+func (nowhereDir) Open(string, disk.Access) (disk.File, error)    { return nowhereFile{}, nil }
+func (nowhereDir) Unlink(string) error                            { return nil }
+func (nowhereDir) RenameNoReplace(string, disk.Dir, string) error { return nil }
+func (nowhereDir) Sync() error                                    { return nil }
+func (nowhereDir) Close() error                                   { return nil }
 
 type nowhereFile struct{ disk.File }
 
@@ -42,7 +50,7 @@ func (nowhereFile) Close() error                          { return nil }
 // BenchmarkDeliver is the way of a delivery through the link and back, all in
 // one process: with and without the switch of ids.
 func BenchmarkDeliver(b *testing.B) {
-	self := local.Account{Name: "u0", UID: firstUID, GID: firstUID}
+	self := local.Account{Name: "u0", UID: firstUID, GID: firstUID, Home: benchHome}
 	for _, bb := range []struct {
 		name string
 		size int
@@ -62,7 +70,7 @@ func BenchmarkDeliver(b *testing.B) {
 				b.Fatal(err)
 			}
 			m := newMaster(b.Context(), MasterOptions{Mailboxes: local.Options{FS: nowhereFS{}, Dir: "/", Accounts: local.Only(self), As: bb.as}})
-			s := newSession(m, &child{conn: newConn(ours, toMaster()), cmd: noProcess()})
+			s := newSession(m, &child{conn: newConn(ours, toMaster(), toServer()), cmd: noProcess()})
 			l := newLink(peer)
 			go l.read()
 			done := make(chan error)

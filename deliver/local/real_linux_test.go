@@ -1,0 +1,145 @@
+package local_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"postoffice/deliver/local"
+	"postoffice/internal/disk"
+	"postoffice/internal/privsep"
+)
+
+// real is a machine on which mailboxes are written as the master does it: by
+// threads with the ids of a user who is not root.
+type real struct {
+	*local.Mailboxes
+	a         local.Account
+	mail      string // 2775 root:mail, as Debian has it
+	box, home string
+}
+
+const realUID = 20001
+
+func newReal(t *testing.T, mailbox string) *real {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Fatal("this test writes mailboxes as another user: run it as root")
+	}
+	top, err := os.MkdirTemp("", "po-real-") // t.TempDir is closed to others
+	check(t, err)
+	t.Cleanup(func() { os.RemoveAll(top) })
+	r := &real{mail: filepath.Join(top, "mail"), home: filepath.Join(top, "home")}
+	r.box = filepath.Join(r.mail, "alice")
+	r.a = local.Account{Name: "alice", UID: realUID, GID: realUID, Home: r.home}
+	check(t, os.Chmod(top, 0o755), os.Mkdir(r.mail, 0o755), os.Chown(r.mail, 0, 8),
+		os.Chmod(r.mail, 0o775|os.ModeSetgid), os.Mkdir(r.home, 0o700))
+	r.own(t, r.home)
+	r.with(mailbox)
+	return r
+}
+
+// with begins anew with option mailbox.
+func (r *real) with(mailbox string) {
+	r.Mailboxes = local.NewMailboxes(local.Options{
+		FS: disk.OS(), Dir: r.mail, Accounts: local.Only(r.a), As: privsep.As,
+		LockWait: 100 * time.Millisecond,
+	})
+}
+
+func (r *real) own(t *testing.T, paths ...string) {
+	t.Helper()
+	for _, p := range paths {
+		check(t, os.Lchown(p, realUID, realUID))
+	}
+}
+
+func check(t *testing.T, errs ...error) {
+	t.Helper()
+	for _, err := range errs {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// letter delivers text.
+func (r *real) letter(text string, d local.Delivery) local.Result {
+	d.User, d.Body = "alice", strings.NewReader(text)
+	return r.Deliver(context.Background(), d)
+}
+
+func TestForwardedBeforeTheMailboxIsOpened(t *testing.T) {
+	const text = "From a\n\nx\n\n"
+	for _, tt := range []struct {
+		name  string
+		make  func(t *testing.T, r *real)
+		d     local.Delivery
+		want  local.Status
+		words string // in the error
+	}{
+		{"no .forward", func(*testing.T, *real) {}, local.Delivery{}, local.Delivered, ""},
+		{"a .forward", forwardFile(".forward"), local.Delivery{}, local.Forwarded, ""},
+		{"final all the same", forwardFile(".forward"), local.Delivery{Final: true}, local.Delivered, ""},
+		{"a detail's", forwardFile(".forward+list"), local.Delivery{Extension: "list"}, local.Forwarded, ""},
+		{"another detail's", forwardFile(".forward+list"), local.Delivery{Extension: "other"}, local.Delivered, ""},
+		{"a detail that is no file's name", forwardFile("x"), local.Delivery{Extension: "/../x"}, local.Delivered, ""},
+		{"a detail with the plain one", forwardFile(".forward"), local.Delivery{Extension: "a\x00b"}, local.Forwarded, ""},
+		{"a dangling link counts too", func(t *testing.T, r *real) {
+			check(t, os.Symlink("/nowhere", filepath.Join(r.home, ".forward")))
+		}, local.Delivery{}, local.Forwarded, ""},
+		{"home not mounted (A49)", func(t *testing.T, r *real) { check(t, os.Remove(r.home)) }, local.Delivery{}, local.Deferred, "mounted"},
+		{"home closed to its user", func(t *testing.T, r *real) { check(t, os.Chmod(r.home, 0)) }, local.Delivery{}, local.Deferred, "permission denied"},
+		{"no mail directory, but a .forward", func(t *testing.T, r *real) {
+			check(t, os.Remove(r.mail))
+			forwardFile(".forward")(t, r)
+		}, local.Delivery{}, local.Forwarded, ""},
+		{"no mail directory", func(t *testing.T, r *real) { check(t, os.Remove(r.mail)) }, local.Delivery{}, local.Deferred, "mail directory"},
+	} {
+		r := newReal(t, "")
+		tt.make(t, r)
+		res := r.letter(text, tt.d)
+		if res.Status != tt.want || !strings.Contains(fmt.Sprint(res.Err), tt.words) {
+			t.Errorf("%s: %v, %v, want %v with %q", tt.name, res.Status, res.Err, tt.want, tt.words)
+		}
+		if _, err := os.Lstat(r.box); (err == nil) != (tt.want == local.Delivered) {
+			t.Errorf("%s: mailbox: %v", tt.name, err)
+		}
+		yes, err := r.Forwards(t.Context(), "alice", tt.d.Extension)
+		if !tt.d.Final && tt.name != "no mail directory" && (yes != (tt.want == local.Forwarded) || (err != nil) != (tt.want == local.Deferred)) {
+			t.Errorf("%s: Forwards: %v, %v", tt.name, yes, err)
+		}
+	}
+}
+
+func forwardFile(name string) func(t *testing.T, r *real) {
+	return func(t *testing.T, r *real) { check(t, os.WriteFile(filepath.Join(r.home, name), nil, 0o600)) }
+}
+
+// TestHomesThatNeedNotBeThereA49: a system's account and one whose home is
+// /nonexistent have no .forward; root's never counts.
+func TestHomesThatNeedNotBeThereA49(t *testing.T) {
+	for _, tt := range []struct {
+		uid  int
+		home string
+		want bool // known to have none
+	}{
+		{999, "/no/such/home", true}, {1000, "/no/such/home", false}, {1000, "/nonexistent", true},
+		{999, "/dev/null", true}, {1000, "/dev/null", false}, {999, "", true}, {1000, "", false},
+		{0, "/root", true}, {999, "/root", false},
+	} {
+		a := local.Account{Name: "x", UID: tt.uid, GID: tt.uid, Home: tt.home}
+		m := local.NewMailboxes(local.Options{FS: disk.OS(), Dir: "/", Accounts: local.Only(a), As: privsep.As})
+		if yes, err := m.Forwards(t.Context(), "x", ""); yes || (err == nil) != tt.want {
+			t.Errorf("uid %d, home %q: %v, %v, want known %v", tt.uid, tt.home, yes, err, tt.want)
+		}
+	}
+	m := local.NewMailboxes(local.Options{FS: disk.OS(), Dir: "/", Accounts: local.Passwd("/etc/passwd"), As: privsep.As})
+	if _, err := m.Forwards(t.Context(), "nobody-here", ""); err == nil {
+		t.Error("an account that isn't there has no answer")
+	}
+}
