@@ -13,6 +13,10 @@ SBINDIR = $(PREFIX)/sbin
 BINDIR  = $(PREFIX)/bin
 MANDIR  = $(PREFIX)/share/man
 
+# The lite build's packages go without inlining, which makes it 7 % smaller. Ours
+# keep it, with errors.New in them: that keeps their variables free of start-up.
+SMALL   = -gcflags=all=-l -gcflags=errors= -gcflags=postoffice/...=
+
 # The tools that `make check` uses, by exact version.
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
@@ -33,7 +37,7 @@ all: ## build ./postoffice: static, stripped, the same from any directory
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags='$(LDFLAGS)' -o $(OUT) .
 
 lite: ## build ./postoffice without databases, for small devices: it reads alias files as text
-	CGO_ENABLED=0 $(GO) build -tags lite -gcflags=all=-l -trimpath -buildvcs=false -ldflags='$(LDFLAGS)' -o $(OUT) .
+	CGO_ENABLED=0 $(GO) build -tags lite $(SMALL) -trimpath -buildvcs=false -ldflags='$(LDFLAGS)' -o $(OUT) .
 
 deps: ## install the Debian packages that the tests use (as root)
 	@sh testdata/tools/deps.sh
