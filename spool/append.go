@@ -1,6 +1,9 @@
 package spool
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Note appends a hint. It is not synced, and an error costs nothing but the
 // hint: the message can be worked on as before.
@@ -86,10 +89,15 @@ func (m *Message) expand(parent Key, x Expansion) error {
 	if len(m.c.blocks) != blocks+1 {
 		return m.giveUp(fmt.Errorf("expansion %d can't be read back", m.c.blocks[blocks-1].number+1))
 	}
-	if m.c.rcpts[i].State != Expanded {
+	first := m.c.rcpts[i].State != Expanded
+	if first {
 		if err := m.mark([]int{i}, Expanded); err != nil {
 			return err
 		}
+	}
+	if first && !slices.ContainsFunc(x.Targets, func(t Target) bool { return t.State == Expanded }) {
+		m.c.grow()
+		return nil
 	}
 	if err := m.c.settle(); err != nil {
 		return m.giveUp(err)

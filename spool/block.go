@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -13,6 +14,7 @@ type opening struct {
 	number  int
 	parent  Key
 	count   int
+	via     Via
 	reverse *smtp.Path
 	crc     uint32
 }
@@ -24,6 +26,10 @@ func appendOpening(b []byte, o *opening) []byte {
 	b = strconv.AppendInt(append(b, "expansion "...), int64(o.number), 10)
 	b = appendKey(append(b, " of "...), o.parent)
 	b = strconv.AppendInt(append(b, " count "...), int64(o.count), 10)
+	if o.via != (Via{}) {
+		b = append(append(append(b, " by "...), o.via.Source...), ' ')
+		b = appendWord(b, o.via.Name)
+	}
 	if o.reverse != nil {
 		b = appendPath(append(b, " from "...), *o.reverse)
 	}
@@ -49,6 +55,11 @@ func (p *scanner) key() Key {
 	return k
 }
 
+// valid says whether a block may have v: all of it or nothing.
+func (v Via) valid() bool {
+	return v == (Via{}) || v.Name != "" && (v.Source == FromList || v.Source.agents())
+}
+
 // parseOpening reads a block's first line.
 func parseOpening(line []byte) (*opening, bool) {
 	p := scanner{s: string(line[:len(line)-1]), ok: true}
@@ -59,11 +70,16 @@ func parseOpening(line []byte) (*opening, bool) {
 	o.parent = p.key()
 	p.lit(" count ")
 	o.count = p.number(" ")
+	if p.more(" by ") {
+		o.via.Source = AgentSource(p.token(" "))
+		p.lit(" ")
+		o.via.Name = p.word()
+	}
 	if p.more(" from ") {
 		from := p.path()
 		o.reverse = &from
 	}
-	ok := p.ok && p.s == "" && o.number > 0 && o.count > 0 && string(appendOpening(nil, &o)) == string(line)
+	ok := p.ok && p.s == "" && o.number > 0 && o.count > 0 && o.via.valid() && string(appendOpening(nil, &o)) == string(line)
 	return &o, ok
 }
 
@@ -73,7 +89,10 @@ func parseOpening(line []byte) (*opening, bool) {
 // checksum starts from the message's own, so that no other message's block can
 // be taken for one of this.
 func appendBlock(b []byte, check uint32, number int, parent Key, x Expansion) ([]byte, error) {
-	o := &opening{number: number, parent: parent, count: len(x.Targets), reverse: x.ReversePath}
+	o := &opening{number: number, parent: parent, count: len(x.Targets), via: x.Via, reverse: x.ReversePath}
+	if !o.via.valid() {
+		return b, fmt.Errorf("%w: expanded by %q %q", ErrInvalid, x.Via.Source, x.Via.Name)
+	}
 	b = append(b, blockStart...)
 	at := len(b)
 	b = appendOpening(b, o)
@@ -115,7 +134,7 @@ func (c *contents) step(open *opening, line []byte, at int64) (*opening, error) 
 		return nil, nil
 	}
 	o.crc = sum(c.first.check, line)
-	c.blocks = append(c.blocks, block{number: o.number, reverse: o.reverse, first: len(c.rcpts)})
+	c.blocks = append(c.blocks, block{number: o.number, via: o.via, reverse: o.reverse, first: len(c.rcpts)})
 	return o, nil
 }
 

@@ -157,6 +157,17 @@ func (m *Message) Data() *io.SectionReader {
 // recipient both it and what it stands for.
 func (m *Message) Recipients() iter.Seq[Recipient] { return m.each(false) }
 
+// Recipient returns the one at k; false if there is none that counts.
+func (m *Message) Recipient(k Key) (Recipient, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	i := m.c.find(k)
+	if !m.c.counts(i) {
+		return Recipient{}, false
+	}
+	return m.c.recipient(i), true
+}
+
 // Pending yields the recipients to be worked on.
 func (m *Message) Pending() iter.Seq[Recipient] { return m.each(true) }
 

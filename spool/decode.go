@@ -3,6 +3,7 @@ package spool
 import (
 	"errors"
 	"io"
+	"slices"
 
 	"postoffice/internal/smtp"
 )
@@ -21,7 +22,8 @@ type contents struct {
 // parent never said that it is expanded.
 type block struct {
 	number  int
-	parent  int        // index in rcpts; -1 in the envelope
+	parent  int // index in rcpts; -1 in the envelope
+	via     Via
 	reverse *smtp.Path // nil: the parent's
 	first   int        // index in rcpts
 	n       int
@@ -217,6 +219,13 @@ func (c *contents) tail(l *lines) error {
 	}
 }
 
+// grow makes the last block count, which is its parent's first: nothing else
+// changes.
+func (c *contents) grow() {
+	b := &c.blocks[len(c.blocks)-1]
+	b.live = c.counts(b.parent)
+}
+
 // settle finds out which blocks count: the last of each parent, if the parent
 // is of a block that counts and says that it is expanded.
 func (c *contents) settle() error {
@@ -253,12 +262,11 @@ func (c *contents) key(i int) Key {
 
 // find is the index in rcpts of the recipient at k, or -1.
 func (c *contents) find(k Key) int {
-	for _, b := range c.blocks {
-		if b.number == k.Block && k.Index >= 0 && k.Index < b.n {
-			return b.first + k.Index
-		}
+	i, ok := slices.BinarySearchFunc(c.blocks, k.Block, func(b block, n int) int { return b.number - n })
+	if !ok || k.Index < 0 || k.Index >= c.blocks[i].n {
+		return -1
 	}
-	return -1
+	return c.blocks[i].first + k.Index
 }
 
 // reversePath is where failures of the recipients of blocks[i] are reported.
@@ -292,9 +300,10 @@ func (c *contents) tailAt() int64 { return c.data + c.first.data }
 // recipient is rcpts[i] as the caller sees it.
 func (c *contents) recipient(i int) Recipient {
 	s := &c.rcpts[i]
+	b := &c.blocks[s.block]
 	return Recipient{
 		Target: s.Target, Key: c.key(i),
-		Parent: c.key(c.blocks[s.block].parent), ReversePath: c.reversePath(s.block),
+		Parent: c.key(b.parent), Via: b.via, ReversePath: c.reversePath(s.block),
 	}
 }
 

@@ -92,7 +92,7 @@ func validTarget(t Target) error {
 		return fmt.Errorf("%w: recipient of kind %d", ErrInvalid, t.Kind)
 	}
 	if t.Kind == Program {
-		if a := t.Agent; a.Source != FromAlias && a.Source != FromForward || a.Name == "" || !t.Path.IsNull() {
+		if a := t.Agent; !a.Source.agents() || a.Name == "" || !t.Path.IsNull() {
 			return fmt.Errorf("%w: program of %q %q", ErrInvalid, a.Source, a.Name)
 		}
 		return validParams(t.Params)
@@ -101,6 +101,11 @@ func validTarget(t Target) error {
 		return err
 	}
 	return validParams(t.Params)
+}
+
+// agents says whether an Agent may stand in s.
+func (s AgentSource) agents() bool {
+	return s == FromAlias || s == FromForward || s == FromUsermap
 }
 
 // validRecipient refuses what names no mailbox, above all programs, files and

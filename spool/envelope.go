@@ -74,22 +74,32 @@ type Target struct {
 	State  State        // Pending unless an earlier expansion settled it; zero is Pending
 }
 
-// Agent names a program or a file without holding its text: whoever runs it
-// looks it up where it stands and takes the item with that hash (A18). A
-// command or a path is never in the spool.
+// Agent names a program, a file or a list without holding its text: whoever
+// runs or reads it looks it up where it stands and takes the item with that
+// hash (A18). A command or a path is never in the spool.
 type Agent struct {
 	Source AgentSource
-	Name   string            // the alias, or the user whose .forward it is
+	Name   string            // the alias, the user whose .forward it is, or the name that usermap was asked for
 	Hash   [sha256.Size]byte // SHA-256 of the item's text
 }
 
-// AgentSource is the kind of file an Agent stands in, as the word on disk.
+// AgentSource is the kind of file an Agent or a target stands in, as the word
+// on disk.
 type AgentSource string
 
 const (
 	FromAlias   AgentSource = "alias"
 	FromForward AgentSource = "forward"
+	FromUsermap AgentSource = "usermap"
+	FromList    AgentSource = "list" // a Via alone: the list that an alias names
 )
+
+// Via says what a recipient was expanded by. It is zero in the envelope, and in
+// expansions that do not say it.
+type Via struct {
+	Source AgentSource
+	Name   string // as an Agent's; of a list the alias that names it
+}
 
 // Key is a recipient's place: the envelope is block 0, expansions count from 1.
 type Key struct{ Block, Index int }
@@ -104,11 +114,13 @@ type Recipient struct {
 	Target
 	Key         Key
 	Parent      Key       // whose expansion it comes from; NoKey in the envelope
+	Via         Via       // what that was expanded by
 	ReversePath smtp.Path // where failures are reported: its expansion's, else its parent's
 }
 
 // Expansion is what a recipient was found to stand for.
 type Expansion struct {
+	Via         Via        // what was looked up; zero: it is not said
 	ReversePath *smtp.Path // nil: the parent's
 	Targets     []Target   // at least one
 }

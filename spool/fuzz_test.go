@@ -126,7 +126,7 @@ func FuzzDecode(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	block, err := appendBlock(nil, 0, 1, Key{0, 1}, Expansion{Targets: []Target{{Path: path("a@b")}, {Kind: Program, Agent: &Agent{Source: FromForward, Name: "u"}}}})
+	block, err := appendBlock(nil, 0, 1, Key{0, 1}, Expansion{Via: Via{FromUsermap, "a b"}, Targets: []Target{{Path: path("a@b")}, {Kind: Program, Agent: &Agent{Source: FromForward, Name: "u"}}}})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -212,7 +212,7 @@ func reseal(tail []byte, check uint32) []byte {
 
 // rewrite writes a block again and compares.
 func rewrite(t *testing.T, c *contents, b block, file []byte) {
-	x := Expansion{ReversePath: b.reverse}
+	x := Expansion{Via: b.via, ReversePath: b.reverse}
 	for _, s := range c.rcpts[b.first : b.first+b.n] {
 		x.Targets = append(x.Targets, s.Target)
 	}

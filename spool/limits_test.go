@@ -137,6 +137,9 @@ func TestRefusedCalls(t *testing.T) {
 		{"expansion of one who is done", m.Expand(Key{0, 0}, Expansion{Targets: []Target{{Path: path("a@b")}}})},
 		{"expansion to a command", m.Expand(Key{0, 1}, Expansion{Targets: []Target{{Path: path("|x")}}})},
 		{"program without a name", m.Expand(Key{0, 1}, Expansion{Targets: []Target{{Kind: Program, Agent: &Agent{Source: FromAlias}}}})},
+		{"program of a list", m.Expand(Key{0, 1}, Expansion{Targets: []Target{{Kind: Program, Agent: &Agent{Source: FromList, Name: "x"}}}})},
+		{"expanded by nothing known", m.Expand(Key{0, 1}, Expansion{Via: Via{"x", "y"}, Targets: []Target{{Path: path("a@b")}}})},
+		{"expanded by nobody's", m.Expand(Key{0, 1}, Expansion{Via: Via{Source: FromAlias}, Targets: []Target{{Path: path("a@b")}}})},
 		{"note of a bad year", m.Note(Note{Time: time.Unix(1e15, 0)})},
 	} {
 		if !errors.Is(tt.err, ErrInvalid) {

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -31,10 +32,10 @@ func TestLife(t *testing.T) {
 		t.Fatal(err)
 	}
 	owner := path("owner-list@example.org")
-	if err := m.Expand(Key{0, 1}, Expansion{ReversePath: &owner, Targets: []Target{
+	if err := m.Expand(Key{0, 1}, Expansion{Via: Via{FromAlias, "my list"}, ReversePath: &owner, Targets: []Target{
 		{Path: path("a@example.net")},
 		{Kind: Mailbox, Path: path("b")},
-		{Kind: Program, Agent: &Agent{Source: FromAlias, Name: "list"}},
+		{Kind: Program, Agent: &Agent{Source: FromUsermap, Name: "list"}},
 	}}); err != nil {
 		t.Fatal(err)
 	}
@@ -51,8 +52,19 @@ func TestLife(t *testing.T) {
 		t.Errorf("pending %v, want %v", got, want)
 	}
 	for r := range m.Pending() {
+		if same, ok := m.Recipient(r.Key); !ok || !reflect.DeepEqual(same, r) {
+			t.Errorf("Recipient(%v): %v %v, want %v", r.Key, same, ok, r)
+		}
+		if r.Key.Block == 1 && r.Via != (Via{FromAlias, "my list"}) {
+			t.Errorf("recipient %v: by %v", r.Key, r.Via)
+		}
 		if r.Key.Block == 1 && (r.ReversePath != owner || r.Parent != Key{0, 1}) {
 			t.Errorf("recipient %v: reverse-path %v, parent %v", r.Key, r.ReversePath, r.Parent)
+		}
+	}
+	for _, k := range []Key{NoKey, {0, 3}, {2, 0}, {1, -1}} {
+		if r, ok := m.Recipient(k); ok {
+			t.Errorf("Recipient(%v): %v, want none", k, r)
 		}
 	}
 	if err := m.Record(want, Bounced); err != nil {
