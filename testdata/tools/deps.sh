@@ -13,6 +13,8 @@ needs() {
 	ss iproute2
 	setpriv util-linux
 	unshare util-linux
+	nsenter util-linux
+	perl perl
 	swaks swaks
 	unbound unbound
 	strace strace

@@ -1,0 +1,153 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"maps"
+	"strings"
+	"testing"
+	"time"
+)
+
+// reporter is a program that writes a message of its own making.
+type reporter struct {
+	name  string
+	files map[string]string // what is in /etc for it
+	run   func(s *site)     // has it send a message to the account of its name
+	as    string            // who runs sendmail
+	from  string            // in the From field
+	// sender is who stands in the envelope; "" is who runs sendmail.
+	sender string
+	// subject and text are pieces of what the message says.
+	subject, text string
+}
+
+// output is what a job prints: octets of 8 bits, and lines that mean something
+// to a mail server.
+const output = "Grüße\n.\nFrom here\n"
+
+var reporters = []reporter{
+	{name: "cron", as: "cron", from: "root@one.test", subject: "Cron <cron@one> cat /etc/output", text: output,
+		files: map[string]string{"etc/jobs": "@reboot cron cat /etc/output\nMAILTO=cron-mailto\n@reboot alice cat /etc/output\n"},
+		run: func(s *site) { // no other jobs than ours
+			s.run("sh", "-euc", "rm -rf /etc/crontab /etc/cron.d; mkdir /etc/cron.d; mv /etc/jobs /etc/cron.d")
+			s.start(s.command(context.Background(), "cron", "-f"))
+		}},
+	{name: "cron-mailto", as: "alice", from: "root@one.test", subject: "Cron <alice@one> cat /etc/output", text: output,
+		run: func(*site) {}}, // the same cron does it
+	{name: "at", as: "at", from: "at@one.test", subject: "Output from your job", text: output, run: func(s *site) {
+		s.run("install", "-o", "daemon", "-m", "600", "/dev/null", "/var/spool/cron/atjobs/.SEQ") // as the package's script does
+		s.start(s.command(context.Background(), "atd", "-f"))
+		s.login("at", "", "until [ -e /run/atd.pid ]; do sleep 0.05; done; echo 'cat /etc/output' | at now 2>said")
+	}},
+	{name: "mdadm", as: "root", from: "root@one.test", subject: "TestMessage event on /dev/md0", text: "A TestMessage event had been detected",
+		files: map[string]string{"etc/mdadm/mdadm.conf": "ARRAY /dev/md0 UUID=3aaa0122:29827cfa:5331ad66:ca767371\nMAILADDR mdadm\n"},
+		run:   func(s *site) { s.run("mdadm", "--monitor", "--scan", "--oneshot", "--test") }},
+	{name: "logwatch", as: "root", from: "root@one.test", subject: "Logwatch for one", text: "192.0.2.1: 1 Time",
+		files: map[string]string{"var/log/auth.log": "Nov 25 02:00:00 one sshd[12]: Accepted password for alice from 192.0.2.1 port 22 ssh2\n"},
+		run: func(s *site) {
+			s.run("logwatch", "--output", "mail", "--mailto", "logwatch", "--range", "all", "--service", "sshd")
+		}},
+	{name: "smartd", as: "root", from: "root@one.test", subject: "SMART error (EmailTest) detected on host: one", text: "TEST EMAIL from smartd for device: /etc/disk",
+		files: map[string]string{"etc/disk": "a disk", // with the line of Debian's smartd.conf
+			"etc/smartd.conf": "/etc/disk -d scsi -m smartd -M test -M exec /usr/share/smartmontools/smartd-runner\n"},
+		run: func(s *site) {
+			disk := s.path("fakedisk.so")
+			sh(s.t, "gcc", "-D_GNU_SOURCE", "-Wall", "-shared", "-fPIC", "-o", disk, "testdata/fakedisk.c")
+			s.run("env", "LD_PRELOAD="+disk, "smartd", "-q", "onecheck")
+		}},
+	{name: "reportbug", as: "reportbug", from: "reportbug@one.internal", sender: "reportbug@one.internal", subject: "it fails", text: "Package: bash\n",
+		run: func(s *site) {
+			s.login("reportbug", strings.Repeat("\n", 10), `echo >body "Grüße"; exec reportbug --mta=/usr/sbin/sendmail --debug --offline \
+				--no-query-bts --mode=expert --no-check-available --no-verify --no-config-files --no-debconf --no-bug-script --no-cc \
+				--email=reportbug@one.internal --subject="it fails" --severity=normal --body-file=body --editor=true bash >said 2>&1`)
+		}},
+	{name: "logcheck", as: "logcheck", from: "logcheck@one.test", subject: "one.test 2026", text: "kernel: something odd: Grüße",
+		files: map[string]string{
+			"etc/logcheck/logcheck.conf":                  "REPORTLEVEL=server\nSENDMAILTO=logcheck\nMAILASATTACH=0\nFQDN=1\n",
+			"etc/logcheck/logcheck.logfiles":              "/var/log/odd\n",
+			"etc/logcheck/logcheck.logfiles.d/x.logfiles": "",
+			"var/log/odd": "Nov 25 02:00:00 one kernel: something odd: Grüße\n",
+		},
+		run: func(s *site) {
+			s.run("install", "-d", "-o", "logcheck", "/var/lib/logcheck", "/run/lock/logcheck")
+			s.login("logcheck", "", "/usr/sbin/logcheck")
+		}},
+}
+
+// TestReporters has programs report by mail, each in its own words: cron and at
+// what jobs have printed, mdadm and smartd on disks, logwatch and logcheck on
+// logs.
+func TestReporters(t *testing.T) {
+	files := map[string]string{"etc/output": output}
+	var names []string
+	for _, r := range reporters {
+		names = append(names, r.name)
+		maps.Copy(files, r.files)
+	}
+	s := programSite(t, names, files)
+	t.Run("report", func(t *testing.T) {
+		for _, r := range reporters {
+			t.Run(r.name, func(t *testing.T) {
+				t.Parallel()
+				s.on(t).reports(r)
+			})
+		}
+	})
+	s.drained(10 * time.Second)
+	s.eachOnce(names)
+}
+
+// eachOnce says whether everybody named has one message, and nobody else any.
+func (s *site) eachOnce(names []string) {
+	s.t.Helper()
+	for _, name := range names {
+		if n := len(s.messages(name)); n != 1 {
+			s.t.Errorf("%s: %d messages, want 1", name, n)
+		}
+	}
+	if all := readDir(s.t, s.mail); len(all) != len(names) {
+		s.t.Errorf("%d mailboxes, want %d: %v", len(all), len(names), all)
+	}
+}
+
+// login runs a shell script as a user who has logged in; it must succeed and
+// print nothing.
+func (s *site) login(name, input, script string, args ...string) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	args = append([]string{"setpriv", "--reuid", name, "--regid", name, "--clear-groups", "--reset-env",
+		"env", "LC_ALL=C.UTF-8", "sh", "-c", "cd && " + script, "sh"}, args...)
+	cmd := s.command(ctx, args...)
+	cmd.Stdin = strings.NewReader(input)
+	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+		s.t.Errorf("as %s: %s: %v, printed:\n%s\nwant exit code 0 and nothing", name, script, err, out)
+	}
+}
+
+// reports runs a reporter and looks at the message that arrives.
+func (s *site) reports(r reporter) {
+	s.t.Helper()
+	r.run(s)
+	until(s.t, 20*time.Second, r.name+"'s message is there", func() bool { return len(s.messages(r.name)) > 0 })
+	m := parseMessage(s.t, s.messages(r.name)[0])
+	for _, tt := range []struct{ what, got, want string }{
+		{"the sender", m.Header.Get("Return-Path"), "<" + or(r.sender, r.as+"@one.test") + ">"},
+		{"From", m.address("From"), r.from},
+		{"To", strings.Split(m.address("To"), "@")[0], r.name},
+	} {
+		if tt.got != tt.want {
+			s.t.Errorf("%s: %s is %q, want %q", r.name, tt.what, tt.got, tt.want)
+		}
+	}
+	for _, want := range []string{"\nReceived: from " + r.as + " (uid ", r.subject, r.text} {
+		if !strings.Contains(m.raw+m.header("Subject")+m.text, want) {
+			s.t.Errorf("%s: not in the message: %q", r.name, want)
+		}
+	}
+	if s.t.Failed() {
+		s.t.Logf("%s:\n%s", r.name, m.raw)
+	}
+}

@@ -1,0 +1,241 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/base64"
+	"io"
+	"mime"
+	"mime/quotedprintable"
+	"net/mail"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// programText is the body that programs send: octets of 8 bits, lines that mean
+// something to a mail server or a mailbox, and a line over all limits.
+var programText = "Grüße aus Köln\n.\n..\nFrom the beginning\n>From\n\n" + strings.Repeat("0123456789 ", 250) + "x\n\n.last\n"
+
+const programSubject = "täglicher Bericht"
+
+// program is one that sends a message through /usr/sbin/sendmail.
+type program struct {
+	name string
+	as   string // who runs it
+	// run is a shell script: $1 is the recipient, $2 the subject, and its
+	// standard input the body.
+	run     string
+	from    string              // in the From field; "" is as@one.test
+	sender  string              // in the envelope; "" is as@one.test
+	to      string              // in the To field; "" is the recipient
+	body    func(string) string // what it makes of the body
+	overTCP bool                // it speaks to port 25 of localhost
+}
+
+// programs are those that send what they are given.
+var programs = []program{
+	{name: "bsd-mailx", as: "alice", run: `exec bsd-mailx -s "$2" "$1"`},
+	{name: "s-nail", as: "bob", run: `exec s-nail -S ttycharset=utf-8 -s "$2" "$1"`},
+	{name: "mutt", as: "alice", run: `exec mutt -e "set send_charset=utf-8" -s "$2" -- "$1"`},
+	{name: "git", as: "bob", from: "hacker@one.test", run: `
+		export GIT_CONFIG_GLOBAL=/dev/null
+		printf 'From: A Hacker <hacker@one.test>\nSubject: %s\n\n' "$2" >patch
+		cat >>patch
+		exec git send-email --from="A Hacker <hacker@one.test>" --to="$1" --suppress-cc=all --8bit-encoding=UTF-8 ./patch >sent`},
+	{name: "php", as: "alice", from: "web@one.test", run: `exec php8.2 -r '
+		exit(mail($argv[1], "=?UTF-8?B?" . base64_encode($argv[2]) . "?=", stream_get_contents(STDIN),
+			["From" => "Web <web@one.test>", "Content-Type" => "text/plain; charset=UTF-8"]) ? 0 : 1);' -- "$1" "$2"`,
+		body: func(s string) string { return s + "\n" }}, // so it does
+	{name: "email-sender", as: "bob", run: `exec perl -MEmail::Sender::Simple=sendmail -MEmail::Simple -e '
+		sendmail(Email::Simple->create(header => [To => $ARGV[0], From => "Bob <bob\@one.test>", Subject => $ARGV[1]],
+			body => join "", <STDIN>));' -- "$1" "$2"`},
+	{name: "mail-sendmail", as: "alice", overTCP: true, run: `exec perl -MMail::Sendmail -e '
+		sendmail(To => $ARGV[0], From => "Alice <alice\@one.test>", Subject => $ARGV[1], Message => join("", <STDIN>),
+			"Content-Type" => "text/plain; charset=UTF-8") or die $Mail::Sendmail::error;' -- "$1" "$2"`,
+		body: func(s string) string { return s + "\n" }},
+	{name: "smtplib", as: "bob", run: `exec /usr/bin/python3 -c '
+import email.message, smtplib, socket, subprocess, sys
+
+class Sendmail(smtplib.SMTP):
+    def _get_socket(self, host, port, timeout):
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self.child = subprocess.Popen(["/usr/sbin/sendmail", "-bs"], stdin=theirs, stdout=theirs)
+        return ours
+
+m = email.message.EmailMessage()
+m["From"], m["To"], m["Subject"] = "bob@one.test", sys.argv[1], sys.argv[2]
+m.set_content(sys.stdin.read())
+with Sendmail("localhost") as s:
+    s.send_message(m)
+sys.exit(s.child.wait())' "$1" "$2"`,
+		body: func(s string) string { return strings.ReplaceAll(s, "\nFrom ", "\n>From ") }}, // so its generator does
+	{name: "mime-construct", as: "alice", run: `exec mime-construct --to "$1" --subject "$2" --encoding quoted-printable \
+		--type 'text/plain; charset=utf-8' --file -`},
+}
+
+// programSite is a host with a server, where our binary is /usr/sbin/sendmail.
+// Each program sends to an account of its own.
+func programSite(t *testing.T, recipients []string, files map[string]string) *site {
+	t.Helper()
+	extra := []user{{"daemon", 1, 1}, {"adm", 4, 4}, {"shadow", 42, 42}, {"logcheck", 990, 990}}
+	for i, name := range recipients {
+		extra = append(extra, user{name, 3000 + i, 3000 + i})
+	}
+	l := newLAN(t)
+	l.dns("one.test. IN A 10.77.0.2", "one.test. IN MX 10 one.test.")
+	h := l.host("one.test", extra...)
+	s := h.install("listen=127.0.0.1:25", "local-domains=one.test,one.internal")
+	s.ownRoot(files)
+	s.serve()
+	until(t, 20*time.Second, "the server is ready", func() bool { return contains(s.log, "server ready") })
+	return s
+}
+
+// TestPrograms has real programs from Debian's packages, unchanged, send
+// through the binary at the place of /usr/sbin/sendmail: each exits with 0, and
+// each message is there once, as it was sent and from who sent it.
+func TestPrograms(t *testing.T) {
+	var names []string
+	for _, p := range programs {
+		names = append(names, p.name)
+	}
+	s := programSite(t, names, nil)
+	t.Run("send", func(t *testing.T) {
+		for _, p := range programs {
+			t.Run(p.name, func(t *testing.T) {
+				t.Parallel()
+				s.on(t).sends(p)
+			})
+		}
+	})
+	s.drained(10 * time.Second)
+	s.eachOnce(names)
+	s.configures()
+}
+
+// configures runs what GNU configure scripts do to learn of sendmail (R63).
+func (s *site) configures() {
+	s.t.Helper()
+	script, err := os.ReadFile("testdata/configure")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	writeFile(s.t, s.path("configure"), string(script))
+	cmd := s.as(s.t.Context(), "carol", "env", "PATH=/usr/bin:/bin", "sh", "-c", "cd "+s.path("home", "carol")+" && exec sh "+s.path("configure"))
+	out, err := cmd.CombinedOutput()
+	got := regexp.MustCompile(`\d+(\.\d+)+\n`).ReplaceAllString(string(out), "N\n")
+	want := "checking for sendmail... /usr/sbin/sendmail\n"
+	for _, flags := range []string{"-d0", "-d0.1", "-d0.4 -bv root", "-d0.1 -bt", "-d0 -bp"} {
+		want += "checking the version by sendmail " + flags + "... N\n"
+	}
+	want += "checking whether sendmail -d9.1 is silent... 0 conftest.out:0\nconftest.err:0\n"
+	if err != nil || got != want {
+		s.t.Errorf("configure: %v, printed:\n%s\nwant:\n%s", err, got, want)
+	}
+}
+
+// on is the site for another test.
+func (s *site) on(t *testing.T) *site {
+	c := *s
+	c.host = s.host.on(t)
+	return &c
+}
+
+// sends runs a program and looks at the message that arrives.
+func (s *site) sends(p program) {
+	s.t.Helper()
+	rcpt := p.name + "@one.test"
+	s.login(p.as, programText, p.run, rcpt, programSubject)
+	until(s.t, 20*time.Second, p.name+" has the message", func() bool { return len(s.messages(p.name)) > 0 })
+	m := parseMessage(s.t, s.messages(p.name)[0])
+	want := func(what, got, want string) {
+		if got != want {
+			s.t.Errorf("%s: %s is %q, want %q\n%s", p.name, what, got, want, m.raw)
+		}
+	}
+	want("the sender", m.Header.Get("Return-Path"), "<"+or(p.sender, p.as+"@one.test")+">")
+	want("From", m.address("From"), or(p.from, p.as+"@one.test"))
+	want("To", m.address("To"), or(p.to, rcpt))
+	want("Subject", m.header("Subject"), programSubject)
+	body := programText
+	if p.body != nil {
+		body = p.body(body)
+	}
+	differ(s.t, p.name, []byte(m.text), []byte(body))
+	if line := "\nReceived: from " + p.as + " (uid "; !p.overTCP && !strings.Contains(m.raw, line) {
+		s.t.Errorf("%s: no line %q in:\n%s", p.name, line, m.raw)
+	}
+}
+
+func or(s, otherwise string) string {
+	if s != "" {
+		return s
+	}
+	return otherwise
+}
+
+// mboxTops is mboxTop anywhere in a mailbox.
+var mboxTops = regexp.MustCompile(`(?m)^From \S+ .*\n(Return-Path: <.*>\nDelivered-To: .*\n)`)
+
+// messages are the messages of a user's mailbox, from Return-Path on.
+func (s *site) messages(user string) []string {
+	raw, _ := os.ReadFile(s.mailbox(user)) // none: no messages
+	var all []string
+	tops := mboxTops.FindAllSubmatchIndex(raw, -1)
+	for i, at := range tops {
+		end := len(raw)
+		if i+1 < len(tops) {
+			end = tops[i+1][0]
+		}
+		all = append(all, strings.TrimSuffix(string(raw[at[2]:end]), "\n"))
+	}
+	return all
+}
+
+// message is a message with its text decoded.
+type message struct {
+	*mail.Message
+	raw, text string
+}
+
+func parseMessage(t *testing.T, raw string) message {
+	t.Helper()
+	m, err := mail.ReadMessage(strings.NewReader(raw))
+	if err != nil {
+		t.Fatalf("the message can't be read: %v\n%s", err, raw)
+	}
+	body := m.Body
+	switch strings.ToLower(m.Header.Get("Content-Transfer-Encoding")) {
+	case "quoted-printable":
+		body = quotedprintable.NewReader(body)
+	case "base64":
+		body = base64.NewDecoder(base64.StdEncoding, body)
+	}
+	text, err := io.ReadAll(body)
+	if err != nil {
+		t.Fatalf("the message's text can't be read: %v\n%s", err, raw)
+	}
+	return message{m, raw, string(text)}
+}
+
+// header is a field with its words decoded (RFC 2047).
+func (m message) header(name string) string {
+	text, err := new(mime.WordDecoder).DecodeHeader(m.Header.Get(name))
+	if err != nil {
+		return m.Header.Get(name)
+	}
+	return text
+}
+
+// address is the address of a field that has one.
+func (m message) address(name string) string {
+	a, err := mail.ParseAddress(m.Header.Get(name))
+	if err != nil {
+		return m.Header.Get(name)
+	}
+	return a.Address
+}
