@@ -204,6 +204,7 @@ func (d *daemon) master(ctx context.Context) error {
 			return err
 		}
 		defer d.runDir.Close()
+		o.RunDir = d.runDir
 	}
 	err = privsep.RunMaster(ctx, o)
 	if e := (*privsep.ExitError)(nil); errors.As(err, &e) && e.Code > 0 {
@@ -296,13 +297,16 @@ func (d *daemon) alone(ctx context.Context) error {
 		return err
 	}
 	defer d.runDir.Close()
+	sockets := privsep.NewSockets(ctx, listeners, d.log)
+	defer sockets.Close()
+	s.broken = sockets.Broken
 	again := make(chan privsep.Listener)
-	s.broken = d.rebind(ctx, listeners, again)
-	for _, l := range listeners {
+	for _, l := range sockets.Serve(d.give(ctx, again)) {
 		if err := s.listen(ctx, l); err != nil {
 			return err
 		}
 	}
+	sockets.Watch(d.runDir)
 	s.deliverAll(ctx)
 	d.ready()
 	privsep.Notify("READY=1")
@@ -310,6 +314,16 @@ func (d *daemon) alone(ctx context.Context) error {
 	privsep.Notify("STOPPING=1")
 	s.stop()
 	return nil
+}
+
+// give passes on what was bound again.
+func (d *daemon) give(ctx context.Context, again chan<- privsep.Listener) func(privsep.Listener) {
+	return func(l privsep.Listener) {
+		select {
+		case again <- l:
+		case <-ctx.Done():
+		}
+	}
 }
 
 // wait takes SIGHUP and rebound listeners until ctx ends.
@@ -331,26 +345,6 @@ func (d *daemon) wait(ctx context.Context, s *system, again <-chan privsep.Liste
 		case l := <-again:
 			if err := s.listen(ctx, l); err != nil {
 				d.log.LogAttrs(ctx, slog.LevelError, "listener lost", maillog.Err(err))
-			}
-		}
-	}
-}
-
-// rebind returns what a broken listener calls: it is bound again, however long
-// that takes, and comes back through again.
-func (d *daemon) rebind(ctx context.Context, all []privsep.Listener, again chan<- privsep.Listener) func(name string) {
-	return func(name string) {
-		for _, l := range all {
-			if l.Name != name {
-				continue
-			}
-			l, err := privsep.Rebind(ctx, l, d.log)
-			if err != nil {
-				return
-			}
-			select {
-			case again <- l:
-			case <-ctx.Done():
 			}
 		}
 	}

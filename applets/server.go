@@ -81,11 +81,7 @@ func (s *system) serveOnce(ctx context.Context, cancel func(), link *privsep.Lin
 
 // serveLink serves until the master says stop.
 func (s *system) serveLink(ctx context.Context, cancel func(), link *privsep.Link) error {
-	s.broken = func(name string) {
-		if err := link.Broken(name); err != nil {
-			s.log.LogAttrs(ctx, slog.LevelError, "master not told of a broken listener", maillog.Err(err))
-		}
-	}
+	s.broken = link.Broken
 	for _, l := range link.Listeners() {
 		if err := s.listen(ctx, l); err != nil {
 			return err

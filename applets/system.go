@@ -2,7 +2,6 @@ package applets
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -55,12 +54,14 @@ type system struct {
 	work    sync.WaitGroup // listeners and the runner
 	passing sync.Mutex     // one pass at a time, with queue-only
 	kept    atomic.Bool    // a message came that waits for the next run
-	broken  func(name string)
+
+	broken    func(name string) error // has a listener bound again, which then comes to listen
+	listening map[string]func()       // what ends each listener; of the goroutine that calls listen
 }
 
 // assemble joins the packages. Nothing is accepted or delivered yet.
 func assemble(ctx context.Context, conf *config.Config, log *slog.Logger, g ground) (*system, error) {
-	s := &system{ground: g, conf: conf, log: log, queueOnly: conf.QueueOnly}
+	s := &system{ground: g, conf: conf, log: log, queueOnly: conf.QueueOnly, listening: map[string]func(){}}
 	s.resolver = newResolver(conf, log)
 	s.aliases.Store(alias.Open(conf.Aliases))
 	s.self = s.hostname(ctx)
@@ -165,29 +166,41 @@ func (s *system) reload(ctx context.Context, conf *config.Config) {
 	s.log.LogAttrs(ctx, slog.LevelInfo, "configuration reloaded")
 }
 
-// listen serves one listener until it breaks or ctx ends.
+// listen serves one listener until it breaks, another one of its name comes, or
+// ctx ends. Sessions that have begun go on.
 func (s *system) listen(ctx context.Context, l privsep.Listener) error {
-	nl, err := net.FileListener(l.File)
-	l.File.Close()
+	nl, err := l.Listen()
 	if err != nil {
-		return fmt.Errorf("listener %s: %w", l.Name, err)
+		return err
 	}
-	if l.Name == privsep.Control {
-		s.work.Go(func() { control.Serve(ctx, nl, s.controls(ctx)) })
-		return nil
+	if end := s.listening[l.Name]; end != nil {
+		end()
 	}
-	kind := smtpd.Port25
-	if l.Name == privsep.Submission {
-		kind = smtpd.Submission
+	own, cancel := context.WithCancel(ctx)
+	s.listening[l.Name] = func() { cancel(); nl.Close() }
+	serve := func() error { return s.smtp.Serve(own, nl, smtpd.Port25) }
+	switch l.Name {
+	case privsep.Submission:
+		serve = func() error { return s.smtp.Serve(own, nl, smtpd.Submission) }
+	case privsep.Control:
+		serve = func() error { return control.Serve(ctx, nl, s.controls(ctx)) }
 	}
 	s.work.Go(func() {
-		err := s.smtp.Serve(ctx, nl, kind)
-		if e := (*smtpd.ListenerError)(nil); errors.As(err, &e) {
-			s.log.LogAttrs(ctx, slog.LevelWarn, "listener broken", maillog.Err(err), maillog.Reason("it is bound again until that works"))
-			s.broken(l.Name)
+		defer cancel()
+		if err := serve(); err != nil && own.Err() == nil {
+			s.rebind(ctx, l.Name, err)
 		}
 	})
 	return nil
+}
+
+// rebind has a listener bound again that broke.
+func (s *system) rebind(ctx context.Context, name string, why error) {
+	listen := slog.String("listen", name)
+	s.log.LogAttrs(ctx, slog.LevelWarn, "listener broken", listen, maillog.Err(why), maillog.Reason("it is bound again until that works"))
+	if err := s.broken(name); err != nil {
+		s.log.LogAttrs(ctx, slog.LevelError, "listener lost", listen, maillog.Err(err), maillog.Reason("restart the server"))
+	}
 }
 
 // deliverAll runs the queue until ctx ends.

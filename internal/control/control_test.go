@@ -280,6 +280,37 @@ func TestServeEndsItsHandlers(t *testing.T) {
 	}
 }
 
+// TestListenerClosed: where another socket has taken its place, Serve ends, but
+// not before the requests that have begun.
+func TestListenerClosed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "control")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	began, goOn, ended := make(chan bool), make(chan bool), make(chan error, 1)
+	go func() {
+		ended <- Serve(t.Context(), l, Handler{Run: func(context.Context, Peer) error {
+			began <- true
+			<-goOn
+			return nil
+		}})
+	}()
+	c, answer := dial(t, path), make(chan error)
+	go func() { answer <- c.Run(t.Context()) }()
+	<-began
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	goOn <- true
+	if err := <-answer; err != nil {
+		t.Errorf("the request that had begun: %v", err)
+	}
+	if err := <-ended; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Serve: %v, want net.ErrClosed", err)
+	}
+}
+
 func TestClientGivesUpWithItsContext(t *testing.T) {
 	began := make(chan bool)
 	path := start(t, Handler{Run: func(ctx context.Context, _ Peer) error {

@@ -43,7 +43,8 @@ type Handler struct {
 
 // Serve answers requests from l, a unix socket, until ctx ends; then it closes
 // l and the connections and waits for the handlers. It returns nil when ctx
-// ended, else why l broke.
+// ended, else why l broke, or that it was closed, when all that had begun is
+// over.
 func Serve(ctx context.Context, l net.Listener, h Handler) error {
 	s := &server{handler: h, perUID: make(map[int]int)}
 	defer s.all.Wait()
@@ -61,6 +62,7 @@ func Serve(ctx context.Context, l net.Listener, h Handler) error {
 			}
 			return nil
 		case errors.Is(err, net.ErrClosed):
+			s.all.Wait() // what has begun goes on
 			return err
 		case err != nil: // out of descriptors, most likely: it passes
 			select {

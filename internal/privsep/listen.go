@@ -21,6 +21,8 @@ type Listener struct {
 	Network string   // "tcp4", "tcp6", "unix", or "" for one that was inherited and can't be bound again
 	Address string   // host:port or path
 	File    *os.File // the socket
+
+	inode os.FileInfo // what a unix socket's name led to when it was bound
 }
 
 // Submission and Control are the names of the two unix sockets in the run
@@ -129,7 +131,7 @@ func (l *Listener) bind(ctx context.Context) error {
 	if l.Network == "unix" {
 		n, err := ListenUnix(l.Name, l.Address)
 		if err == nil {
-			l.File = n.File
+			l.File, l.inode = n.File, n.inode
 		}
 		return err
 	}
@@ -170,6 +172,10 @@ func ListenUnix(name, path string) (Listener, error) {
 	n.SetUnlinkOnClose(false)
 	defer n.Close()
 	err = os.Chmod(tmp, 0o666)
+	var inode os.FileInfo
+	if err == nil {
+		inode, err = os.Lstat(tmp)
+	}
 	if err == nil {
 		err = os.Rename(tmp, path)
 	}
@@ -177,5 +183,5 @@ func ListenUnix(name, path string) (Listener, error) {
 		return Listener{}, errors.Join(err, os.Remove(tmp))
 	}
 	f, err := n.File()
-	return Listener{Name: name, Network: "unix", Address: path, File: f}, err
+	return Listener{Name: name, Network: "unix", Address: path, File: f, inode: inode}, err
 }

@@ -31,6 +31,7 @@ type User struct {
 type MasterOptions struct {
 	Settings  []byte        // for the server; at most MaxSettings
 	Listeners []Listener    // given to the server, bound again when they break; taken over
+	RunDir    *RunDir       // where the unix sockets among them are, watched; or nil
 	Session   *os.File      // one SMTP session on a unix socket, for a single pass; taken over; or nil
 	OnePass   bool          // the server ends when the queue has been tried once
 	Detach    bool          // the server keeps our standard error only until it is ready
@@ -47,7 +48,7 @@ type MasterOptions struct {
 	Grace time.Duration // what the server has to end its sessions; 0: 20 s
 	Log   *slog.Logger  // nil: nothing is logged
 
-	firstPause, lastPause time.Duration // shorter for tests
+	firstPause, lastPause, lookPause time.Duration // shorter for tests
 }
 
 // MaxSettings bounds the settings, in octets.
@@ -103,11 +104,10 @@ type master struct {
 	accounts local.Accounts
 	boxes    *local.Mailboxes
 	results  results
-	running  sync.WaitGroup // deliveries, lookups and binding, for whatever server
+	sockets  *Sockets
+	running  sync.WaitGroup // deliveries and lookups, for whatever server
 
 	mu        sync.Mutex // guards what follows
-	listeners []*boundListener
-	session   *session // the present server, or nil
 	readyOnce bool
 	passDone  bool // the server said that the single pass is over
 }
@@ -118,6 +118,9 @@ func newMaster(ctx context.Context, o MasterOptions) *master {
 	}
 	if o.firstPause == 0 {
 		o.firstPause, o.lastPause = firstPause, lastPause
+	}
+	if o.lookPause == 0 {
+		o.lookPause = lookPause
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -132,8 +135,10 @@ func newMaster(ctx context.Context, o MasterOptions) *master {
 	}
 	o.Mailboxes.Accounts = m.accounts
 	m.boxes = local.NewMailboxes(o.Mailboxes)
-	for _, l := range o.Listeners {
-		m.listeners = append(m.listeners, &boundListener{Listener: l})
+	m.sockets = NewSockets(ctx, o.Listeners, o.Log)
+	m.sockets.firstPause, m.sockets.lastPause, m.sockets.lookPause = o.firstPause, o.lastPause, o.lookPause
+	if o.RunDir != nil {
+		m.sockets.Watch(o.RunDir)
 	}
 	m.o = o
 	return m
@@ -143,11 +148,7 @@ func newMaster(ctx context.Context, o MasterOptions) *master {
 // the kernel (a dead file server) is left behind.
 func (m *master) wait() {
 	waitFor(&m.running, hangWait)
-	for _, l := range m.listeners {
-		if l.File != nil {
-			l.File.Close()
-		}
-	}
+	m.sockets.Close()
 	if m.o.Session != nil {
 		m.o.Session.Close() // the server that was to have it never came
 	}
@@ -228,7 +229,7 @@ func (m *master) serve(signals <-chan os.Signal) error {
 	}
 	s := newSession(m, c)
 	err = s.supervise(signals)
-	m.attach(nil)
+	m.sockets.Serve(nil)
 	s.abandon()
 	return err
 }

@@ -359,12 +359,12 @@ func TestPortTakenR53(t *testing.T) {
 	must(t, taken.Close())
 	must(t, <-done)
 	log.wait(t, "listener bound again", 1)
-	if _, err := Rebind(t.Context(), Listener{Name: "smtp"}, slog.New(slog.DiscardHandler)); err == nil {
+	if _, err := rebind(t.Context(), Listener{Name: "smtp"}, slog.New(slog.DiscardHandler), firstPause, lastPause); err == nil {
 		t.Error("an inherited listener was bound")
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errStopped)
-	if _, err := Rebind(ctx, l, slog.New(slog.DiscardHandler)); !errors.Is(err, errStopped) {
+	if _, err := rebind(ctx, l, slog.New(slog.DiscardHandler), firstPause, lastPause); !errors.Is(err, errStopped) {
 		t.Errorf("%v, want the end of the context", err)
 	}
 }

@@ -2,25 +2,58 @@ package privsep
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"sync"
 	"time"
 
 	"postoffice/internal/maillog"
 )
 
-// boundListener is a listener as the master keeps it: its fields are guarded
-// by master.mu, File is nil while it is being bound again.
-type boundListener struct{ Listener }
+// lookPause is the time between two looks at the run directory.
+const lookPause = 10 * time.Second
 
-// attach makes s the present session, nil for none, and returns the listeners
-// that it gets now; those that are bound from here on are sent to it.
-func (m *master) attach(s *session) []Listener {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.session = s
+// Sockets are the listening sockets of a daemon. Whoever serves them gets those
+// that there are, and later each one that had to be bound again: because it
+// broke, or because its name in the run directory was lost.
+type Sockets struct {
+	ctx  context.Context // its end ends all work here
+	log  *slog.Logger
+	work sync.WaitGroup
+
+	firstPause, lastPause, lookPause time.Duration // shorter for tests
+
+	mu   sync.Mutex // guards what follows
+	list []*boundListener
+	to   func(Listener) // gets what is bound again; nil: nobody serves now
+}
+
+// boundListener is one of the sockets. Its File is nil while there is none, and
+// stays as it is while somebody is at work on it.
+type boundListener struct {
+	Listener
+	busy bool
+}
+
+// NewSockets takes the listeners over.
+func NewSockets(ctx context.Context, list []Listener, log *slog.Logger) *Sockets {
+	s := &Sockets{ctx: ctx, log: log, firstPause: firstPause, lastPause: lastPause, lookPause: lookPause}
+	for _, l := range list {
+		s.list = append(s.list, &boundListener{Listener: l})
+	}
+	return s
+}
+
+// Serve makes to the one who gets the sockets that are bound from here on, nil
+// for none, and returns those that there are.
+func (s *Sockets) Serve(to func(Listener)) []Listener {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.to = to
 	var list []Listener
-	for _, l := range m.listeners {
+	for _, l := range s.list {
 		if l.File != nil {
 			list = append(list, l.Listener)
 		}
@@ -28,50 +61,130 @@ func (m *master) attach(s *session) []Listener {
 	return list
 }
 
-// broken binds a listener anew that the server can't use any more.
-func (m *master) broken(name string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, l := range m.listeners {
+// Broken binds a socket anew that can't be used any more, in the background.
+// The error is that there is none of that name.
+func (s *Sockets) Broken(name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.list {
 		if l.Name != name {
 			continue
 		}
-		if l.File != nil { // else at work already
+		if !l.busy {
 			broken := l.Listener
+			l.busy = true
 			l.File.Close()
 			l.File = nil
-			m.running.Go(func() { m.rebind(l, broken) })
+			s.work.Go(func() {
+				fresh, err := rebind(s.ctx, broken, s.log, s.firstPause, s.lastPause)
+				s.put(l, fresh, err)
+			})
 		}
 		return nil
 	}
 	return fmt.Errorf("broken listener %q is none of ours", name)
 }
 
-// rebind gives the socket, once it could be bound, to whatever server there is.
-func (m *master) rebind(l *boundListener, broken Listener) {
-	fresh, err := rebind(m.ctx, broken, m.o.Log, m.o.firstPause, m.o.lastPause)
+// put ends the work on l: fresh, if there is one, goes to who serves.
+func (s *Sockets) put(l *boundListener, fresh Listener, err error) {
+	s.mu.Lock()
+	to := s.to
+	if err == nil {
+		if l.File != nil {
+			l.File.Close()
+		}
+		l.Listener = fresh
+	}
+	s.mu.Unlock()
+	if err == nil && to != nil { // else the next server gets it with the others
+		to(fresh)
+	}
+	s.mu.Lock()
+	l.busy = err != nil && l.File == nil // one that can't be bound again stays so
+	s.mu.Unlock()
+}
+
+// Watch looks every ten seconds whether the run directory is still ours and the
+// names of the sockets in it are there, and makes anew what was removed: a
+// cleaner of temporary files may take anything of it.
+func (s *Sockets) Watch(run *RunDir) {
+	s.work.Go(func() {
+		tick := time.NewTicker(s.lookPause)
+		defer tick.Stop()
+		told := ""
+		for {
+			select {
+			case <-s.ctx.Done():
+				return
+			case <-tick.C:
+			}
+			now := ""
+			if err := s.look(run); err != nil {
+				now = err.Error()
+			}
+			if now != told && now != "" {
+				s.log.LogAttrs(s.ctx, slog.LevelError, "run directory lost", maillog.Err(errors.New(now)), maillog.Reason(lostHint))
+			}
+			told = now
+		}
+	})
+}
+
+// lostHint is what to do about a run directory that is not ours any more.
+const lostHint = "mail goes on, but sendmail, mailq and runq don't find this server; it looks again every ten seconds: " +
+	"put right what the error says, or end the other daemon"
+
+// look is one look at the run directory.
+func (s *Sockets) look(run *RunDir) error {
+	anew, err := run.hold()
 	if err != nil {
-		return // we are ending
+		return err
 	}
-	m.mu.Lock()
-	l.Listener = fresh
-	s := m.session
-	m.mu.Unlock()
-	if s == nil {
-		return // the next server gets it with the others
+	if anew {
+		s.log.LogAttrs(s.ctx, slog.LevelWarn, "run directory made anew", maillog.File(run.path))
 	}
-	if err := s.sendListener(fresh); err != nil {
-		s.failed(err)
+	for _, l := range s.unnamed() {
+		fresh := l.Listener
+		err := fresh.bind(s.ctx)
+		s.put(l, fresh, err)
+		if err != nil {
+			return fmt.Errorf("bind %s again: %w", l.Address, err)
+		}
+		s.log.LogAttrs(s.ctx, slog.LevelWarn, "listener bound again", slog.String("listen", l.Name), maillog.Reason("its socket was removed from the run directory"))
+	}
+	return nil
+}
+
+// unnamed are the unix sockets whose names lead elsewhere, or nowhere; they are
+// busy from here on.
+func (s *Sockets) unnamed() (gone []*boundListener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.list {
+		if l.inode == nil || l.busy {
+			continue
+		}
+		if info, err := os.Lstat(l.Address); err != nil || !os.SameFile(info, l.inode) {
+			l.busy = true
+			gone = append(gone, l)
+		}
+	}
+	return gone
+}
+
+// Close lets go of the sockets; the context of NewSockets must have ended.
+func (s *Sockets) Close() {
+	s.work.Wait()
+	for _, l := range s.list {
+		if l.File != nil {
+			l.File.Close()
+		}
 	}
 }
 
-// Rebind binds a listener that broke again, after one second and then with
-// pauses of up to a minute until it works (R53). The error is ctx's end, or
-// that the listener can't be bound by us because it was inherited.
-func Rebind(ctx context.Context, l Listener, log *slog.Logger) (Listener, error) {
-	return rebind(ctx, l, log, firstPause, lastPause)
-}
-
+// rebind binds a listener that broke again, after one pause and then with
+// pauses that grow, until it works (R53). The error is ctx's end, or that the
+// listener can't be bound by us because it was inherited.
 func rebind(ctx context.Context, l Listener, log *slog.Logger, pause, longest time.Duration) (Listener, error) {
 	name := slog.String("listen", l.Name)
 	if l.Network == "" {

@@ -48,7 +48,7 @@ func (s *session) handle(f frame, files []*os.File) error {
 	case opLookup:
 		return s.lookup(f.fields[0], f.fields[1])
 	case opBroken:
-		return s.m.broken(f.fields[0])
+		return s.m.sockets.Broken(f.fields[0])
 	}
 	return nil
 }

@@ -23,9 +23,10 @@ const (
 	lockPause = 30 * time.Millisecond
 )
 
-// RunDir is a run directory whose lock we hold.
+// RunDir is a run directory whose lock we hold. One goroutine at a time uses it.
 type RunDir struct {
 	path string
+	gid  int
 	lock *os.File
 }
 
@@ -38,17 +39,51 @@ func LockRunDir(path string, gid int) (*RunDir, error) {
 	if err := makeRunDir(path); err != nil {
 		return nil, err
 	}
+	r := &RunDir{path: path, gid: gid}
 	name := filepath.Join(path, lockFile)
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+	for range lockTries {
+		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+		if err != nil {
+			return nil, fmt.Errorf("lock the run directory: %w", err)
+		}
+		r.lock = f
+		if err := r.take(gid); err != nil {
+			f.Close()
+			return nil, fmt.Errorf("lock %s: %w", name, err)
+		}
+		if r.named() {
+			return r, nil
+		}
+		f.Close() // somebody removed it meanwhile: its lock keeps nobody out
+	}
+	return nil, fmt.Errorf("lock %s: it is removed again and again", name)
+}
+
+// named reports whether the lock that we hold is the one that others look at.
+func (r *RunDir) named() bool {
+	at, err := os.Lstat(filepath.Join(r.path, lockFile))
 	if err != nil {
-		return nil, fmt.Errorf("lock the run directory: %w", err)
+		return false
 	}
-	r := &RunDir{path: path, lock: f}
-	if err := r.take(gid); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("lock %s: %w", name, err)
+	ours, err := r.lock.Stat()
+	return err == nil && os.SameFile(at, ours)
+}
+
+// hold makes the run directory, its lock and its pid file anew where they were
+// removed; anew says that they were. ErrRunning: another daemon was faster, and
+// has the directory from here on.
+func (r *RunDir) hold() (anew bool, err error) {
+	if !r.named() {
+		fresh, err := LockRunDir(r.path, r.gid)
+		if err != nil {
+			return false, err
+		}
+		r.lock.Close() // the lock of a file without a name
+		r.lock = fresh.lock
+	} else if _, err := os.Lstat(filepath.Join(r.path, pidFile)); !errors.Is(err, fs.ErrNotExist) {
+		return false, nil
 	}
-	return r, nil
+	return true, r.WritePID()
 }
 
 func makeRunDir(path string) error {
@@ -148,9 +183,13 @@ func (r *RunDir) WritePID() error {
 	return nil
 }
 
-// Close removes the sockets and the pid file and releases the lock. The lock's
-// file stays: whoever waits for it must not lock a removed one.
+// Close removes the sockets and the pid file, unless the directory has become
+// another daemon's, and releases the lock. The lock's file stays: whoever waits
+// for it must not lock a removed one.
 func (r *RunDir) Close() error {
+	if !r.named() {
+		return r.lock.Close()
+	}
 	var all error
 	for _, name := range []string{Submission, Control, pidFile} {
 		if err := os.Remove(filepath.Join(r.path, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -123,7 +123,7 @@ func (s *session) handOver() error {
 	if err := s.sendSettings(); err != nil {
 		return err
 	}
-	for _, l := range s.m.attach(s) {
+	for _, l := range s.m.sockets.Serve(s.giveListener) {
 		if err := s.sendListener(l); err != nil {
 			return err
 		}
@@ -171,6 +171,13 @@ func (s *session) sendSettings() error {
 			return err
 		}
 		rest = rest[n:]
+	}
+}
+
+// giveListener sends a socket that was bound again.
+func (s *session) giveListener(l Listener) {
+	if err := s.sendListener(l); err != nil {
+		s.failed(err)
 	}
 }
 
