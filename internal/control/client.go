@@ -28,8 +28,11 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{conn: conn.(*net.UnixConn)}, nil
+	return NewClient(conn.(*net.UnixConn)), nil
 }
+
+// NewClient is a Client of an open connection.
+func NewClient(conn *net.UnixConn) *Client { return &Client{conn: conn} }
 
 // Peer is the server, by the kernel's word.
 func (c *Client) Peer() (Peer, error) { return PeerOf(c.conn) }
@@ -131,7 +134,11 @@ func (c *Client) exchange(r Request, a collector) (string, error) {
 		if over || err != nil {
 			return text, err
 		}
-		if err := c.conn.SetReadDeadline(time.Now().Add(lineWait)); err != nil {
+		limit := time.Now().Add(lineWait)
+		if a.watching { // nothing may happen for long
+			limit = time.Time{}
+		}
+		if err := c.conn.SetReadDeadline(limit); err != nil {
 			return "", err
 		}
 	}
@@ -141,9 +148,12 @@ func (c *Client) exchange(r Request, a collector) (string, error) {
 type collector struct {
 	show    func(Message) bool // nil: nothing is shown
 	data    io.Writer          // for a message's octets; nil: none are expected
+	see     func([]Sight) bool // for a watcher; nil: nobody watches
 	message Message            // that the last lines began
 	begun   bool
 	size    int // of its lines, in octets
+
+	watching bool // the watch has begun
 }
 
 // add takes a line; over says that it was the last.
@@ -152,12 +162,17 @@ func (a *collector) add(line []byte) (text string, over bool, err error) {
 	if err != nil {
 		return "", true, fmt.Errorf("read the server's answer: %w", err)
 	}
-	if f.Data != nil {
-		if a.data == nil {
-			return "", true, errors.New("the server's answer has octets that nobody asked for")
-		}
+	switch {
+	case f.Data != nil && a.data == nil, f.Watched != nil && a.see == nil:
+		return "", true, fmt.Errorf("the server's answer has what nobody asked for: %.40q", line)
+	case f.Data != nil:
 		_, err := a.data.Write(f.Data)
 		return "", err != nil, err
+	case f.Watched != nil && !a.see(f.Watched):
+		return "", true, errEnough
+	case f.Watched != nil:
+		a.watching = true
+		return "", false, nil
 	}
 	if f.Recipients != nil || f.History != nil {
 		a.size += len(line)

@@ -10,6 +10,8 @@ type Request struct {
 	Do     string `json:"do"`               // one of the verbs
 	ID     string `json:"id,omitempty"`     // the message, for verbs about one
 	Reason string `json:"reason,omitempty"` // Hold: why
+	All    bool   `json:"all,omitempty"`    // Watch: messages of everybody
+	Run    bool   `json:"run,omitempty"`    // Watch: try everything now
 }
 
 // The verbs.
@@ -19,6 +21,7 @@ const (
 	Run     = "run"     // try everything now
 	Version = "version" // of the running server
 	Cat     = "cat"     // one message's header and body
+	Watch   = "watch"   // what happens to messages from now on
 
 	// These change one message.
 	Hold    = "hold"    // keep it in the queue untried

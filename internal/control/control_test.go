@@ -228,26 +228,26 @@ func TestBadRequests(t *testing.T) {
 }
 
 func TestRoomForEachUID(t *testing.T) {
-	s := &server{perUID: map[int]int{}}
+	r := newRoom(maxConns, maxPerUID)
 	for i := range maxPerUID {
-		if !s.enter(1000) {
+		if !r.enter(1000) {
 			t.Fatalf("connection %d of uid 1000 refused", i)
 		}
 	}
-	if s.enter(1000) {
+	if r.enter(1000) {
 		t.Errorf("connection %d of uid 1000 accepted", maxPerUID)
 	}
-	for uid := 2000; s.enter(uid); uid++ {
+	for uid := 2000; r.enter(uid); uid++ {
 	}
-	if s.conns != maxConns {
-		t.Errorf("%d connections, want %d", s.conns, maxConns)
+	if r.all != maxConns {
+		t.Errorf("%d connections, want %d", r.all, maxConns)
 	}
-	if !s.enter(0) {
+	if !r.enter(0) {
 		t.Error("root was turned away")
 	}
-	s.leave(0)
-	s.leave(1000)
-	if !s.enter(1000) || s.enter(1000) {
+	r.leave(0)
+	r.leave(1000)
+	if !r.enter(1000) || r.enter(1000) {
 		t.Error("leaving made not one place free")
 	}
 }
@@ -356,6 +356,7 @@ func FuzzRequest(f *testing.F) {
 	f.Add(`{"do":"list"}`)
 	f.Add(`{"do":"show","id":"0K3XK9"}`)
 	f.Add(`{"do":"run"} {"do":"run"}`)
+	f.Add(`{"do":"watch","all":true,"run":true}`)
 	f.Fuzz(func(t *testing.T, in string) { // what is accepted survives the way back
 		r, err := decodeRequest([]byte(in))
 		if err != nil {
@@ -379,11 +380,18 @@ func FuzzAnswer(f *testing.F) {
 		}
 	}
 	f.Add(strings.Join(lines, "") + `{"done":{}}` + "\n")
+	err := sightLines(sights(), func(b []byte) error { f.Add(string(b)); return nil })
+	if err != nil {
+		f.Fatal(err)
+	}
 	f.Add(`{"error":{"code":77,"text":"no"}}` + "\n")
 	f.Add(`{"recipients":[{"address":"a"}]}` + "\n")
 	f.Fuzz(func(t *testing.T, in string) { // what a client takes, it would take again from us
-		read := func(in string) (got []Message, err error) {
-			a := collector{show: func(m Message) bool { got = append(got, m); return true }}
+		read := func(in string) (got []any, err error) {
+			a := collector{
+				show: func(m Message) bool { got = append(got, m); return true },
+				see:  func(some []Sight) bool { got = append(got, some); return true },
+			}
 			for line := range strings.Lines(in) {
 				if _, over, err := a.add([]byte(line)); over || err != nil {
 					return got, err
@@ -393,8 +401,16 @@ func FuzzAnswer(f *testing.F) {
 		}
 		got, _ := read(in)
 		var out strings.Builder
-		for _, m := range got {
-			if err := messageLines(m, func(b []byte) error { out.Write(b); return nil }); err != nil {
+		write := func(b []byte) error { out.Write(b); return nil }
+		for _, x := range got {
+			var err error
+			switch x := x.(type) {
+			case Message:
+				err = messageLines(x, write)
+			case []Sight:
+				err = sightLines(x, write)
+			}
+			if err != nil {
 				return // a year that JSON can't hold
 			}
 			if len(out.String()) > MaxLine/2 {
@@ -408,8 +424,8 @@ func FuzzAnswer(f *testing.F) {
 	})
 }
 
-// same compares what mailq shows of two messages.
-func same(a, b Message) bool {
+// same compares two things as they look on the wire.
+func same(a, b any) bool {
 	x, errX := appendLine(nil, a)
 	y, errY := appendLine(nil, b)
 	return errX == nil && errY == nil && string(x) == string(y)

@@ -39,6 +39,10 @@ type Handler struct {
 	Version func() string
 	Cat     func(ctx context.Context, p Peer, id string) (io.ReadCloser, error)
 	Act     func(ctx context.Context, p Peer, r Request) error // the verbs that change a message
+
+	// Watch sends nothing, once, when it has begun, then sights until ctx ends
+	// or it is over. An error of send ends it.
+	Watch func(ctx context.Context, p Peer, r Request, send func([]Sight) error) error
 }
 
 // Serve answers requests from l, a unix socket, until ctx ends; then it closes
@@ -46,7 +50,7 @@ type Handler struct {
 // ended, else why l broke, or that it was closed, when all that had begun is
 // over.
 func Serve(ctx context.Context, l net.Listener, h Handler) error {
-	s := &server{handler: h, perUID: make(map[int]int)}
+	s := newServer(h)
 	defer s.all.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -75,14 +79,24 @@ func Serve(ctx context.Context, l net.Listener, h Handler) error {
 	}
 }
 
+// ServeConn answers the one request of conn, for a server that listens to
+// nobody, and closes conn.
+func ServeConn(ctx context.Context, conn *net.UnixConn, h Handler) {
+	s := newServer(h)
+	s.accept(ctx, conn)
+	s.all.Wait()
+}
+
 // server is one run of Serve.
 type server struct {
-	handler Handler
-	all     sync.WaitGroup
+	handler  Handler
+	all      sync.WaitGroup
+	requests room
+	watchers room
+}
 
-	mu     sync.Mutex // guards what follows
-	conns  int
-	perUID map[int]int // without uid 0
+func newServer(h Handler) *server {
+	return &server{handler: h, requests: newRoom(maxConns, maxPerUID), watchers: newRoom(maxWatchers, maxWatchersOfUID)}
 }
 
 // accept serves conn in a goroutine of its own if there is room.
@@ -93,54 +107,26 @@ func (s *server) accept(ctx context.Context, conn net.Conn) {
 		return
 	}
 	peer, err := PeerOf(unix)
-	if err != nil || !s.enter(peer.UID) {
+	if err != nil || !s.requests.enter(peer.UID) {
 		a := &answer{conn: unix, until: time.Now().Add(time.Second)}
 		_ = a.fail(&Error{codeTempFail, "too many requests at once, try again later"})
 		conn.Close()
 		return
 	}
-	s.all.Add(1)
-	go func() {
-		defer s.all.Done()
-		defer s.leave(peer.UID)
+	leave := sync.OnceFunc(func() { s.requests.leave(peer.UID) })
+	s.all.Go(func() {
+		defer leave()
 		defer conn.Close()
 		stop := context.AfterFunc(ctx, func() { conn.Close() })
 		defer stop()
-		s.serve(ctx, unix, peer)
-	}()
-}
-
-// enter counts a connection, if there may be one more.
-func (s *server) enter(uid int) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if uid == 0 {
-		return true // root is never locked out
-	}
-	if s.conns >= maxConns || s.perUID[uid] >= maxPerUID {
-		return false
-	}
-	s.conns++
-	s.perUID[uid]++
-	return true
-}
-
-func (s *server) leave(uid int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if uid == 0 {
-		return
-	}
-	s.conns--
-	if s.perUID[uid]--; s.perUID[uid] == 0 {
-		delete(s.perUID, uid)
-	}
+		s.serve(ctx, unix, peer, leave)
+	})
 }
 
 // serve reads the request and writes the answer. An error of the connection
 // ends it; there is nobody to tell.
-func (s *server) serve(ctx context.Context, conn *net.UnixConn, peer Peer) {
-	a := &answer{conn: conn, until: time.Now().Add(answerWait)}
+func (s *server) serve(ctx context.Context, conn *net.UnixConn, peer Peer, leave func()) {
+	a := &answer{conn: conn, until: time.Now().Add(answerWait), leave: leave}
 	if conn.SetReadDeadline(time.Now().Add(readWait)) != nil {
 		return
 	}
@@ -152,6 +138,9 @@ func (s *server) serve(ctx context.Context, conn *net.UnixConn, peer Peer) {
 	if err != nil {
 		_ = a.fail(&Error{codeProtocol, fmt.Sprintf("request not understood: %v", err)})
 		return
+	}
+	if req.Do == Watch {
+		a.until, a.slow = time.Now().Add(watchWait), true // it may be looked at with a pager, or be stopped
 	}
 	ctx, cancel := context.WithDeadline(ctx, a.until)
 	defer cancel()
@@ -188,6 +177,8 @@ func (s *server) do(ctx context.Context, a *answer, peer Peer, req Request) (tex
 		return h.Version(), nil
 	case req.Do == Cat && h.Cat != nil:
 		return "", s.cat(ctx, a, peer, req.ID)
+	case req.Do == Watch && h.Watch != nil:
+		return "", s.watch(ctx, a, peer, req)
 	case changes(req.Do) && h.Act != nil:
 		return "", h.Act(ctx, peer, req)
 	}
@@ -229,6 +220,7 @@ func (s *server) cat(ctx context.Context, a *answer, peer Peer, id string) error
 type answer struct {
 	conn  *net.UnixConn
 	until time.Time
+	leave func() // gives the connection's place to another one
 	slow  bool   // a line may take until then
 	buf   []byte // lines not written yet
 }
