@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"sync"
 	"syscall"
 
 	"postoffice/internal/disk"
@@ -17,31 +16,19 @@ import (
 // errLocked says that somebody else holds the mailbox: try again soon.
 var errLocked = errors.New("mailbox is locked by another program")
 
-// buffers hold what is read from a message and not yet written.
-var buffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
-
-// batch is one turn at a mailbox: open, lock, append, sync. It runs with the
-// ids of the account.
+// batch is one turn at a file of messages: open, lock, append, sync. It runs
+// with the ids of the account.
 type batch struct {
-	m    *Mailboxes
-	a    Account
-	dir  disk.Dir
-	mode fs.FileMode // of a mailbox that has to be made
-	look lookout     // for mail that goes elsewhere
+	*turn
+	dir  disk.Dir    // in which the file is
+	mode fs.FileMode // of one that has to be made
 
 	f     disk.File
 	made  bool      // by this batch
 	id    [2]uint64 // device and inode
-	start int64     // length of the mailbox before this batch
+	start int64     // length of the file before this batch
 	end   int64     // length now, all of it whole messages
 	tail  [2]byte   // the last octets before end
-
-	results []func() // tell the senders, once the mailbox is unlocked
-}
-
-// answer keeps a job's result until the mailbox is unlocked.
-func (b *batch) answer(j *job, r Result) {
-	b.results = append(b.results, func() { j.result <- r })
 }
 
 // run writes the jobs that take returns. An error means that none was taken.
@@ -53,35 +40,30 @@ func (b *batch) run(take func() []*job) error {
 	if dot {
 		defer b.dotUnlock()
 	}
-	if err := b.open(); err != nil {
+	if err := b.openFile(); err != nil {
 		return err
 	}
-	defer b.close()
+	defer b.closeFile()
 	if err := b.lock(); err != nil {
 		return err
 	}
-	b.deliver(b.answerElsewhere(take()))
+	b.deliver(take())
 	return nil
 }
 
-func (b *batch) close() {
-	// The mailbox was synced: closing it can't undo that (A37).
+func (b *batch) closeFile() {
+	// The file was synced: closing it can't undo that (A37).
 	if err := b.f.Close(); err != nil {
 		b.warn("mailbox not closed", err)
 	}
 }
 
-func (b *batch) warn(msg string, err error) {
-	b.m.o.Log.LogAttrs(context.Background(), slog.LevelWarn, msg,
-		maillog.User(b.a.Name), maillog.File(b.path()), maillog.Err(err))
-}
+func (b *batch) path() string { return b.at.path() }
 
-func (b *batch) path() string { return b.m.o.Dir + "/" + b.a.Name }
-
-// open opens the mailbox, or makes it.
-func (b *batch) open() error {
+// openFile opens the file, or makes it.
+func (b *batch) openFile() error {
 	for range 3 { // it may come or go between the two calls
-		f, err := b.dir.Open(b.a.Name, disk.ReadWrite)
+		f, err := b.dir.Open(b.at.name, disk.ReadWrite)
 		if errors.Is(err, fs.ErrNotExist) {
 			f, err = b.create()
 			if errors.Is(err, fs.ErrExist) {
@@ -89,19 +71,19 @@ func (b *batch) open() error {
 			}
 		}
 		if errors.Is(err, syscall.ELOOP) {
-			return fmt.Errorf("mailbox %s is a symbolic link: remove it: %w", b.path(), err)
+			return fmt.Errorf("%s %s is a symbolic link: remove it: %w", b.at.word, b.path(), err)
 		}
 		if err != nil {
-			return fmt.Errorf("open mailbox: %w", err)
+			return fmt.Errorf("open %s: %w", b.at.word, err)
 		}
 		b.f = f
 		return nil
 	}
-	return fmt.Errorf("mailbox %s comes and goes", b.path())
+	return fmt.Errorf("%s %s comes and goes", b.at.word, b.path())
 }
 
 func (b *batch) create() (disk.File, error) {
-	f, err := b.dir.Create(b.a.Name, b.mode)
+	f, err := b.dir.Create(b.at.name, b.mode)
 	if err != nil {
 		return nil, err
 	}
@@ -120,14 +102,14 @@ func (b *batch) lock() error {
 	}
 	ok, err := b.f.TryLockRecord()
 	if err != nil {
-		return fmt.Errorf("lock mailbox %s: %w", b.path(), err)
+		return fmt.Errorf("lock %s %s: %w", b.at.word, b.path(), err)
 	}
 	if !ok {
 		return errLocked
 	}
-	named, err := disk.Named(b.dir, b.a.Name, b.f)
+	named, err := disk.Named(b.dir, b.at.name, b.f)
 	if err != nil {
-		return fmt.Errorf("look at mailbox again: %w", err)
+		return fmt.Errorf("look at %s again: %w", b.at.word, err)
 	}
 	if !named { // a mail reader put a new file in its place
 		return errLocked
@@ -145,7 +127,7 @@ func (b *batch) lock() error {
 func (b *batch) check() (disk.Info, error) {
 	info, err := b.f.Stat()
 	if err != nil {
-		return info, fmt.Errorf("look at mailbox: %w", err)
+		return info, fmt.Errorf("look at %s: %w", b.at.word, err)
 	}
 	switch {
 	case !info.Mode.IsRegular():
@@ -158,7 +140,7 @@ func (b *batch) check() (disk.Info, error) {
 		err = fmt.Errorf("it is executable, mode %v", info.Mode)
 	}
 	if err != nil {
-		return info, fmt.Errorf("mailbox %s must not be written: %w", b.path(), err)
+		return info, fmt.Errorf("%s %s must not be written: %w", b.at.word, b.path(), err)
 	}
 	return info, nil
 }
@@ -168,7 +150,7 @@ func (b *batch) readTail() error {
 	b.tail = [2]byte{'\n', '\n'} // an empty mailbox needs no empty line
 	n := min(b.start, 2)
 	if _, err := b.f.ReadAt(b.tail[2-n:], b.start-n); err != nil && !(n == 0 || errors.Is(err, io.EOF)) {
-		return fmt.Errorf("read the end of mailbox %s: %w", b.path(), err)
+		return fmt.Errorf("read the end of %s %s: %w", b.at.word, b.path(), err)
 	}
 	return nil
 }
@@ -208,7 +190,7 @@ func (b *batch) deliver(jobs []*job) {
 		return
 	}
 	for _, j := range done {
-		b.answer(j, delivered(b.a.Name))
+		b.answer(j, b.at.delivered(b.a))
 	}
 }
 
@@ -220,28 +202,12 @@ func (b *batch) fail(jobs []*job, err error) {
 	}
 }
 
-func (b *batch) failed(err error) Result {
-	err = fmt.Errorf("mailbox %s: %w", b.path(), err)
-	if disk.Full(err) {
-		return deferred("4.2.2", "no room for the message in this mailbox", err)
-	}
-	if _, ok := errors.AsType[bodyError](err); ok {
-		return deferred("4.3.0", "message was not delivered whole", err)
-	}
-	return deferred("4.2.0", "mailbox can't be written", err)
-}
-
-// bodyError is a failure to read the message: it concerns no other one.
-type bodyError struct{ error }
-
-func (e bodyError) Unwrap() error { return e.error }
-
 // add writes one message behind the others. After an error the mailbox
 // ends where it ended before; if that can't be had, or the disk is broken
 // rather than full, the error is fatal to the batch.
 func (b *batch) add(j *job) (err error, fatal bool) {
 	end, tail := b.end, b.tail
-	err = b.stream(j)
+	err = stream(b.gap(), j.d.Body, b.put)
 	if err == nil {
 		return nil, false
 	}
@@ -251,45 +217,6 @@ func (b *batch) add(j *job) (err error, fatal bool) {
 	b.end, b.tail = end, tail
 	_, body := errors.AsType[bodyError](err)
 	return err, !body && !disk.Full(err)
-}
-
-func (b *batch) stream(j *job) error {
-	buf := buffers.Get().(*[64 << 10]byte)
-	defer buffers.Put(buf)
-	gap := copy(buf[:], b.gap())
-	n, empty := gap, true
-	for {
-		read, err := fill(j.d.Body, buf[n:])
-		n += read
-		empty = empty && read == 0
-		if err != nil && err != io.EOF {
-			return bodyError{fmt.Errorf("read the message: %w", err)}
-		}
-		if empty {
-			return bodyError{errors.New("message without any octet")}
-		}
-		if err := b.put(buf[:n]); err != nil {
-			return err
-		}
-		if err == io.EOF {
-			return nil
-		}
-		n = 0
-	}
-}
-
-// fill reads until p is full or the message ends (io.EOF).
-func fill(body io.Reader, p []byte) (n int, err error) {
-	for idle := 0; n < len(p) && err == nil && idle < 100; idle++ {
-		var read int
-		if read, err = body.Read(p[n:]); read > 0 {
-			n, idle = n+read, 0
-		}
-	}
-	if n < len(p) && err == nil {
-		err = io.ErrNoProgress
-	}
-	return n, err
 }
 
 // put appends p.
@@ -330,10 +257,13 @@ func (b *batch) sync() error {
 	if b.m.isSynced(b.id) {
 		return nil
 	}
+	if err := b.syncAbove(); err != nil {
+		return err
+	}
 	if err := b.dir.Sync(); err != nil {
-		err = fmt.Errorf("sync the mail directory: %w", err)
+		err = fmt.Errorf("sync the directory: %w", err)
 		if b.made { // its name may be lost now, whatever a later sync says: it has to be made anew
-			err = errors.Join(err, b.dir.Unlink(b.a.Name))
+			err = errors.Join(err, b.dir.Unlink(b.at.name))
 		}
 		return err
 	}

@@ -26,8 +26,8 @@ func letter(i int) string {
 	return fmt.Sprintf("From sender%d\n\n%s%s", i, strings.Repeat(fmt.Sprintf("line of %d\n", i), 3+20*(i%3)), end)
 }
 
-// process is one that writes to the mailbox, an hour after the crash.
-func process(d disk.FS, pid int, alive func(holder) bool) *Mailboxes {
+// newWriter is a process that writes to the mailbox, an hour after the crash.
+func newWriter(d disk.FS, pid int, alive func(holder) bool) *Mailboxes {
 	m := NewMailboxes(Options{FS: d, Dir: "/mail", Accounts: Only(rootAccount)})
 	m.self, m.alive = holder{pid, "boot", "namespace", "1"}, alive
 	m.now = func() time.Time { return time.Now().Add(time.Hour) }
@@ -50,7 +50,8 @@ func batchOf(m *Mailboxes, ack func(string), letters ...int) error {
 		jobs = append(jobs, &job{d: Delivery{User: "root", Body: body}, result: make(chan Result, 1)})
 	}
 	for {
-		err := m.write(rootAccount, &waiting{jobs: slices.Clone(jobs)})
+		a, at := rootsPlace(m)
+		err := m.write(a, at, &waiting{jobs: slices.Clone(jobs)})
 		if errors.Is(err, errLocked) {
 			continue
 		}
@@ -85,11 +86,11 @@ var (
 // batches are three deliveries by two processes: a batch with a message that
 // breaks off, then two single messages, the second by another process.
 func batches(d disk.FS, ack func(string)) error {
-	m := process(d, 1, dead)
+	m := newWriter(d, 1, dead)
 	return errors.Join(
 		batchOf(m, ack, 1, -9, 2, 3),
 		batchOf(m, ack, 4),
-		batchOf(process(d, 2, dead), ack, 5),
+		batchOf(newWriter(d, 2, dead), ack, 5),
 	)
 }
 
@@ -103,7 +104,7 @@ func again(d disk.FS, acked []string, ack func(string)) error {
 			rest = append(rest, i)
 		}
 	}
-	return batchOf(process(d, 3, dead), ack, rest...)
+	return batchOf(newWriter(d, 3, dead), ack, rest...)
 }
 
 // whole checks the mailbox after the crash and, when the rest was delivered
@@ -222,7 +223,7 @@ func writer(processes map[int]*crashfs.FS, pid int, noDotLocks bool, letters ...
 		if noDotLocks {
 			d = noDots{p}
 		}
-		_ = batchOf(process(d, pid, func(h holder) bool { return processes[h.pid].Alive() }), ack, letters...)
+		_ = batchOf(newWriter(d, pid, func(h holder) bool { return processes[h.pid].Alive() }), ack, letters...)
 	}}
 }
 
@@ -391,6 +392,7 @@ func (d noDotsDir) Create(name string, mode fs.FileMode) (disk.File, error) {
 
 // TestMutants: the suites notice each safeguard that is left out.
 func TestMutants(t *testing.T) {
+	t.Run("Maildir", maildirMutants)
 	crashfs.Mutants(t, func(t testing.TB) {
 		oldMail.EveryStep(t, batches, whole(old))
 		noMail.EveryStep(t, batches, whole(""))

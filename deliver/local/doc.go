@@ -10,6 +10,8 @@
 // Invariants:
 //   - Delivered means that the mailbox was synced with the whole message in
 //     it, and the mail directory too where the mailbox's name may be new.
+//   - What a .forward takes elsewhere is known before anything of a mailbox is
+//     opened, by lstat with the account's ids.
 //   - Octets that were in a mailbox before are never written again or cut.
 //     After any error the mailbox is as long as it was before the message (or
 //     the batch) that failed; a failed sync is never tried again (A45).
@@ -21,13 +23,24 @@
 //   - Only a definite answer refuses: the account does not exist. All else is
 //     temporary (A41).
 //
+// Mail goes to one of four places (see place): a file of the account's name in
+// the mail directory, a file beside it for a folder, a file in the home
+// directory, or a Maildir there. Files of all four are written by the same
+// batch; what is below a home directory is opened with the account's ids, one
+// directory after the other, through no link, and all of them must belong to
+// the account or to root.
+//
 // What a crash of this process or a power cut leaves: messages reported as
 // delivered are whole; of the batch that was being written each message may
 // be there or not, and the last one may be there in part. The queue still has
 // them all and delivers them again; the next append begins after an empty
 // line, so that a part never runs into another message.
 //
-// Locks, in the order they are taken: a mutex for the mailbox in this
+// In a Maildir a message is a file of its own: written and synced in tmp/, then
+// renamed into new/, whose names are synced before anything is reported. A
+// crash leaves files in tmp/, which go after 36 hours.
+//
+// Locks of files, in the order they are taken: a mutex for the mailbox in this
 // process, MAILBOX.lock where the account may create it (with mode 2775
 // root:mail, or a directory of its own; else the dot lock is left out), and an
 // open-file-description lock (fcntl) on the mailbox.

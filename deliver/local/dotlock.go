@@ -22,7 +22,7 @@ const (
 // not make files in the mail directory, so nobody with its rights uses dot
 // locks there. errLocked: another program holds it.
 func (b *batch) dotLock() (bool, error) {
-	name := b.a.Name + lockSuffix
+	name := b.at.name + lockSuffix
 	for range 3 { // once more after a stale lock was removed
 		err := b.makeLock(name)
 		switch {
@@ -86,7 +86,7 @@ func (b *batch) isMine(name string, mine disk.Info) error {
 }
 
 func (b *batch) dotUnlock() {
-	if err := b.dir.Unlink(b.a.Name + lockSuffix); err != nil {
+	if err := b.dir.Unlink(b.at.name + lockSuffix); err != nil {
 		b.warn("dot lock not removed", err)
 	}
 }

@@ -33,6 +33,15 @@ func (f *faults) OpenDir(path string) (disk.Dir, error) {
 	return &faultyDir{d, f}, err
 }
 
+func (d *faultyDir) OpenDir(name string) (disk.Dir, error) {
+	dir, err := d.Dir.OpenDir(name)
+	return &faultyDir{dir, d.f}, err
+}
+
+func (d *faultyDir) Rename(old string, to disk.Dir, name string) error {
+	return d.Dir.Rename(old, to.(*faultyDir).Dir, name)
+}
+
 func (d *faultyDir) Open(name string, a disk.Access) (disk.File, error) {
 	f, err := d.Dir.Open(name, a)
 	return &faultyFile{f, d.f}, err

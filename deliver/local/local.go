@@ -57,15 +57,19 @@ type Options struct {
 	Accounts Accounts
 	// As runs f with the effective ids of the account, and with dirGID as its
 	// group unless that is -1. nil: f runs as we are.
-	As       func(a Account, dirGID int, f func() error) error
+	As func(a Account, dirGID int, f func() error) error
+	// Mailbox says where mail goes that is for no folder: "" into a file of
+	// the account's name in Dir, "~/file" or "~/Maildir/" in the home directory.
+	Mailbox  string
+	Hostname string        // in the names of a Maildir's files; "": the machine's
 	LockWait time.Duration // for all locks of one mailbox together; 0: 60 s (A46)
 	Log      *slog.Logger  // nil: nothing is logged
 }
 
 // deferred, refused and delivered make results with words for people.
 
-func delivered(user string) Result {
-	return Result{Status: Delivered, Reply: smtp.Reply{Code: 250, Status: "2.0.0", Text: "delivered to mailbox " + user}}
+func delivered(text string) Result {
+	return Result{Status: Delivered, Reply: smtp.Reply{Code: 250, Status: "2.0.0", Text: text}}
 }
 
 func deferred(status, text string, err error) Result {

@@ -51,14 +51,20 @@ func (l *lookout) find(extension string) *Result {
 }
 
 func (l *lookout) forwards(extension string) (bool, error) {
+	home, err := l.openHome()
+	if home == nil {
+		return false, err
+	}
+	return forwarded(home, extension)
+}
+
+// openHome opens the home directory once; see the function of that name.
+func (l *lookout) openHome() (disk.Dir, error) {
 	if !l.opened {
 		l.home, l.homeErr = openHome(l.fs, l.a)
 		l.opened = true
 	}
-	if l.home == nil {
-		return false, l.homeErr
-	}
-	return forwarded(l.home, extension)
+	return l.home, l.homeErr
 }
 
 func (l *lookout) close() {
@@ -78,10 +84,10 @@ func (l *lookout) all(jobs []*job) func(*job) bool {
 
 // answerElsewhere answers the jobs that are not for this mailbox and returns
 // the others.
-func (b *batch) answerElsewhere(jobs []*job) (stay []*job) {
+func (t *turn) answerElsewhere(jobs []*job) (stay []*job) {
 	for _, j := range jobs {
-		if res := b.look.elsewhere(j.d); res != nil {
-			b.answer(j, *res)
+		if res := t.look.elsewhere(j.d); res != nil {
+			t.answer(j, *res)
 		} else {
 			stay = append(stay, j)
 		}

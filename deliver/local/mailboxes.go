@@ -5,10 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"log/slog"
 	"math"
+	"math/rand/v2"
+	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -20,21 +25,26 @@ const (
 	maxSynced = 100_000 // mailboxes that are remembered, about 40 octets each
 )
 
-// Mailboxes writes to the mailboxes of one mail directory. There must be only
-// one for a directory in a process.
+// Mailboxes writes to the mailboxes of one mail directory, and to what stands
+// for mailboxes elsewhere. There must be only one for a directory in a process.
 type Mailboxes struct {
 	o     Options
 	busy  chan struct{}     // a place for each thread that writes
 	self  holder            // of our dot locks
 	alive func(holder) bool // whether the holder of a dot lock still runs
-	now   func() time.Time  // for the age of dot locks
+	now   func() time.Time  // for the age of dot locks, and names
 
-	mu     sync.Mutex          // guards what follows
-	boxes  map[string]*waiting // accounts for which something waits or is written
-	synced map[[2]uint64]bool  // mailboxes whose name is known to be durable, by device and inode
+	host   string        // in names
+	random func() uint64 // in names
+	count  atomic.Uint64 // in names
+
+	mu      sync.Mutex           // guards what follows
+	boxes   map[string]*waiting  // by account and place: where something waits or is written
+	synced  map[[2]uint64]bool   // mailboxes whose name is known to be durable, by device and inode
+	cleaned map[string]time.Time // Maildirs by account and path: last look for old files
 }
 
-// waiting is the queue of one mailbox; a goroutine serves it while it exists.
+// waiting is the queue of one place; a goroutine serves it while it exists.
 type waiting struct {
 	jobs []*job
 }
@@ -55,34 +65,65 @@ func NewMailboxes(o Options) *Mailboxes {
 	if o.As == nil {
 		o.As = func(_ Account, _ int, f func() error) error { return f() }
 	}
+	if o.Hostname == "" {
+		o.Hostname, _ = os.Hostname() // a name that isn't known becomes localhost
+	}
 	return &Mailboxes{
-		o:      o,
-		self:   ourselves(),
-		alive:  holder.alive,
-		now:    time.Now,
-		busy:   make(chan struct{}, maxBusy),
-		boxes:  map[string]*waiting{},
-		synced: map[[2]uint64]bool{},
+		o:       o,
+		self:    ourselves(),
+		alive:   holder.alive,
+		now:     time.Now,
+		host:    hostInNames(o.Hostname),
+		random:  rand.Uint64,
+		busy:    make(chan struct{}, maxBusy),
+		boxes:   map[string]*waiting{},
+		synced:  map[[2]uint64]bool{},
+		cleaned: map[string]time.Time{},
 	}
 }
 
-// Deliver appends d to the mailbox of its user and waits until it is synced,
-// refused or deferred, or known to be for a .forward. Calls for one mailbox that wait together are written
-// together. When ctx ends, a delivery that has not begun is deferred at once;
-// one that has begun takes its course, so that Body must not block for ever.
-// Deliver never returns while Body is in use.
+// Deliver writes d to where its user's mail goes and waits until it is synced,
+// refused or deferred, or known to be for a .forward. Calls for one place that
+// wait together are written together. When ctx ends, a delivery that has not
+// begun is deferred at once; one that has begun takes its course, so that Body
+// must not block for ever. Deliver never returns while Body is in use.
 func (m *Mailboxes) Deliver(ctx context.Context, d Delivery) Result {
 	a, res, ok := m.account(ctx, d.User)
 	if !ok {
 		return res
 	}
+	at, err := m.place(a, d.Folder)
+	if err != nil {
+		return deferred("4.3.5", "there is no such folder", err)
+	}
+	return m.deliver(ctx, a, at, d)
+}
+
+// appendFile appends a message to the file with that path, as Deliver does to a
+// mailbox. /dev/null takes everything.
+func (m *Mailboxes) appendFile(ctx context.Context, a Account, path string, body io.Reader) Result {
+	at, err := filePlace(path)
+	if err != nil {
+		return deferred("4.3.5", at.unavailable(), err)
+	}
+	if path == os.DevNull {
+		if _, err := io.Copy(io.Discard, body); err != nil {
+			return deferred("4.3.0", "message was not delivered whole", fmt.Errorf("read the message: %w", err))
+		}
+		return at.delivered(a)
+	}
+	return m.deliver(ctx, a, at, Delivery{User: a.Name, Body: body, Size: -1, Final: true})
+}
+
+func (m *Mailboxes) deliver(ctx context.Context, a Account, at place, d Delivery) Result {
 	j := &job{d: d, result: make(chan Result, 1)}
+	key := a.Name + " " + at.path()
 	m.mu.Lock()
-	w := m.boxes[a.Name]
+	w := m.boxes[key]
 	if w == nil {
 		w = &waiting{}
-		m.boxes[a.Name] = w
-		go m.serve(a, w)
+		m.boxes[key] = w
+		go m.serve(key, a, at, w)
 	}
 	w.jobs = append(w.jobs, j)
 	m.mu.Unlock()
@@ -91,7 +132,7 @@ func (m *Mailboxes) Deliver(ctx context.Context, d Delivery) Result {
 	case res := <-j.result:
 		return res
 	case <-ctx.Done():
-		if m.withdraw(a.Name, j) {
+		if m.withdraw(key, j) {
 			return deferred("4.3.0", "local delivery was interrupted", context.Cause(ctx))
 		}
 		return <-j.result
@@ -118,10 +159,10 @@ func (m *Mailboxes) account(ctx context.Context, user string) (a Account, res Re
 }
 
 // withdraw takes back a job that no batch holds yet.
-func (m *Mailboxes) withdraw(name string, j *job) bool {
+func (m *Mailboxes) withdraw(key string, j *job) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	w := m.boxes[name]
+	w := m.boxes[key]
 	if w == nil {
 		return false
 	}
@@ -167,19 +208,19 @@ func (m *Mailboxes) idle(w *waiting) bool {
 	return len(w.jobs) == 0
 }
 
-// serve writes batch after batch until nothing waits for the mailbox.
-func (m *Mailboxes) serve(a Account, w *waiting) {
+// serve writes batch after batch until nothing waits for the place.
+func (m *Mailboxes) serve(key string, a Account, at place, w *waiting) {
 	for {
-		err := m.waitAndWrite(a, w)
+		err := m.waitAndWrite(a, at, w)
 		if err != nil { // before anything was taken
 			for _, j := range m.take(w, math.MaxInt) {
-				j.result <- deferred("4.2.0", "mailbox is not available", err)
+				j.result <- deferred("4.2.0", at.unavailable(), err)
 			}
 		}
 		m.mu.Lock()
 		done := len(w.jobs) == 0
 		if done {
-			delete(m.boxes, a.Name) // the next Deliver begins anew
+			delete(m.boxes, key) // the next Deliver begins anew
 		}
 		m.mu.Unlock()
 		if done {
@@ -190,14 +231,14 @@ func (m *Mailboxes) serve(a Account, w *waiting) {
 
 // waitAndWrite writes one batch as soon as the mailbox's locks can be had. The
 // wait holds neither a thread nor a place.
-func (m *Mailboxes) waitAndWrite(a Account, w *waiting) error {
+func (m *Mailboxes) waitAndWrite(a Account, at place, w *waiting) error {
 	var (
 		end   = time.Now().Add(m.o.LockWait)
 		pause = 10 * time.Millisecond
 	)
 	for !m.idle(w) {
 		m.busy <- struct{}{}
-		err := m.write(a, w)
+		err := m.write(a, at, w)
 		<-m.busy
 		if !errors.Is(err, errLocked) {
 			return err
@@ -212,48 +253,66 @@ func (m *Mailboxes) waitAndWrite(a Account, w *waiting) error {
 }
 
 // write lets a thread with the account's ids write one batch of what waits for
-// the mailbox, once that is locked; before that it answers for what a .forward
-// takes elsewhere.
-func (m *Mailboxes) write(a Account, w *waiting) error {
-	b := &batch{m: m, a: a, mode: 0o600, look: lookout{fs: m.o.FS, a: a}}
-	gid, openErr := b.openMailDir()
+// the place, once that is locked; before that it answers for what a .forward
+// takes elsewhere. An error means that it took nothing else.
+func (m *Mailboxes) write(a Account, at place, w *waiting) error {
+	t := &turn{m: m, a: a, at: at, look: lookout{fs: m.o.FS, a: a}}
+	mode, gid, openErr := t.openTop()
 	err := m.o.As(a, gid, func() error {
-		defer b.look.close()
-		gone := m.takeThose(w, maxBatch, b.look.all(m.peek(w, maxBatch)))
-		b.answerElsewhere(gone)
+		defer t.close()
+		gone := m.takeThose(w, maxBatch, t.look.all(m.peek(w, maxBatch)))
+		t.answerElsewhere(gone)
 		if len(gone) > 0 && m.idle(w) {
 			return nil
 		}
 		if openErr != nil {
 			return openErr
 		}
-		return b.run(func() []*job { return m.take(w, maxBatch) })
+		return t.run(mode, func() []*job { return t.answerElsewhere(m.take(w, maxBatch)) })
 	})
-	if b.dir != nil {
-		b.dir.Close() // it was only read through this handle
+	if t.top != nil {
+		t.top.Close() // it was only read through this handle
 	}
-	for _, tell := range b.results {
+	for _, tell := range t.results {
 		tell()
 	}
 	return err
 }
 
-// openMailDir opens the directory of the mailbox and returns the group in which
-// mailboxes are made and read, -1 for the account's own.
-func (b *batch) openMailDir() (gid int, err error) {
-	b.dir, err = b.m.o.FS.OpenDir(b.m.o.Dir)
+// openTop opens the mail directory, and returns the mode of mailboxes in it and
+// the group in which they are made and read, -1 for the account's own. Other
+// directories are for the account to open.
+func (t *turn) openTop() (mode fs.FileMode, gid int, err error) {
+	if t.at.foreign {
+		return 0o600, -1, nil
+	}
+	t.top, err = t.m.o.FS.OpenDir(t.at.top)
 	if err != nil {
-		return -1, fmt.Errorf("open the mail directory: %w", err)
+		return 0, -1, fmt.Errorf("open the mail directory: %w", err)
 	}
-	info, err := b.dir.Lstat(".")
+	info, err := t.top.Lstat(".")
 	if err != nil {
-		return -1, fmt.Errorf("open the mail directory: %w", err)
+		return 0, -1, fmt.Errorf("open the mail directory: %w", err)
 	}
-	if info.Mode.Perm()&0o022 != 0o020 {
-		return -1, nil
+	if info.Mode.Perm()&0o022 == 0o020 { // 2775 root:mail
+		return 0o660, info.GID, nil
 	}
-	b.mode = 0o660 // 2775 root:mail
-	return info.GID, nil
+	return 0o600, -1, nil
+}
+
+// run writes the jobs that take returns, in the way of the place's kind. An
+// error means that none was taken.
+func (t *turn) run(mode fs.FileMode, take func() []*job) error {
+	dir, err := t.open()
+	if err != nil {
+		return err
+	}
+	if t.at.isMaildir() {
+		d := &maildir{turn: t, dir: dir}
+		return d.run(take)
+	}
+	b := &batch{turn: t, dir: dir, mode: mode}
+	return b.run(take)
 }
 
 // isSynced reports whether the name of the mailbox with this device and inode

@@ -1,0 +1,121 @@
+package local
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+)
+
+// A place is where mail of an account is written.
+type place struct {
+	top     string // the mail directory, the home directory, or that of a file
+	inHome  bool   // top is the home directory
+	foreign bool   // top is for the account to open, not for us
+	below   []string
+	name    string // the file; "" for a Maildir, the last directory of all
+	word    string // what people call it
+}
+
+const homePrefix = "~/"
+
+// place finds where mail for a goes: into the folder, or else as option mailbox
+// says.
+func (m *Mailboxes) place(a Account, folder string) (place, error) {
+	spec := m.o.Mailbox
+	if folder != "" {
+		spec = folder
+	}
+	switch {
+	case spec == "":
+		return place{top: m.o.Dir, name: a.Name, word: "mailbox"}, nil
+	case strings.HasPrefix(spec, homePrefix):
+		return homePlace(a, spec)
+	case folder == "":
+		return place{}, fmt.Errorf("option mailbox is %q, which is no place for files", spec)
+	}
+	name := a.Name + ":" + folder // no account has a colon in its name
+	if err := checkElement(folder); err != nil {
+		return place{}, badFolder(folder, err)
+	}
+	if err := checkLength(name); err != nil {
+		return place{}, badFolder(folder, err)
+	}
+	return place{top: m.o.Dir, name: name, word: "folder"}, nil
+}
+
+// homePlace is ~/file, or ~/directory/ for a Maildir.
+func homePlace(a Account, spec string) (place, error) {
+	path, isDir := strings.CutSuffix(strings.TrimPrefix(spec, homePrefix), "/")
+	p := place{top: a.Home, inHome: true, foreign: true, below: strings.Split(path, "/"), word: "mailbox"}
+	for _, e := range p.below {
+		if err := checkElement(e); err != nil {
+			return place{}, badFolder(spec, err)
+		}
+	}
+	if !isDir {
+		last := len(p.below) - 1
+		p.name, p.below = p.below[last], p.below[:last]
+		if err := checkLength(p.name); err != nil {
+			return place{}, badFolder(spec, err)
+		}
+	}
+	return p, nil
+}
+
+// filePlace is the file with that path, which a chose.
+func filePlace(path string) (place, error) {
+	p := place{top: filepath.Dir(path), foreign: true, name: filepath.Base(path), word: "file"}
+	if !filepath.IsAbs(path) || strings.HasSuffix(path, "/") {
+		return p, fmt.Errorf("%q is not the absolute path of a file", path)
+	}
+	return p, errors.Join(checkElement(p.name), checkLength(p.name))
+}
+
+// checkElement says why a name can't be one of a path that is written to.
+func checkElement(name string) error {
+	switch {
+	case name == "" || name == "." || name == "..":
+		return fmt.Errorf("%q is no name of a file", name)
+	case strings.HasSuffix(name, lockSuffix):
+		return fmt.Errorf("name ends in %q, which is kept for locks", lockSuffix)
+	}
+	for _, c := range []byte(name) {
+		if c == '/' || c < ' ' || c == 0x7f {
+			return fmt.Errorf("name has the octet %q", c)
+		}
+	}
+	return nil
+}
+
+// checkLength leaves room for the dot lock's name.
+func checkLength(name string) error {
+	if len(name) > MaxName {
+		return fmt.Errorf("name of %d octets, at most %d are possible", len(name), MaxName)
+	}
+	return nil
+}
+
+func badFolder(name string, err error) error {
+	return fmt.Errorf("folder %q (want ~/path, or a name without a slash): %w", name, err)
+}
+
+func (p place) isMaildir() bool { return p.name == "" }
+
+// path is for messages, and tells places apart.
+func (p place) path() string {
+	elem := append([]string{p.top}, p.below...)
+	return filepath.Join(append(elem, p.name)...)
+}
+
+func (p place) full() string        { return "no room for the message in this " + p.word }
+func (p place) unwritable() string  { return p.word + " can't be written" }
+func (p place) unavailable() string { return p.word + " is not available" }
+
+// delivered is the result of success. A file's path is nobody's business.
+func (p place) delivered(a Account) Result {
+	if p.word == "file" {
+		return delivered("delivered to a file")
+	}
+	return delivered("delivered to " + p.word + " " + a.Name)
+}
