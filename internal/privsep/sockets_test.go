@@ -152,6 +152,7 @@ func TestMasterWatches(t *testing.T) {
 		o.RunDir, o.lookPause = run, 5*time.Millisecond
 	})
 	k := h.dial()
+	k.want("ok", "recorded x")
 	must(t, os.Remove(h.path(Control)))
 	h.log.wait(t, `msg="listener bound again" listen=control`, 1)
 	h.dial().want("ok", "recorded x")
