@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"slices"
-	"strings"
 	"syscall"
 
 	"postoffice/deliver/local"
@@ -34,6 +31,7 @@ type daemon struct {
 	answers    func() error       // called when the server answers; nil: nobody waits for it
 
 	log    *slog.Logger
+	logs   logs
 	runDir *privsep.RunDir
 }
 
@@ -41,31 +39,15 @@ func (d *daemon) run(ctx context.Context) error {
 	if d.foreground {
 		logHere(d.conf)
 	}
-	if err := d.shareLogs(); err != nil {
+	var err error
+	if d.log, d.logs, err = openLogs(d.env, d.conf, d.program()); err != nil {
 		return err
 	}
-	log, closeLog, err := openLog(d.env, d.conf, d.program())
-	if err != nil {
-		return err
-	}
-	defer closeLog()
-	d.log = log
+	defer d.logs.close()
 	if os.Getuid() == 0 {
 		return d.master(ctx)
 	}
 	return d.alone(ctx)
-}
-
-// logHere makes the log go to standard error, as it does in the foreground, and
-// besides to where the configuration asks.
-func logHere(conf *config.Config) {
-	const here = "stderr"
-	switch {
-	case conf.Settings()[config.Index("log")].Origin == "default":
-		conf.Log = []string{here}
-	case !slices.Contains(conf.Log, here):
-		conf.Log = append([]string{here}, conf.Log...)
-	}
 }
 
 // program is the name in the log.
@@ -74,65 +56,6 @@ func (d *daemon) program() string {
 		return "runq"
 	}
 	return "smtpd"
-}
-
-// openLog opens every place that the log goes to.
-func openLog(env *Env, conf *config.Config, program string) (_ *slog.Logger, closeAll func(), err error) {
-	var handlers []slog.Handler
-	var closers []io.Closer
-	closeAll = func() {
-		for _, c := range closers {
-			c.Close() // what is lost of a log is no error of the mail's
-		}
-	}
-	for _, sink := range conf.Log {
-		log, closer, err := maillog.New(maillog.Options{Sink: sink, Format: conf.LogFormat, Program: program, Stderr: env.Stderr})
-		if err != nil {
-			closeAll()
-			return nil, nil, exitWith(sysexits.CantCreate, err, "option log says where it goes")
-		}
-		handlers, closers = append(handlers, log.Handler()), append(closers, closer)
-	}
-	return slog.New(slog.NewMultiHandler(handlers...)), closeAll, nil
-}
-
-// shareLogs makes log files that are missing and gives them to the server-user:
-// master and server both append to them, and the server can make none in a
-// directory of root's.
-func (d *daemon) shareLogs() error {
-	if os.Getuid() != 0 {
-		return nil
-	}
-	for _, sink := range d.conf.Log {
-		name, isFile := strings.CutPrefix(sink, "file:")
-		if !isFile {
-			continue
-		}
-		if err := d.shareFile(name); err != nil {
-			return exitWith(sysexits.CantCreate, fmt.Errorf("make the log: %w", err), "option log says where it goes")
-		}
-	}
-	return nil
-}
-
-func (d *daemon) shareFile(name string) error {
-	owner, err := serverUser(d.conf)
-	if err != nil {
-		return err
-	}
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o640)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil || !st.Mode().IsRegular() { // /dev/null or a FIFO is left as it is
-		return err
-	}
-	if n := st.Sys().(*syscall.Stat_t).Nlink; n != 1 { // whose file would we give away?
-		return fmt.Errorf("%s has %d links, want 1", name, n)
-	}
-	return f.Chown(owner.UID, owner.GID)
 }
 
 // listeners are the sockets of a server that stays: the run directory is ours
@@ -196,7 +119,7 @@ func (d *daemon) master(ctx context.Context) error {
 			if err != nil {
 				return nil, err
 			}
-			return conf.Encode(), d.shareLogs()
+			return conf.Encode(), d.logs.reopen()
 		},
 	}
 	if !d.onePass {

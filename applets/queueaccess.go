@@ -76,9 +76,11 @@ func asOwner(ctx context.Context, env *Env, conf *config.Config, change bool) er
 		return err
 	}
 	if change { // it will log, and can make no file of the log's
-		if err := (&daemon{env: env, conf: conf}).shareLogs(); err != nil {
+		_, closeLog, err := openLog(env, conf, "queue")
+		if err != nil {
 			return err
 		}
+		closeLog()
 	}
 	argv := append([]string{ownerRole, env.Program, env.applet.Name}, env.given...)
 	return asUser(ctx, env, owner, argv, bytes.NewReader(conf.Encode()))

@@ -19,13 +19,24 @@ type Options struct {
 	Level   slog.Level // what is below is left out
 	Stderr  io.Writer  // the sink "stderr"; nil: os.Stderr
 	Socket  string     // of syslog; "": /dev/log
+	UID     int        // as root: the owner of a file that is made, who writes to it too; 0: root
+	GID     int        // its group
+}
+
+// Output is where a log goes.
+type Output interface {
+	io.Closer
+	// Reopen is for a file that was renamed: what is logged from here on goes
+	// into a new one. An error says why it can't be opened; then the old one
+	// takes the lines.
+	Reopen() error
 }
 
 // New opens the log. Closing it waits at most a second for lines that are
 // still queued; what is logged afterwards is lost. A file that can't be opened
 // is an error; a syslog daemon that isn't there is not, it is tried again with
 // every line.
-func New(o Options) (*slog.Logger, io.Closer, error) {
+func New(o Options) (*slog.Logger, Output, error) {
 	form := &format{program: o.Program, pid: os.Getpid(), json: o.Format == "json"}
 	to, err := o.open(form)
 	if err != nil {
@@ -42,7 +53,7 @@ func (o Options) open(form *format) (sink, error) {
 	name, isFile := strings.CutPrefix(o.Sink, "file:")
 	switch {
 	case isFile:
-		return openFile(name)
+		return openFile(name, o.UID, o.GID)
 	case o.Sink == "syslog":
 		form.syslog = true
 		if o.Socket == "" {

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -149,7 +148,7 @@ func TestLevelsAndWith(t *testing.T) {
 	}
 }
 
-func mustNew(t *testing.T, o Options) (*slog.Logger, io.Closer) {
+func mustNew(t *testing.T, o Options) (*slog.Logger, Output) {
 	t.Helper()
 	log, closer, err := New(o)
 	if err != nil {
@@ -320,6 +319,7 @@ func TestCloseUnderABlockedSink(t *testing.T) {
 type blockedSink struct{ open chan bool }
 
 func (s blockedSink) write(lines [][]byte) (int, error) { <-s.open; return len(lines), nil }
+func (s blockedSink) look() error                       { return nil }
 func (s blockedSink) close() error                      { close(s.open); return nil }
 
 func TestCloseWaitsASecond(t *testing.T) {

@@ -12,12 +12,16 @@ const (
 	queueLines = 1024        // at most MaxLine octets each, so 1 MB in all
 	batchLines = 64          // handed to the sink at once
 	closeWait  = time.Second // for what is queued when the log is closed
+	lookPause  = 10 * time.Second
 )
 
 // sink takes lines, one goroutine at a time.
 type sink interface {
 	// write returns how many of the lines it took.
 	write(lines [][]byte) (int, error)
+	// look follows a name that may mean something else now; any goroutine
+	// may call it.
+	look() error
 	// close may be called while write waits, and ends that wait if it can.
 	close() error
 }
@@ -55,11 +59,21 @@ func (q *queue) put(line []byte) {
 	}
 }
 
-// run writes until it is stopped and then what is left.
+// Reopen looks at once for the file that the name means now; without it that is
+// done with each line, and every ten seconds.
+func (q *queue) Reopen() error { return q.sink.look() }
+
+// run writes until it is stopped and then what is left. It looks after its file
+// also when there is nothing to write: another process of ours, which may make
+// none, waits for a new one.
 func (q *queue) run() {
 	defer close(q.ended)
+	tick := time.NewTicker(lookPause)
+	defer tick.Stop()
 	for {
 		select {
+		case <-tick.C:
+			_ = q.sink.look() // again with the next line
 		case line := <-q.lines:
 			q.flush(q.batch(line))
 		case <-q.stop:
