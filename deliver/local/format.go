@@ -10,32 +10,49 @@ import (
 	"postoffice/internal/smtp"
 )
 
-// FormatOptions say what stands in front of a message in a mailbox.
+// Form is what a message looks like where it is going.
+type Form byte
+
+const (
+	FormMbox    Form = iota // From_ line in front, empty line behind: a file of messages
+	FormProgram             // From_ line in front: what a program reads
+	FormMaildir             // neither: a file of its own
+	FormLMTP                // neither, and no field of ours: the server adds its own
+)
+
+// FormatOptions say what stands in front of a message.
 type FormatOptions struct {
+	Form        Form
 	ReversePath smtp.Path
 	DeliveredTo smtp.Path
 	Time        time.Time // of the delivery, shown in its own zone
-	EscapeFrom  bool      // put ">" before lines that look like a From_ line
+	EscapeFrom  bool      // put ">" before lines that look like a From_ line (R60)
 }
 
-// Format writes a message as it stands in an mbox file: the From_ line,
-// Return-Path and Delivered-To, the message without the Return-Path fields
-// that it came with (RFC 5321 section 4.4), and an empty line. A message
+// Format writes a message in one of the forms: the From_ line, Return-Path and
+// Delivered-To, the message without the Return-Path fields that it came with
+// (RFC 5321 section 4.4), and an empty line. A message
 // without a final newline gets one (R10), one that does not begin with a
 // header field an empty line in front (A24). Memory does not depend on the
 // message or its lines.
 func Format(w io.Writer, o FormatOptions, body io.Reader) error {
 	f := formatter{w: bufio.NewWriterSize(w, 32<<10), r: bufio.NewReaderSize(body, 32<<10), escape: o.EscapeFrom}
-	fmt.Fprintf(f.w, "From %s %s\n", fromSender(o.ReversePath), o.Time.Format(time.ANSIC))
-	fmt.Fprintf(f.w, "Return-Path: <%s>\n", printable(o.ReversePath.String(), '?'))
-	fmt.Fprintf(f.w, "Delivered-To: %s\n", printable(o.DeliveredTo.String(), '?'))
+	if o.Form == FormMbox || o.Form == FormProgram {
+		fmt.Fprintf(f.w, "From %s %s\n", fromSender(o.ReversePath), o.Time.Format(time.ANSIC))
+	}
+	if o.Form != FormLMTP {
+		fmt.Fprintf(f.w, "Return-Path: <%s>\n", printable(o.ReversePath.String(), '?'))
+		fmt.Fprintf(f.w, "Delivered-To: %s\n", printable(o.DeliveredTo.String(), '?'))
+	}
 	if err := f.header(); err != nil {
 		return err
 	}
 	if err := f.lines(); err != nil {
 		return err
 	}
-	f.w.WriteByte('\n')
+	if o.Form == FormMbox {
+		f.w.WriteByte('\n')
+	}
 	return f.w.Flush()
 }
 

@@ -56,9 +56,43 @@ func TestFormatEscapesFromA27(t *testing.T) {
 	}
 }
 
+// TestFormsR60: what stands around the message in each form, and that option
+// escape-from holds for all of them, at the first and the last line too.
+func TestFormsR60(t *testing.T) {
+	const (
+		in      = "Return-Path: <x>\nS: x\n\nFrom 1\ntext\n>From 2\nFrom 3"
+		plain   = "S: x\n\nFrom 1\ntext\n>From 2\nFrom 3\n"
+		escaped = "S: x\n\n>From 1\ntext\n>>From 2\n>From 3\n"
+		headed  = "From 1\n"
+		from    = "From a@b.example Sat Mar  7 08:09:10 2026\n"
+	)
+	for _, tt := range []struct {
+		form         Form
+		front, after string
+	}{
+		{FormMbox, from + trace, "\n"}, {FormProgram, from + trace, ""}, {FormMaildir, trace, ""}, {FormLMTP, "", ""},
+	} {
+		o := FormatOptions{
+			Form: tt.form, Time: deliveryTime,
+			ReversePath: smtp.Path{Local: "a", Domain: "b.example"}, DeliveredTo: smtp.Path{Local: "alice", Domain: "us.example"},
+		}
+		for _, c := range []struct {
+			in, want string
+			escape   bool
+		}{{in, plain, false}, {in, escaped, true}, {headed, "\nFrom 1\n", false}, {headed, "\n>From 1\n", true}} {
+			var out strings.Builder
+			o.EscapeFrom = c.escape
+			err := Format(&out, o, strings.NewReader(c.in))
+			if want := tt.front + c.want + tt.after; out.String() != want || err != nil {
+				t.Errorf("form %d, escape-from %v: %q, %v, want %q", tt.form, c.escape, out.String(), err, want)
+			}
+		}
+	}
+}
+
 func format(t *testing.T, in string, escape bool) string {
 	t.Helper()
-	o := FormatOptions{smtp.Path{Local: "a", Domain: "b.example"}, smtp.Path{Local: "alice", Domain: "us.example"}, deliveryTime, escape}
+	o := FormatOptions{FormMbox, smtp.Path{Local: "a", Domain: "b.example"}, smtp.Path{Local: "alice", Domain: "us.example"}, deliveryTime, escape}
 	var out bytes.Buffer
 	if err := Format(&out, o, iotest.OneByteReader(strings.NewReader(in))); err != nil {
 		t.Fatalf("Format(%q): %v", in, err)
