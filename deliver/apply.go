@@ -57,7 +57,7 @@ func (r *Runner) apply(id spool.ID, key spool.Key, res local.Result) error {
 		if err := m.Record([]spool.Key{key}, spool.Delivered); err != nil {
 			return err
 		}
-		a := &attempt{r: r, s: r.settings.Load(), m: m, id: id, rcpts: map[spool.Key]spool.Recipient{key: rc}}
+		a := &attempt{r: r, s: r.settings.Load(), m: m, id: id, env: m.Envelope()}
 		a.logRecipient(rc, localOutcome(res, ""), "message delivered", maillog.Sent)
 		return nil
 	}

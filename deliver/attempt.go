@@ -30,19 +30,25 @@ type attempt struct {
 	routed  chan routed
 	called  chan struct{} // a gate that was full has room
 
-	rcpts  map[spool.Key]spool.Recipient
-	notes  map[spool.Key]lastNote
+	env    spool.Envelope      // without its recipients
+	leads  map[spool.Key]*Lead // of what has been expanded
+	added  map[spool.Key]int   // recipients below one of the envelope, or a member of a list
+	notes  map[spool.Key]*lastNote
 	number int // of this attempt
 
-	domains    map[string][]spool.Recipient // whose route is to be found
-	boxes      map[string]*target           // by account
-	hops       map[string]*hop              // by next hop and reverse-path: not yet on their way
-	remotes    map[string]*target           // by address
-	trace      *trace                       // of the header; nil: not read yet
-	open       int                          // answers to come
-	routing    int                          // routes to come
+	domains    map[string][]spool.Key // whose route is to be found
+	had        *had                   // what earlier attempts reached; nil: not looked up yet
+	boxes      map[string]*box        // by account
+	letters    []*target              // for mailboxes, to be begun
+	items      map[spool.Agent]*target
+	errands    []*target          // to programs, files and lists, to be begun
+	hops       map[string]*hop    // by next hop and reverse-path: not yet on their way
+	remotes    map[string]*target // by address
+	trace      *trace             // of the header; nil: not read yet
+	open       int                // answers to come
+	routing    int                // routes to come
 	routeSlots chan struct{}
-	boxSlots   chan struct{}
+	boxesOpen  int // mailboxes that are being written
 
 	failed     []failure
 	late       []failure // deferred now; too old, perhaps
@@ -62,13 +68,24 @@ type lastNote struct {
 
 // A target is where one or more recipients, spelt differently perhaps, go.
 type target struct {
-	name    string // the account
-	path    smtp.Path
+	path    smtp.Path // of one elsewhere
 	params  []smtp.Param
-	reverse smtp.Path
 	keys    []spool.Key
-	begun   bool // its delivery has been started
-	done    bool // it has been answered for
+	done    bool   // it has been answered for
+	ended   Action // how, with done; an expansion is Delivered
+	*errand        // nil elsewhere
+}
+
+// An errand is what a target here has besides.
+type errand struct {
+	name      string // the user with whose rights it is done; of a mailbox the account
+	reverse   smtp.Path
+	extension string // the detail of user+detail
+	final     bool   // into the mailbox whatever .forward says
+	folder    string // see local.Delivery
+	step      Step
+	box       *box // of a mailbox
+	begun     bool // a goroutine works on it
 }
 
 // An answer is the outcome for a target, or for recipients without one.
@@ -76,6 +93,8 @@ type answer struct {
 	t          *target
 	keys       []spool.Key
 	outcome    Outcome
+	step       *Step  // instead of an outcome: a list was read, and says this
+	forwarded  bool   // instead of an outcome: there is a .forward
 	skipped    bool   // nothing was tried and nothing is to be noted
 	remembered bool   // the words are an earlier message's
 	token      string // of a local delivery
@@ -84,8 +103,8 @@ type answer struct {
 
 // A failure is a recipient that has an outcome to tell the sender.
 type failure struct {
-	rcpt    spool.Recipient
-	outcome Outcome
+	key     spool.Key
+	outcome *Outcome
 	tried   bool // by this message, now or before
 	expired bool
 }
@@ -100,7 +119,8 @@ func (r *Runner) workOn(it *item) {
 	a := &attempt{
 		r: r, s: r.settings.Load(), it: it, m: m, id: it.id,
 		answers: make(chan []answer), routed: make(chan routed), called: make(chan struct{}, 1),
-		domains: map[string][]spool.Recipient{}, boxes: map[string]*target{},
+		leads: map[spool.Key]*Lead{}, added: map[spool.Key]int{},
+		domains: map[string][]spool.Key{}, boxes: map[string]*box{}, items: map[spool.Agent]*target{},
 		hops: map[string]*hop{}, remotes: map[string]*target{},
 	}
 	r.mu.Lock()
@@ -190,11 +210,9 @@ func (a *attempt) putBack() func() {
 
 // read takes recipients and notes from the message.
 func (a *attempt) read() {
-	a.rcpts = map[spool.Key]spool.Recipient{}
-	for rc := range a.m.Recipients() {
-		a.rcpts[rc.Key] = rc
-	}
-	a.notes = map[spool.Key]lastNote{}
+	a.env = a.m.Envelope()
+	a.env.Recipients = nil
+	a.notes = map[spool.Key]*lastNote{}
 	for n, err := range a.m.Notes() {
 		if err != nil { // hints: an early attempt
 			a.log(slog.LevelWarn, "notes not readable", maillog.Err(err))
@@ -203,26 +221,30 @@ func (a *attempt) read() {
 		if n.Event != "" {
 			continue
 		}
+		last := &lastNote{n.Attempt, n.Time, n.Next}
 		for _, k := range n.Keys {
-			a.notes[k] = lastNote{n.Attempt, n.Time, n.Next}
+			a.notes[k] = last
 		}
 	}
 }
 
 // due returns the pending recipients whose time has come, and counts the
 // attempt. A note from a clock that was ahead is not believed.
-func (a *attempt) due() []spool.Recipient {
+func (a *attempt) due() []spool.Key {
 	now := a.s.Now()
-	var due []spool.Recipient
+	var due []spool.Key
 	for rc := range a.m.Pending() {
-		n, tried := a.notes[rc.Key]
+		n := a.notes[rc.Key]
+		if n == nil {
+			n = &lastNote{}
+		}
 		wait := n.next.Sub(now)
-		if tried && !n.at.Before(a.forced) && wait > 0 && wait <= maxDelay {
+		if !n.at.Before(a.forced) && wait > 0 && wait <= maxDelay {
 			a.next = latest(a.next, n.next)
 			continue
 		}
 		a.number = max(a.number, n.attempt+1)
-		due = append(due, rc)
+		due = append(due, rc.Key)
 	}
 	return due
 }
@@ -242,7 +264,7 @@ func (a *attempt) collect() {
 	defer soon.Stop()
 	late := false
 	for {
-		a.startBoxes()
+		a.startErrands()
 		a.startRoutes()
 		if a.routing == 0 || late {
 			a.startHops()

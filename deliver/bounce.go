@@ -23,12 +23,12 @@ const (
 func (a *attempt) bounce() {
 	reports := map[string][]failure{}
 	for _, f := range a.failed {
-		to := f.rcpt.ReversePath.String()
+		to := a.rcpt(f.key).ReversePath.String()
 		reports[to] = append(reports[to], f)
 	}
 	for _, to := range sorted(reports) {
 		if failed := reports[to]; !a.broken {
-			a.report(failed[0].rcpt.ReversePath, failed)
+			a.report(a.rcpt(failed[0].key).ReversePath, failed)
 		}
 	}
 }
@@ -38,7 +38,7 @@ func (a *attempt) bounce() {
 func (a *attempt) report(to smtp.Path, failed []failure) {
 	rp := report{a: a, to: to, client: bounceClient, failed: failed}
 	if to.IsNull() {
-		if a.m.Envelope().Client == doubleBounceClient {
+		if a.env.Client == doubleBounceClient {
 			a.keep(failed)
 			return
 		}
@@ -51,7 +51,7 @@ func (a *attempt) report(to smtp.Path, failed []failure) {
 	}
 	keys := make([]spool.Key, len(failed))
 	for i, f := range failed {
-		keys[i] = f.rcpt.Key
+		keys[i] = f.key
 	}
 	a.s.Log.LogAttrs(context.Background(), slog.LevelInfo, "message queued", maillog.QueueID(id), maillog.From(smtp.Path{}),
 		maillog.To(rp.to), maillog.NRcpt(1), maillog.Reason(rp.client+" of "+string(a.id)))
@@ -61,7 +61,7 @@ func (a *attempt) report(to smtp.Path, failed []failure) {
 			if f.expired {
 				status = maillog.Expired
 			}
-			a.logRecipient(f.rcpt, f.outcome, "message bounced", status)
+			a.logRecipient(a.rcpt(f.key), *f.outcome, "message bounced", status)
 		}
 	}
 	a.r.Wake(id)
@@ -85,7 +85,7 @@ func (a *attempt) keep(failed []failure) {
 		a.later("report to the postmaster failed for some", failed[0].outcome.err())
 		return
 	}
-	reason := fmt.Sprintf("a report to the postmaster can't be delivered to <%s>: %v", failed[0].rcpt.Path, failed[0].outcome.err())
+	reason := fmt.Sprintf("a report to the postmaster can't be delivered to <%s>: %v", addressee(a.rcpt(failed[0].key)), failed[0].outcome.err())
 	if err := a.m.Hold(reason); err != nil {
 		a.later("message not held", err)
 		return

@@ -242,7 +242,7 @@ func TestB58LocalBounce(t *testing.T) {
 	r.want()
 	r.wantBox("alice", 1)
 	p := parseBounce(t, r.wantBox("carol", 1)[0])
-	for _, want := range []string{"<gone@us.example>, for <staff@us.example>\n", "<bob@us.example>, for <staff@us.example>\n", "<no-one@also.example>\n", "mailbox is closed\n", "no such user here\n"} {
+	for _, want := range []string{"<gone@us.example> (expanded from <staff@us.example>)\n", "<bob@us.example> (expanded from <staff@us.example>)\n", "<no-one@also.example>\n", "mailbox is closed\n", "no such user here\n"} {
 		if !strings.Contains(p.text, want) {
 			t.Errorf("no %q in:\n%s", want, p.text)
 		}
@@ -287,19 +287,21 @@ func TestBounceNotWritten(t *testing.T) {
 
 func TestReportStatus(t *testing.T) {
 	for _, tt := range []struct {
-		f    failure
-		want string
+		outcome Outcome
+		expired bool
+		want    string
 	}{
-		{failure{outcome: refusal("5.1.1", "x")}, "5.1.1"},
-		{failure{outcome: deferral("4.2.2", "full", nil), expired: true}, "4.2.2"},
-		{failure{outcome: Outcome{Err: io.EOF}, expired: true}, "4.4.7"},
-		{failure{outcome: Outcome{Action: Bounced, Reply: smtp.Reply{Code: 550, Text: "x"}}}, "5.0.0"},
+		{refusal("5.1.1", "x"), false, "5.1.1"},
+		{deferral("4.2.2", "full", nil), true, "4.2.2"},
+		{Outcome{Err: io.EOF}, true, "4.4.7"},
+		{Outcome{Action: Bounced, Reply: smtp.Reply{Code: 550, Text: "x"}}, false, "5.0.0"},
 	} {
-		if got := reportStatus(tt.f); got != tt.want {
-			t.Errorf("%+v: %s, want %s", tt.f, got, tt.want)
+		f := failure{outcome: &tt.outcome, expired: tt.expired}
+		if got := reportStatus(f); got != tt.want {
+			t.Errorf("%+v: %s, want %s", tt, got, tt.want)
 		}
-		if advice(tt.f) == "" {
-			t.Errorf("%+v: no advice", tt.f)
+		if advice(f) == "" {
+			t.Errorf("%+v: no advice", tt)
 		}
 	}
 	if got := unxtext("a+2Bb+40c+zz+4"); got != "a+b@c+zz+4" {

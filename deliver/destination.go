@@ -116,13 +116,14 @@ type destinations struct {
 	domains map[string]*domain
 	hosts   map[string]*host
 	boxes   map[string]*gate
+	runs    gate    // of programs and files, in all
 	first   int     // hosts with a session
 	extra   int     // sessions beyond those
 	hungry  []*host // have a job and may not have a session
 }
 
 func newDestinations() destinations {
-	return destinations{domains: map[string]*domain{}, hosts: map[string]*host{}, boxes: map[string]*gate{}}
+	return destinations{domains: map[string]*domain{}, hosts: map[string]*host{}, boxes: map[string]*gate{}, runs: gate{places: runsAtOnce, max: runsAtOnce}}
 }
 
 func (d *destinations) domain(name string) *domain {

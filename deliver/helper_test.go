@@ -63,6 +63,7 @@ type mailer struct {
 	tokens   map[string]int // deliveries begun, by token
 	recorded map[string]bool
 	answer   func(user string) (res local.Result, ok bool)
+	agents
 }
 
 func (m *mailer) Deliver(ctx context.Context, token string, d local.Delivery) local.Result {
@@ -78,6 +79,9 @@ func (m *mailer) Deliver(ctx context.Context, token string, d local.Delivery) lo
 		if res, ok := answer(d.User); ok {
 			return res
 		}
+	}
+	if yes, _ := m.Forwards(ctx, d.User, d.Extension); yes && !d.Final {
+		return local.Result{Status: local.Forwarded}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -383,9 +387,3 @@ func targets(hosts ...string) []remote.Target {
 	}
 	return list
 }
-
-func (m *mailer) Run(context.Context, string, local.Job) local.Result { return local.Result{} }
-
-func (m *mailer) Forwards(context.Context, string, string) (bool, error) { return false, nil }
-
-func (m *mailer) List(context.Context, local.Listing) ([]local.Line, error) { return nil, nil }

@@ -12,7 +12,7 @@ import (
 
 // delay is the time since the message arrived.
 func (a *attempt) delay() time.Duration {
-	return max(a.s.Now().Sub(a.m.Envelope().Arrived), 0)
+	return max(a.s.Now().Sub(a.env.Arrived), 0)
 }
 
 func (a *attempt) log(level slog.Level, msg string, attrs ...slog.Attr) {
@@ -22,13 +22,14 @@ func (a *attempt) log(level slog.Level, msg string, attrs ...slog.Attr) {
 // logRecipients writes one line for each recipient of an answer.
 func (a *attempt) logRecipients(x answer, msg, status string, more ...slog.Attr) {
 	for _, k := range x.keys {
-		a.logRecipient(a.rcpts[k], x.outcome, msg, status, more...)
+		a.logRecipient(a.rcpt(k), x.outcome, msg, status, more...)
 	}
 }
 
 func (a *attempt) logRecipient(rc spool.Recipient, o Outcome, msg, status string, more ...slog.Attr) {
-	attrs := []slog.Attr{maillog.To(rc.Path)}
-	if orig := a.original(rc); orig != rc.Path {
+	to := addressee(rc)
+	attrs := []slog.Attr{maillog.To(to)}
+	if orig := a.original(rc); orig != to {
 		attrs = append(attrs, maillog.OrigTo(orig))
 	}
 	attrs = append(attrs, maillog.Relay(o.Relay), maillog.DSN(dsn(o)), maillog.Status(status), maillog.Delay(a.delay()))
@@ -47,15 +48,23 @@ func (a *attempt) logRecipient(rc spool.Recipient, o Outcome, msg, status string
 }
 
 // original is the address in the envelope that led to rc.
-func (a *attempt) original(rc spool.Recipient) smtp.Path {
-	for rc.Parent != spool.NoKey {
-		parent, ok := a.rcpts[rc.Parent]
-		if !ok {
-			break
-		}
-		rc = parent
+func (a *attempt) original(rc spool.Recipient) smtp.Path { return a.origin(rc).Path }
+
+// addressee is the address that stands for rc where people read it: of an item
+// the alias or the user whose it is, never its text.
+func addressee(rc spool.Recipient) smtp.Path {
+	if rc.Agent != nil {
+		return smtp.Path{Local: rc.Agent.Name}
 	}
 	return rc.Path
+}
+
+// origin is the recipient in the envelope that led to rc.
+func (a *attempt) origin(rc spool.Recipient) spool.Recipient {
+	for rc.Parent != spool.NoKey {
+		rc = a.rcpt(rc.Parent)
+	}
+	return rc
 }
 
 // dsn is the enhanced status code of an outcome.

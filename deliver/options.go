@@ -29,6 +29,9 @@ type Options struct {
 	LocalByDNS   bool     // a domain whose best MX or address is ours is local
 	Aliases      *alias.Aliases
 	Accounts     local.Accounts
+	Usermap      []string // pattern:target,target…, in the order in which they count; see alias.Usermap
+	Delimiter    string   // parts a name from a detail behind it: one octet, or "" for none
+	DefaultUser  string   // runs the programs of aliases, writes their files and reads their lists; empty means nobody
 	// Postmaster is the account that gets the mail of postmaster and root
 	// where neither has an alias; empty means root. An ordinary user's
 	// private server names him.
@@ -111,6 +114,9 @@ func (o Options) filled() Options {
 	}
 	if o.Hops <= 0 {
 		o.Hops = defaultHops
+	}
+	if o.DefaultUser == "" {
+		o.DefaultUser = "nobody"
 	}
 	if o.Postmaster == "" {
 		o.Postmaster = "root"

@@ -89,7 +89,7 @@ func (r *Runner) Bounce(ctx context.Context, id spool.ID, by string) error {
 	}
 	a := r.byHand(m)
 	for rc := range m.Pending() {
-		a.failed = append(a.failed, failure{rcpt: rc, outcome: Outcome{Action: Bounced, Err: errReturned}, tried: true})
+		a.failed = append(a.failed, failure{key: rc.Key, outcome: &Outcome{Action: Bounced, Err: errReturned}, tried: true})
 	}
 	a.bounce()
 	switch {
@@ -118,7 +118,7 @@ func (r *Runner) Remove(ctx context.Context, id spool.ID, by string) error {
 		return fmt.Errorf("the removal could not be recorded: %w", spool.ErrLater)
 	}
 	for _, k := range keys {
-		a.log(slog.LevelInfo, "recipient cancelled", maillog.To(a.rcpts[k].Path), maillog.Delay(a.delay()), maillog.Reason("by "+by))
+		a.log(slog.LevelInfo, "recipient cancelled", maillog.To(addressee(a.rcpt(k))), maillog.Delay(a.delay()), maillog.Reason("by "+by))
 	}
 	return a.finish(by)
 }

@@ -3,153 +3,187 @@ package deliver
 import (
 	"errors"
 	"fmt"
+	"slices"
 
-	"postoffice/deliver/local"
-	"postoffice/internal/alias"
 	"postoffice/internal/smtp"
 	"postoffice/spool"
 )
 
-// plan finds where each due recipient goes: expands aliases, in the spool,
-// until mailboxes and domains elsewhere are left. What goes nowhere is
-// answered for at once. It never waits for DNS.
-func (a *attempt) plan(due []spool.Recipient) {
+// plan finds where each due recipient goes: it expands, in the spool, until
+// mailboxes, items and domains elsewhere are left. What goes nowhere is
+// answered for at once. It never waits for DNS or for a user's process.
+func (a *attempt) plan(due []spool.Key) {
 	if a.header().received > a.s.Hops {
-		keys := make([]spool.Key, len(due))
-		for i, rc := range due {
-			keys[i] = rc.Key
-		}
-		a.settle(keys, refusal("5.4.6", fmt.Sprintf("more than %d Received lines: the message goes round in a loop", a.s.Hops)))
+		a.settle(due, refusal("5.4.6", fmt.Sprintf("more than %d Received lines: the message goes round in a loop", a.s.Hops)))
 		return
 	}
-	a.placeAll(due, a.place)
-}
-
-// placeAll places recipients and what they are expanded to.
-func (a *attempt) placeAll(due []spool.Recipient, place func(spool.Recipient) []spool.Recipient) {
-	for len(due) > 0 && !a.broken && a.stop.Err() == nil {
-		more := place(due[0])
-		due = due[1:]
-		a.placeAll(more, a.place)
+	a.count()
+	for _, k := range due {
+		a.place(k)
 	}
 }
 
-// place finds where one recipient goes; more are the recipients that it was
-// expanded to.
-func (a *attempt) place(rc spool.Recipient) (more []spool.Recipient) {
-	key := []spool.Key{rc.Key}
-	switch rc.Kind {
-	case spool.Program:
-		a.settle(key, deferral("4.3.5", "this server delivers to addresses and mailboxes only", nil))
-		return nil
-	case spool.Mailbox:
-		a.toMailbox(rc, rc.Path.Local)
-		return nil
-	}
-	if a.s.router.isStatic(rc.Path.Domain) {
-		return a.placeLocal(rc)
-	}
-	domain := a.s.routeName(rc.Path.Domain)
-	a.domains[domain] = append(a.domains[domain], rc)
-	return nil
-}
-
-// placeLocal expands an alias or finds the mailbox. One's own name in one's
-// own alias means the mailbox.
-func (a *attempt) placeLocal(rc spool.Recipient) []spool.Recipient {
-	name := rc.Path.Local
-	if parent, ok := a.rcpts[rc.Parent]; ok && fold(parent.Path.Local) == fold(name) && parent.State == spool.Expanded {
-		a.toMailbox(rc, name)
-		return nil
-	}
-	targets, err := a.s.router.lookupAlias(a.work, name)
-	switch {
-	case errors.Is(err, alias.ErrNotFound):
-		a.toMailbox(rc, name)
-		return nil
-	case err != nil:
-		a.settle([]spool.Key{rc.Key}, deferral("4.3.0", "the aliases can't be read now", err))
-		return nil
-	}
-	return a.expand(rc, targets)
-}
-
-// expand records what an alias stands for and returns the new recipients.
-func (a *attempt) expand(rc spool.Recipient, targets []alias.Target) []spool.Recipient {
-	if o := a.inexpansible(rc, targets); o != nil {
-		a.settle([]spool.Key{rc.Key}, *o)
-		return nil
-	}
-	x := spool.Expansion{}
-	for _, t := range targets {
-		kind := spool.Address
-		if t.Kind == alias.Mailbox {
-			kind = spool.Mailbox
+// count finds out how much the recipients of the envelope and the members of
+// lists have been expanded to already.
+func (a *attempt) count() {
+	for rc := range a.m.Recipients() {
+		if rc.Key.Block > 0 && rc.Via.Source != spool.FromList {
+			a.added[a.lead(rc).root]++
 		}
-		x.Targets = append(x.Targets, spool.Target{Kind: kind, Path: t.Path})
 	}
-	err := a.m.Expand(rc.Key, x)
+}
+
+// place finds where one recipient goes, and what it is expanded to.
+func (a *attempt) place(k spool.Key) {
+	if a.broken || a.stop.Err() != nil {
+		return
+	}
+	rc := a.rcpt(k)
+	a.take(rc, a.s.router.Resolve(a.work, a.lead(rc)))
+}
+
+// placeHere is place for a recipient whose domain DNS found to be local.
+func (a *attempt) placeHere(k spool.Key) {
+	if a.broken || a.stop.Err() != nil {
+		return
+	}
+	rc := a.rcpt(k)
+	a.take(rc, a.s.router.ResolveHere(a.work, a.lead(rc)))
+}
+
+// take does what a step says.
+func (a *attempt) take(rc spool.Recipient, s Step) {
+	switch s.Kind {
+	case StepExpand:
+		a.expand(rc, s)
+	case StepMailbox:
+		a.toMailbox(rc, s)
+	case StepRun, StepAsk:
+		a.toItem(rc, s)
+	case StepRemote:
+		domain := a.s.routeName(rc.Path.Domain)
+		a.domains[domain] = append(a.domains[domain], rc.Key)
+	default:
+		a.settle([]spool.Key{rc.Key}, s.Outcome)
+	}
+}
+
+// rcpt is the recipient at k.
+func (a *attempt) rcpt(k spool.Key) spool.Recipient {
+	rc, _ := a.m.Recipient(k)
+	return rc
+}
+
+// lead is a recipient with what led to it.
+func (a *attempt) lead(rc spool.Recipient) *Lead {
+	l := &Lead{Kind: rc.Kind, Path: rc.Path, Agent: rc.Agent, Via: rc.Via, ReversePath: rc.ReversePath, root: rc.Key}
+	if rc.Parent != spool.NoKey {
+		from := a.leads[rc.Parent]
+		if from == nil {
+			from = a.lead(a.rcpt(rc.Parent))
+			a.leads[rc.Parent] = from
+		}
+		l.From = from
+		if rc.Via.Source != spool.FromList {
+			l.root = from.root
+		}
+	}
+	l.Added = a.added[l.root]
+	return l
+}
+
+// expand records what a recipient stands for and places that.
+func (a *attempt) expand(rc spool.Recipient, s Step) {
+	err := a.m.Expand(rc.Key, s.expansion())
 	switch {
 	case errors.Is(err, spool.ErrLater):
 		a.setBroken(err)
-		return nil
+		return
 	case err != nil:
-		a.settle([]spool.Key{rc.Key}, deferral("4.3.0", "what the alias stands for can't be recorded now", err))
-		return nil
+		a.settle([]spool.Key{rc.Key}, deferral("4.3.0", "what it stands for can't be recorded now", err))
+		return
 	}
-	var more []spool.Recipient
-	for child := range a.m.Recipients() {
-		if _, known := a.rcpts[child.Key]; !known && child.Parent == rc.Key && child.State == spool.Pending {
-			more = append(more, child)
-		}
-		a.rcpts[child.Key] = child
+	block, n := a.m.LastBlock()
+	if s.Via.Source != spool.FromList {
+		a.added[a.lead(rc).root] += n
 	}
-	return more
+	for i := range n {
+		a.place(spool.Key{Block: block, Index: i})
+	}
+}
+
+// A box is the mailbox of an account, as one message sees it. One of its
+// targets is worked on at a time: what the first one leads to decides whether
+// the next is another copy.
+type box struct {
+	has     bool      // the message is in it
+	busy    bool      // the first of targets is on its way
+	targets []*target // not answered for
 }
 
 // toMailbox gives a recipient to the mailbox of an account. Two spellings of
-// one mailbox are one delivery (B52).
-func (a *attempt) toMailbox(rc spool.Recipient, name string) {
-	key := []spool.Key{rc.Key}
-	acct, err := a.s.router.account(a.work, name)
+// one mailbox are one delivery (B52); \user and another detail are others only
+// as far as a .forward makes them.
+func (a *attempt) toMailbox(rc spool.Recipient, s Step) {
+	name := s.Account.Name
+	if a.header().deliveredTo[fold(a.deliveredTo(name).String())] {
+		a.settle([]spool.Key{rc.Key}, refusal("5.4.6", "the message was delivered to this mailbox before: it goes round in a loop"))
+		return
+	}
+	b := a.boxes[name]
+	if b == nil {
+		b = &box{has: a.hadMailbox(name)}
+		a.boxes[name] = b
+	}
+	if s.Final && b.has {
+		a.settle([]spool.Key{rc.Key}, already("mailbox"))
+		return
+	}
+	i := slices.IndexFunc(b.targets, func(t *target) bool { return t.final == s.Final && t.extension == s.Extension })
+	if i >= 0 {
+		b.targets[i].keys = append(b.targets[i].keys, rc.Key)
+		return
+	}
+	b.targets = append(b.targets, &target{keys: []spool.Key{rc.Key}, errand: &errand{
+		name: name, reverse: rc.ReversePath, extension: s.Extension, final: s.Final, step: s, box: b,
+	}})
+	a.serveBox(b)
+}
+
+// serveBox makes the next target of a mailbox an errand.
+func (a *attempt) serveBox(b *box) {
+	if !b.busy && len(b.targets) > 0 {
+		b.busy = true
+		a.letters = append(a.letters, b.targets[0])
+	}
+}
+
+// toItem has a program run, a file written or a list read, once for a message
+// however many aliases lead to it, and a personal alias file for each name.
+func (a *attempt) toItem(rc spool.Recipient, s Step) {
+	var t *target
+	if rc.Agent != nil {
+		t = a.items[*rc.Agent]
+	}
 	switch {
-	case errors.Is(err, local.ErrNoUser):
-		a.settle(key, refusal("5.1.1", noUserWords(err)))
-		return
-	case err != nil:
-		a.settle(key, deferral("4.3.0", "the user database can't be read now", err))
-		return
-	}
-	if a.hasMailbox(acct.Name) {
-		a.settle(key, Outcome{Action: Delivered, Relay: "local", Reply: smtp.Reply{Code: 250, Status: "2.0.0", Text: "this mailbox has it already"}})
-		return
-	}
-	if a.header().deliveredTo[fold(a.deliveredTo(acct.Name).String())] {
-		a.settle(key, refusal("5.4.6", "the message was delivered to this mailbox before: it goes round in a loop"))
-		return
-	}
-	t := a.boxes[acct.Name]
-	if t == nil || t.done {
-		t = &target{name: acct.Name, reverse: rc.ReversePath}
-		a.boxes[acct.Name] = t
-	}
-	t.keys = append(t.keys, rc.Key)
-}
-
-// hasMailbox says that the message is recorded as delivered to a mailbox.
-func (a *attempt) hasMailbox(name string) bool {
-	for _, rc := range a.rcpts {
-		if rc.State == spool.Delivered && fold(rc.Path.Local) == fold(name) &&
-			(rc.Kind == spool.Mailbox || a.s.router.isStatic(rc.Path.Domain)) {
-			return true
+	case t == nil && a.hadItem(rc.Agent), t != nil && t.ended == Delivered:
+		a.settle([]spool.Key{rc.Key}, already("item"))
+	case t == nil || t.done:
+		t = &target{keys: []spool.Key{rc.Key}, errand: &errand{
+			name: s.User, reverse: rc.ReversePath, extension: s.Extension, step: s,
+		}}
+		if rc.Agent != nil {
+			a.items[*rc.Agent] = t
 		}
+		a.errands = append(a.errands, t)
+	default:
+		t.keys = append(t.keys, rc.Key)
 	}
-	return false
 }
 
-// deliveredTo is the address that names a mailbox in Delivered-To.
-func (a *attempt) deliveredTo(account string) smtp.Path {
-	return smtp.Path{Local: account, Domain: a.s.Hostname}
+// already is the outcome for another way to what has the message.
+func already(what string) Outcome {
+	return Outcome{Action: Delivered, Relay: "local", Reply: smtp.Reply{Code: 250, Status: "2.0.0", Text: "this " + what + " has it already"}}
 }
 
 // refusal is a permanent outcome of our own.

@@ -17,7 +17,7 @@ func (a *attempt) record(answers []answer) {
 	for i := range answers {
 		x := &answers[i]
 		if x.t != nil {
-			x.keys, x.t.done = x.t.keys, true
+			a.over(x)
 		}
 		if x.outcome.Action == Delivered && !x.skipped {
 			done = append(done, x.keys...)
@@ -27,14 +27,20 @@ func (a *attempt) record(answers []answer) {
 		return
 	}
 	next := a.s.Now().Add(retryDelay(a.number))
-	for _, x := range answers {
+	for i := range answers {
+		x := &answers[i]
 		if x.skipped {
 			continue
 		}
-		switch x.outcome.Action {
-		case Delivered:
-			a.logRecipients(x, "message delivered", maillog.Sent)
-		case Bounced:
+		switch {
+		case x.step != nil:
+			a.proceed(*x)
+			if a.broken {
+				return
+			}
+		case x.outcome.Action == Delivered:
+			a.logRecipients(*x, "message delivered", maillog.Sent)
+		case x.outcome.Action == Bounced:
 			a.fail(x)
 		default:
 			a.postpone(x, next)
@@ -55,11 +61,6 @@ func (a *attempt) setState(keys []spool.Key, state spool.State) bool {
 		a.setBroken(err)
 		return false
 	}
-	for _, k := range keys {
-		rc := a.rcpts[k]
-		rc.State = state
-		a.rcpts[k] = rc
-	}
 	return true
 }
 
@@ -71,21 +72,35 @@ func (a *attempt) setBroken(err error) {
 	a.log(slog.LevelError, "delivery not recorded, message set aside until the next start", maillog.Err(err))
 }
 
+// shared is an outcome as the last failure has it, if that is the same: those
+// of a long list fail for few reasons.
+func shared(failures []failure, o Outcome) *Outcome {
+	if len(failures) > 0 {
+		last := failures[len(failures)-1].outcome
+		if last.Action == o.Action && last.Reply == o.Reply && last.Relay == o.Relay && last.err().Error() == o.err().Error() {
+			return last
+		}
+	}
+	return &o
+}
+
 // fail keeps a permanent failure for the bounce at the attempt's end.
-func (a *attempt) fail(x answer) {
+func (a *attempt) fail(x *answer) {
+	o := shared(a.failed, x.outcome)
 	for _, k := range x.keys {
-		a.failed = append(a.failed, failure{rcpt: a.rcpts[k], outcome: x.outcome, tried: true})
+		a.failed = append(a.failed, failure{key: k, outcome: o, tried: true})
 	}
 }
 
 // postpone keeps a deferral, which may turn out to have lasted too long.
-func (a *attempt) postpone(x answer, next time.Time) {
+func (a *attempt) postpone(x *answer, next time.Time) {
 	a.next = latest(a.next, next)
+	o := shared(a.late, x.outcome)
 	for _, k := range x.keys {
-		tried := !x.remembered || a.notes[k].attempt > 0
-		a.late = append(a.late, failure{rcpt: a.rcpts[k], outcome: x.outcome, tried: tried})
+		tried := !x.remembered || a.notes[k] != nil && a.notes[k].attempt > 0
+		a.late = append(a.late, failure{key: k, outcome: o, tried: tried})
 	}
-	a.logRecipients(x, "delivery deferred", maillog.Deferred, maillog.Attempt(a.number), maillog.Next(next))
+	a.logRecipients(*x, "delivery deferred", maillog.Deferred, maillog.Attempt(a.number), maillog.Next(next))
 }
 
 // note appends hints, one for all recipients with the same story. That one
@@ -93,7 +108,7 @@ func (a *attempt) postpone(x answer, next time.Time) {
 func (a *attempt) note(answers []answer, next time.Time) {
 	var notes []spool.Note
 	for _, x := range answers {
-		if x.skipped || x.outcome.Action == Delivered {
+		if x.skipped || x.step != nil || x.outcome.Action == Delivered {
 			continue
 		}
 		n := spool.Note{Time: a.s.Now(), Attempt: a.number, Relay: x.outcome.Relay, Reply: x.outcome.Reply}
@@ -131,7 +146,7 @@ func (a *attempt) conclude() {
 		return
 	}
 	a.r.mu.Lock()
-	age := a.r.clock.age(a.m.Envelope().Arrived, a.s.Now())
+	age := a.r.clock.age(a.env.Arrived, a.s.Now())
 	a.r.mu.Unlock()
 	if age > a.s.QReturn {
 		for _, f := range a.late {

@@ -112,7 +112,7 @@ func messageID(header []byte) string {
 func (rp *report) writeText(dst *bufio.Writer) {
 	var w strings.Builder
 	fmt.Fprintf(&w, "This is the mail server at %s.\n\n", rp.a.s.Hostname)
-	arrived := rp.a.m.Envelope().Arrived.In(rp.a.s.Now().Location()).Format(time.RFC1123Z)
+	arrived := rp.a.env.Arrived.In(rp.a.s.Now().Location()).Format(time.RFC1123Z)
 	if rp.client == doubleBounceClient {
 		fmt.Fprintf(&w, "%s", wrap("A message with an empty sender, which is a report or an automatic answer as a rule, came in on "+arrived+" and could not be delivered. Its sender can't be told, so you are, once. Its header is below.", ""))
 	} else {
@@ -135,9 +135,11 @@ func (rp *report) writeText(dst *bufio.Writer) {
 				dst.WriteString(w.String())
 				return
 			}
-			fmt.Fprintf(&w, "\n<%s>", printable(rp.a.s.qualified(f.rcpt.Path).String(), 300))
-			if orig := rp.a.original(f.rcpt); orig != f.rcpt.Path {
-				fmt.Fprintf(&w, ", for <%s>", printable(rp.a.s.qualified(orig).String(), 300))
+			rc := rp.a.rcpt(f.key)
+			to, orig := addressee(rc), rp.a.original(rc)
+			fmt.Fprintf(&w, "\n<%s>", printable(rp.a.s.qualified(to).String(), 300))
+			if orig != to {
+				fmt.Fprintf(&w, " (expanded from <%s>)", printable(rp.a.s.qualified(orig).String(), 300))
 			}
 			left--
 		}
@@ -150,7 +152,7 @@ func (rp *report) writeText(dst *bufio.Writer) {
 // story says what happened and what to do about it.
 func (rp *report) story(f failure) string {
 	var b strings.Builder
-	o := f.outcome
+	o := *f.outcome
 	byPeer := o.Relay != "" && o.Relay != "local" && !o.Reply.IsZero()
 	switch {
 	case f.expired && byPeer:
@@ -218,7 +220,7 @@ func (rp *report) writeStatus(dst *bufio.Writer) {
 	var w strings.Builder
 	fmt.Fprintf(&w, "Reporting-MTA: dns; %s\n", rp.a.s.Hostname)
 	fmt.Fprintf(&w, "X-Postoffice-Queue-ID: %s\n", rp.a.id)
-	fmt.Fprintf(&w, "Arrival-Date: %s\n", rp.a.m.Envelope().Arrived.In(rp.a.s.Now().Location()).Format(time.RFC1123Z))
+	fmt.Fprintf(&w, "Arrival-Date: %s\n", rp.a.env.Arrived.In(rp.a.s.Now().Location()).Format(time.RFC1123Z))
 	room := (maxStatus - w.Len()) / max(len(rp.failed), 1)
 	for _, f := range rp.failed {
 		fields := rp.statusFields(f, room)
@@ -235,11 +237,15 @@ func (rp *report) writeStatus(dst *bufio.Writer) {
 // that needs more than room octets.
 func (rp *report) statusFields(f failure, room int) string {
 	var w strings.Builder
-	o := f.outcome
-	if v, ok := smtp.FindParam(f.rcpt.Params, "ORCPT"); ok {
+	o, rc := *f.outcome, rp.a.rcpt(f.key)
+	to, orig := addressee(rc), rp.a.origin(rc)
+	switch v, ok := smtp.FindParam(orig.Params, "ORCPT"); {
+	case ok:
 		fmt.Fprintf(&w, "Original-Recipient: %s\n", printable(unxtext(v), 500))
+	case orig.Path != to:
+		fmt.Fprintf(&w, "Original-Recipient: rfc822; %s\n", printable(rp.a.s.qualified(orig.Path).String(), 500))
 	}
-	fmt.Fprintf(&w, "Final-Recipient: rfc822; %s\n", printable(rp.a.s.qualified(f.rcpt.Path).String(), 500))
+	fmt.Fprintf(&w, "Final-Recipient: rfc822; %s\n", printable(rp.a.s.qualified(to).String(), 500))
 	fmt.Fprintf(&w, "Action: failed\nStatus: %s\n", reportStatus(f))
 	must := w.Len()
 	if host := relayHost(o.Relay); host != "" {
@@ -266,7 +272,7 @@ func reportStatus(f failure) string {
 	case f.expired:
 		return "4.4.7"
 	}
-	return dsn(f.outcome)
+	return dsn(*f.outcome)
 }
 
 // relayHost is the name in "name[address]:port", else the address.

@@ -19,7 +19,7 @@ const (
 // routed is the answer for the recipients of one domain.
 type routed struct {
 	name       string
-	rcpts      []spool.Recipient
+	keys       []spool.Key
 	rt         *route
 	failure    *Outcome
 	remembered bool
@@ -29,18 +29,18 @@ type routed struct {
 // startRoutes asks where the domains go that are not known yet.
 func (a *attempt) startRoutes() {
 	for _, name := range sorted(a.domains) {
-		rcpts := a.domains[name]
+		keys := a.domains[name]
 		delete(a.domains, name)
 		if a.broken || a.stop.Err() != nil {
 			continue
 		}
 		if a.s.asksNothing(name) {
 			rt := a.s.findRoute(a.work, name)
-			a.follow(routed{rcpts: rcpts, rt: &rt, failure: rt.failure})
+			a.follow(routed{keys: keys, rt: &rt, failure: rt.failure})
 			continue
 		}
 		if rt := a.r.knownRoute(a.it, name); rt != nil {
-			a.follow(routed{rcpts: rcpts, rt: rt, failure: rt.failure})
+			a.follow(routed{keys: keys, rt: rt, failure: rt.failure})
 			continue
 		}
 		if a.routeSlots == nil {
@@ -51,7 +51,7 @@ func (a *attempt) startRoutes() {
 			a.routeSlots <- struct{}{}
 			x := a.r.findRoute(a.work, a.s, a.it, name)
 			<-a.routeSlots
-			x.name, x.rcpts = name, rcpts
+			x.name, x.keys = name, keys
 			a.routed <- x
 		}()
 	}
@@ -59,21 +59,19 @@ func (a *attempt) startRoutes() {
 
 // follow does what the route of a domain says.
 func (a *attempt) follow(x routed) {
-	keys := make([]spool.Key, len(x.rcpts))
-	for i, rc := range x.rcpts {
-		keys[i] = rc.Key
-	}
 	switch {
 	case a.broken || a.stop.Err() != nil || a.work.Err() != nil:
 	case x.busy != nil:
-		a.busy = append(a.busy, refused{x.busy, func() { a.domains[x.name] = append(a.domains[x.name], x.rcpts...) }})
+		a.busy = append(a.busy, refused{x.busy, func() { a.domains[x.name] = append(a.domains[x.name], x.keys...) }})
 	case x.failure != nil:
-		a.record([]answer{{keys: keys, outcome: *x.failure, remembered: x.remembered}})
+		a.record([]answer{{keys: x.keys, outcome: *x.failure, remembered: x.remembered}})
 	case x.rt.local:
-		a.placeAll(x.rcpts, a.placeLocal)
+		for _, k := range x.keys {
+			a.placeHere(k)
+		}
 	default:
-		for _, rc := range x.rcpts {
-			a.toHost(rc, x.rt)
+		for _, k := range x.keys {
+			a.toHost(a.rcpt(k), x.rt)
 		}
 	}
 }

@@ -3,7 +3,6 @@ package deliver
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"strings"
 
@@ -11,6 +10,7 @@ import (
 	"postoffice/internal/alias"
 	"postoffice/internal/smtp"
 	"postoffice/resolver"
+	"postoffice/spool"
 )
 
 // A Router says what is local and who exists here. It keeps no state of its
@@ -18,12 +18,17 @@ import (
 type Router struct {
 	o      Options
 	static map[string]bool // folded names that are local without a question
+
+	usermap *alias.Usermap
 }
 
 // NewRouter returns a Router; of o it needs Hostname, Resolver, LocalDomains,
-// LocalByDNS, Aliases, Accounts and Postmaster.
+// LocalByDNS, Aliases, Accounts, Postmaster, Usermap, Delimiter and, for
+// usermap and DryRun, DefaultUser and Local. What is wrong with an entry of
+// Usermap is told when a name may be meant by it.
 func NewRouter(o Options) *Router {
-	r := &Router{o: o.filled(), static: map[string]bool{"": true, "localhost": true}}
+	usermap, _ := alias.ParseUsermap(o.Usermap)
+	r := &Router{usermap: usermap, o: o.filled(), static: map[string]bool{"": true, "localhost": true}}
 	for _, d := range append([]string{o.Hostname}, o.LocalDomains...) {
 		r.static[fold(d)] = true
 	}
@@ -82,8 +87,8 @@ func (r *Router) isOursByDNS(ctx context.Context, domain string) (bool, error) {
 	return false, nil
 }
 
-// Exists says whether the local part of p is an alias or an account;
-// postmaster and root always are. The domain of p is taken to be local. An
+// Exists says whether the local part of p is an alias, an account or in
+// usermap; postmaster and root always are there. The domain of p is taken to be local. An
 // error means that a database could not tell now: later, never "no".
 func (r *Router) Exists(ctx context.Context, p smtp.Path) (bool, error) {
 	why, err := r.missing(ctx, p.Local)
@@ -91,31 +96,35 @@ func (r *Router) Exists(ctx context.Context, p smtp.Path) (bool, error) {
 }
 
 // missing returns why there is nobody called name, "" if there is somebody.
+// Nothing is expanded; a personal alias file is asked whether it has the name.
 func (r *Router) missing(ctx context.Context, name string) (why string, err error) {
 	switch fold(name) {
 	case "postmaster", "root":
 		return "", nil
 	}
-	switch _, err := r.lookupAlias(ctx, name); {
-	case err == nil:
+	f, o := r.find(ctx, name, func(spool.Via) bool { return false })
+	switch {
+	case o != nil:
+		return "", o.err()
+	case f.alias.Name != "", f.account.Name != "", f.mapping.Then != nil:
 		return "", nil
-	case !errors.Is(err, alias.ErrNotFound):
-		return "", err
+	case f.mapping.Entry == "":
+		return f.missing, nil
 	}
-	_, err = r.account(ctx, name)
-	if errors.Is(err, local.ErrNoUser) {
-		return noUserWords(err), nil
+	lines, err := r.o.Local.List(ctx, local.Listing{User: f.mapping.User, Item: local.Item{Source: local.FromUsermap, Name: name}})
+	if len(lines) == 0 && err == nil {
+		return f.missing, nil
 	}
 	return "", err
 }
 
-// lookupAlias returns what name stands for.
+// lookupAlias returns what name stands for; its Name is never "".
 // postmaster without an alias is root, and root is Options.Postmaster.
-func (r *Router) lookupAlias(ctx context.Context, name string) ([]alias.Target, error) {
+func (r *Router) lookupAlias(ctx context.Context, name string) (alias.Entry, error) {
 	if r.o.Aliases != nil {
-		targets, err := r.o.Aliases.Lookup(ctx, name)
+		e, err := r.o.Aliases.Find(ctx, name)
 		if !errors.Is(err, alias.ErrNotFound) {
-			return targets, err
+			return e, err
 		}
 	}
 	to := ""
@@ -126,22 +135,9 @@ func (r *Router) lookupAlias(ctx context.Context, name string) ([]alias.Target, 
 		to = r.o.Postmaster
 	}
 	if to == "" || fold(to) == fold(name) {
-		return nil, alias.ErrNotFound
+		return alias.Entry{}, alias.ErrNotFound
 	}
-	return []alias.Target{{Kind: alias.Address, Path: smtp.Path{Local: to}}}, nil
-}
-
-// account looks a name up that is no alias. If the alias file has a line of
-// which not even the name can be read, an unknown name is not known to be
-// unknown.
-func (r *Router) account(ctx context.Context, name string) (local.Account, error) {
-	a, err := r.o.Accounts.Lookup(ctx, name)
-	if errors.Is(err, local.ErrNoUser) && r.o.Aliases != nil {
-		if damage := r.o.Aliases.Damage(); damage != nil {
-			return a, fmt.Errorf("%q is no account, and it may be an alias: %w", name, damage)
-		}
-	}
-	return a, err
+	return alias.Entry{Name: name, Targets: []alias.Target{{Kind: alias.Address, Path: smtp.Path{Local: to}}}}, nil
 }
 
 // Recipient is the answer to RCPT: a zero Reply means that to is accepted.

@@ -185,7 +185,7 @@ func (s *schedule) unpark(it *item) {
 	s.ready = append(s.ready, it)
 }
 
-func shift(list []*item) (*item, []*item) {
+func shift[T any](list []*T) (*T, []*T) {
 	it := list[0]
 	list[0] = nil
 	if len(list) == 1 {

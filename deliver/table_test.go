@@ -137,7 +137,18 @@ var permanence = []a41{
 	{"master gone", Deferred, "", "alice", boxSays(local.Result{Err: errors.New("the link to the master is closed")})},
 	{"a zero result", Deferred, "", "alice", boxSays(local.Result{})},
 	{"alias loop", Deferred, "4.4.6", "loop", func(r *rig) { r.alias("loop: pool\npool: loop\n") }},
-	{"alias to a program", Deferred, "4.3.5", "prog", func(r *rig) { r.alias("prog: \"|x\"\n") }},
+	{"empty list", Deferred, "4.3.5", "list", func(r *rig) { r.alias("list: :include:/x\n") }},
+	{"broken .forward", Deferred, "4.3.5", "alice", func(r *rig) { r.mailer.forwards = map[string]string{"alice": "\"open"} }},
+	{"program that fails", Bounced, "5.3.0", "prog", func(r *rig) {
+		r.alias("prog: \"|x\"\n")
+		r.mailer.running = func(local.Job) local.Result {
+			return local.Result{Status: local.Refused, Reply: smtp.Reply{Code: 550, Status: "5.3.0", Text: "exit 1"}, Err: errors.New("exit 1")}
+		}
+	}},
+	{"program that defers", Deferred, "", "prog", func(r *rig) {
+		r.alias("prog: \"|x\"\n")
+		r.mailer.running = func(local.Job) local.Result { return local.Result{Err: errors.New("exit 75")} }
+	}},
 	{"too many hops (A62)", Bounced, "5.4.6", "alice", func(r *rig) { r.o.Hops = 1 }},
 }
 

@@ -167,7 +167,7 @@ func (r *Runner) learn(h *host, results []remote.Result) {
 func (j *job) message(part []*target) remote.Message {
 	m := remote.Message{
 		ReversePath: j.a.s.qualified(j.reverse),
-		Params:      j.a.m.Envelope().Params,
+		Params:      j.a.env.Params,
 		Size:        j.a.m.Size(),
 		Trace:       j.a.tracer(),
 		Open:        func() io.Reader { return j.a.m.Data() },

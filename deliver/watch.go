@@ -50,14 +50,14 @@ type AttemptEnd struct {
 func (s *settings) watched() bool { return s.Watch != nil && s.Watch.Watching() }
 
 // tell tells of an event.
-func (a *attempt) tell(e Event) { a.s.Watch.Watch(a.id, a.m.Envelope().Client, e) }
+func (a *attempt) tell(e Event) { a.s.Watch.Watch(a.id, a.env.Client, e) }
 
 // tracer tells of the lines of this message's sessions; nil if nobody looks.
 func (a *attempt) tracer() remote.Trace {
 	if !a.s.watched() {
 		return nil
 	}
-	id, client, w := a.id, a.m.Envelope().Client, a.s.Watch // it may outlive the attempt
+	id, client, w := a.id, a.env.Client, a.s.Watch // it may outlive the attempt
 	return func(relay string, dir byte, line string) { w.Watch(id, client, SessionLine{relay, dir, line}) }
 }
 
@@ -78,7 +78,7 @@ func (a *attempt) tellEnd() {
 		return
 	}
 	e := AttemptEnd{Again: len(a.busy) > 0 || a.stop.Err() != nil}
-	for _, rc := range a.rcpts {
+	for rc := range a.m.Recipients() {
 		if rc.State == spool.Pending {
 			e.Pending++
 		}

@@ -119,3 +119,12 @@ func (m *Message) append(p []byte) error {
 	m.stale = err != nil
 	return full(err)
 }
+
+// LastBlock says which block Expand has added last, and of how many
+// recipients: its keys are 0 to n-1 in it.
+func (m *Message) LastBlock() (number, n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	b := m.c.blocks[len(m.c.blocks)-1]
+	return b.number, b.n
+}

@@ -56,26 +56,35 @@ func (a *Aliases) Problem() error { return a.db.problem() }
 // that there is none; any other error means that it isn't known now, and names
 // the file.
 func (a *Aliases) Lookup(ctx context.Context, name string) ([]Target, error) {
+	e, err := a.Find(ctx, name)
+	return e.Targets, err
+}
+
+// Find is Lookup, and says besides where in the text file the alias stands.
+func (a *Aliases) Find(ctx context.Context, name string) (Entry, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return Entry{}, err
 	}
-	if targets, ok, err := a.db.lookup(Key(name)); ok {
-		return targets, err
+	if e, ok, err := a.db.lookup(Key(name)); ok {
+		return e, err
 	}
 	t, err := a.current()
 	if err != nil {
-		return nil, err
+		return Entry{}, err
 	}
 	rec, ok := t.names[Key(name)]
 	if !ok {
-		return nil, ErrNotFound
+		return Entry{}, ErrNotFound
 	}
 	e, err := rec.entry()
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", a.path, err)
+		return Entry{}, fmt.Errorf("%s: %w", a.path, err)
 	}
-	return e.Targets, nil
+	return e, nil
 }
+
+// Path is the text file's.
+func (a *Aliases) Path() string { return a.path }
 
 // Damage returns the first line of the file whose name can't be read, nil if
 // there is none. While there is one, a name that isn't found may be the one

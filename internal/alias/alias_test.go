@@ -196,30 +196,6 @@ func TestReadAgain(t *testing.T) {
 	}
 }
 
-// Programs, files and lists are never addresses (A18).
-func TestA18Unsupported(t *testing.T) {
-	for _, tt := range []struct {
-		target Target
-		want   string
-	}{
-		{addr("a", "b.example"), ""},
-		{box("a"), ""},
-		{Target{Kind: Program, Text: "/bin/x"}, `"|/bin/x" is a program, and this server delivers to addresses and mailboxes only`},
-		{Target{Kind: File, Text: "/tmp/x"}, `/tmp/x is a file, and this server delivers to addresses and mailboxes only`},
-		{Target{Kind: Include, Text: "/tmp/x"}, `:include:/tmp/x is a list in a file, and this server delivers to addresses and mailboxes only`},
-	} {
-		err := tt.target.Unsupported()
-		if got := ""; err != nil {
-			got = err.Error()
-			if got != tt.want {
-				t.Errorf("%v: %q, want %q", tt.target, got, tt.want)
-			}
-		} else if tt.want != "" {
-			t.Errorf("%v: nil, want %q", tt.target, tt.want)
-		}
-	}
-}
-
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{
 		"a: b, c@d.example\n e\n", "a: \"|prog \\\"x\\\", y\", /file, :include:/x y\n", "\"a b\": \\c, \"\\\\d\"\n# x\n",

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -27,24 +28,26 @@ type database struct {
 func newDatabase(text string) *database { return &database{text: text, path: text + ".db"} }
 
 // lookup returns what key stands for. ok is false where the text decides.
-func (d *database) lookup(key string) (targets []Target, ok bool, err error) {
+func (d *database) lookup(key string) (e Entry, ok bool, err error) {
 	if key == cookie || !d.open() {
-		return nil, false, nil
+		return e, false, nil
 	}
 	value, err := d.fetch(key)
 	switch {
 	case errors.Is(err, dbm.ErrNotFound):
-		return nil, true, ErrNotFound
+		return e, true, ErrNotFound
 	case errors.Is(err, fs.ErrClosed), d.spoilt(err):
-		return nil, false, nil
+		return e, false, nil
 	case err != nil:
-		return nil, true, err
+		return e, true, err
 	}
 	text, line, _ := strings.Cut(string(value), "\x00")
-	if targets, err = ParseValue(text); err != nil {
-		return nil, true, fmt.Errorf("%s: line %s of %s: %w", d.path, line, d.text, err)
+	targets, err := ParseValue(text)
+	if err != nil {
+		return e, true, fmt.Errorf("%s: line %s of %s: %w", d.path, line, d.text, err)
 	}
-	return targets, true, nil
+	n, _ := strconv.Atoi(line) // 0 where a database doesn't say
+	return Entry{Name: key, Line: n, Targets: targets}, true, nil
 }
 
 // cookie is the key of the record that every alias database has (original.md 5.1).

@@ -1,7 +1,6 @@
 package alias
 
 import (
-	"fmt"
 	"strings"
 
 	"postoffice/internal/smtp"
@@ -28,17 +27,6 @@ type Target struct {
 	Kind Kind
 	Path smtp.Path // Address; Mailbox: Local alone
 	Text string    // Program: the command; File, Include: the path
-}
-
-// Unsupported returns an error in words for a kind that can't be delivered to
-// and nil for addresses and mailboxes. The cause is temporary: the alias may
-// be changed while the message waits.
-func (t Target) Unsupported() error {
-	switch t.Kind {
-	case Address, Mailbox:
-		return nil
-	}
-	return fmt.Errorf("%s is %s, and this server delivers to addresses and mailboxes only", t, t.Kind)
 }
 
 // String returns t as it may stand in an alias file.
