@@ -144,6 +144,7 @@ func (d *delivery) transaction(n int) error {
 		Recipients:  d.recipients(n),
 		Body:        d.m.Open(),
 		Size:        d.wire,
+		Exact:       d.s.lmtp,
 	})
 	d.tried = d.tried || !res.Mail.IsZero() && !(d.reused && res.Mail.Code == 421)
 	var again []int

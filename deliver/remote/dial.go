@@ -69,23 +69,35 @@ func (e *tlsError) Error() string { return "STARTTLS: " + e.err.Error() }
 func (e *tlsError) Unwrap() error { return e.err }
 
 func open(ctx context.Context, t Target, a netip.Addr, o Options) (*Session, error) {
-	relay := relayName(t, a)
-	conn, err := connect(ctx, dialAddr(a, t.Port), o)
+	return endpoint{network: "tcp", addr: dialAddr(a, t.Port), name: t.Host, relay: relayName(t, a)}.open(ctx, o)
+}
+
+// endpoint is where one connection goes.
+type endpoint struct {
+	network, addr string
+	name          string // for TLS
+	relay         string // for people
+	lmtp          bool
+}
+
+func (p endpoint) open(ctx context.Context, o Options) (*Session, error) {
+	conn, err := p.connect(ctx, o)
 	if err != nil {
 		err = cause(ctx, err)
-		o.Trace.closed(relay, err)
-		return nil, &Failure{Result{Err: err, Relay: relay}}
+		o.Trace.closed(p.relay, err)
+		return nil, &Failure{Result{Err: err, Relay: p.relay}}
 	}
-	s := &Session{o: o, relay: relay, trace: o.Trace, started: time.Now()}
-	s.trace.opened(relay)
+	s := &Session{o: o, lmtp: p.lmtp, relay: p.relay, trace: o.Trace, started: time.Now()}
+	s.trace.opened(p.relay)
 	s.client = smtp.NewClient(conn, smtp.ClientOptions{
 		Hello:    o.Hostname,
+		LMTP:     p.lmtp,
 		Step:     o.Step,
 		Deadline: s.started.Add(o.Total),
-		Trace:    s.trace.lines(relay),
+		Trace:    s.trace.lines(p.relay),
 	})
 	stop := context.AfterFunc(ctx, func() { s.client.Close() })
-	reply, err := s.greet(t.Host)
+	reply, err := s.greet(p.name)
 	if !stop() && err == nil {
 		err = context.Cause(ctx) // closed by now
 	}
@@ -94,18 +106,18 @@ func open(ctx context.Context, t Target, a netip.Addr, o Options) (*Session, err
 	}
 	s.client.Close() // without a word to a host that did not welcome us (R11)
 	r := byReply("the greeting", reply)
-	r.Outcome, r.Relay = Deferred, relay
+	r.Outcome, r.Relay = Deferred, p.relay
 	if reply.IsZero() {
 		r.Err = cause(ctx, s.timed(err))
 	}
-	s.trace.closed(relay, r.Err)
+	s.trace.closed(p.relay, r.Err)
 	return nil, &Failure{r}
 }
 
-func connect(ctx context.Context, addr string, o Options) (net.Conn, error) {
+func (p endpoint) connect(ctx context.Context, o Options) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, o.Connect)
 	defer cancel()
-	return o.Dial(ctx, "tcp", addr)
+	return o.Dial(ctx, p.network, p.addr)
 }
 
 // cause prefers the reason why ctx ended to the error that this made.

@@ -25,7 +25,7 @@ func judge(res smtp.TransactionResult, err error) []verdict {
 			list[i].Result = byReply("MAIL", res.Mail)
 		case rcpt.Class() == 2:
 			accepted++
-			list[i].Result = byData(res, err)
+			list[i].Result = byData(res, i, err)
 		case rcpt.IsZero():
 			list[i].Result = Result{Err: err}
 		case accepted > 0 && err == nil && full(rcpt):
@@ -37,13 +37,14 @@ func judge(res smtp.TransactionResult, err error) []verdict {
 	return list
 }
 
-// byData is the result of a recipient that was accepted.
-func byData(res smtp.TransactionResult, err error) Result {
+// byData is the result of recipient i, who was accepted.
+func byData(res smtp.TransactionResult, i int, err error) Result {
+	final := res.FinalFor(i)
 	switch {
-	case res.Final.Class() == 2:
-		return Result{Outcome: Delivered, Reply: res.Final}
-	case !res.Final.IsZero():
-		return byReply("the end of the message", res.Final)
+	case final.Class() == 2:
+		return Result{Outcome: Delivered, Reply: final}
+	case !final.IsZero():
+		return byReply("the end of the message", final)
 	case res.Data.IsZero() || res.Data.Code == 354:
 		return Result{Err: err}
 	}

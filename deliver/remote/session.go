@@ -24,6 +24,7 @@ const (
 type Session struct {
 	o       Options
 	client  *smtp.Client
+	lmtp    bool
 	relay   string
 	trace   Trace // of who opened it, then of the message that was sent last
 	tls     string
@@ -46,7 +47,7 @@ type Message struct {
 	Open func() io.Reader
 }
 
-// Relay names the peer: name[address]:port.
+// Relay names the peer: name[address]:port, or lmtp:/socket.
 func (s *Session) Relay() string { return s.relay }
 
 // TLS is the protocol and cipher of the session, "" in clear.

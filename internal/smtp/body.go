@@ -30,6 +30,9 @@ func (x *exchange) data() error {
 	if x.good > 0 { // recipients without a sender: a dot might send them an empty message
 		return fmt.Errorf("%w: recipients taken although MAIL was refused", ErrOutOfStep)
 	}
+	if x.c.o.LMTP { // it should have said 503, and need not answer to a dot: RFC 2033 section 4.2
+		return fmt.Errorf("%w: DATA taken without a recipient", ErrOutOfStep)
+	}
 	reply, err := x.c.command(".")
 	if err == nil && reply.Class() == 3 {
 		err = fmt.Errorf("%w: %s to an empty message", ErrOutOfStep, reply)
@@ -50,18 +53,50 @@ func (x *exchange) message() error {
 	c.trace('>', ".")
 	c.conn.SetReadDeadline(c.until(c.o.Final)) // an error here comes again from the read
 	w.wait()
-	reply, err := c.reply()
-	if err != nil {
-		return err
+	if c.o.LMTP {
+		return x.each()
 	}
-	if reply.Class() == 3 {
-		return fmt.Errorf("%w: %s to the message", ErrOutOfStep, reply)
+	reply, err := x.final()
+	if err == nil || errors.Is(err, ErrClosing) {
+		x.res.Final = reply
+		c.open = false
 	}
-	x.res.Final = reply
-	c.open = false
-	if reply.Code == 421 {
-		return closing(reply)
+	return err
+}
+
+// final reads a reply to the end of the message.
+func (x *exchange) final() (Reply, error) {
+	reply, err := x.c.reply()
+	switch {
+	case err != nil:
+		return reply, err
+	case reply.Class() == 3:
+		return reply, fmt.Errorf("%w: %s to the message", ErrOutOfStep, reply)
+	case reply.Code == 421:
+		return reply, closing(reply)
 	}
+	return reply, nil
+}
+
+// each reads LMTP's replies to the end of the message: one for each recipient
+// that was accepted, in their order (RFC 2033 section 4.2). After 421 those that
+// are missing stay so.
+func (x *exchange) each() error {
+	x.res.Each = make([]Reply, len(x.res.Rcpt))
+	for i, rcpt := range x.res.Rcpt {
+		if rcpt.Class() != 2 {
+			continue
+		}
+		reply, err := x.final()
+		if err == nil || errors.Is(err, ErrClosing) {
+			x.res.Each[i] = reply
+		}
+		if err != nil {
+			return err
+		}
+		x.c.conn.SetReadDeadline(x.c.until(x.c.o.Final)) // an error here comes again from the read
+	}
+	x.c.open = false
 	return nil
 }
 

@@ -35,6 +35,7 @@ func (e *RefusedError) Error() string { return e.Command + " refused: " + e.Repl
 // ClientOptions are the settings of a Client.
 type ClientOptions struct {
 	Hello    string                      // our name in EHLO
+	LMTP     bool                        // speak LMTP (RFC 2033): LHLO, and a reply to the message for each recipient
 	Step     time.Duration               // total time for one command and its reply, or one block of a message; 0: 5 minutes
 	Final    time.Duration               // the same for the reply to the end of a message; 0: twice Step
 	Deadline time.Time                   // end of the whole session, if not zero
@@ -87,11 +88,16 @@ func (c *Client) Greeting() (Reply, error) {
 }
 
 // Hello says EHLO and, if that gets a 5xx, HELO, and notes what the server
-// offers. The reply is the last one, whatever its class.
+// offers. The reply is the last one, whatever its class. In LMTP there is only
+// LHLO.
 func (c *Client) Hello() (Reply, error) {
 	c.ext = nil
-	reply, err := c.command("EHLO " + c.o.Hello)
-	if err == nil && reply.Permanent() {
+	verb := "EHLO "
+	if c.o.LMTP {
+		verb = "LHLO "
+	}
+	reply, err := c.command(verb + c.o.Hello)
+	if err == nil && reply.Permanent() && !c.o.LMTP {
 		return c.command("HELO " + c.o.Hello)
 	}
 	if err == nil && reply.Class() == 2 {

@@ -31,12 +31,21 @@ type TransactionResult struct {
 	Mail  Reply
 	Rcpt  []Reply // one for each recipient
 	Data  Reply
-	Final Reply // to the end of the message
+	Final Reply   // to the end of the message; in LMTP only to what breaks it off
+	Each  []Reply // LMTP's replies to the end of the message, one for each recipient
 }
 
 // Accepted reports whether the server took the message for recipient i.
 func (r TransactionResult) Accepted(i int) bool {
-	return r.Final.Class() == 2 && r.Rcpt[i].Class() == 2
+	return r.FinalFor(i).Class() == 2 && r.Rcpt[i].Class() == 2
+}
+
+// FinalFor is the reply to the end of the message that concerns recipient i.
+func (r TransactionResult) FinalFor(i int) Reply {
+	if i < len(r.Each) && !r.Each[i].IsZero() {
+		return r.Each[i]
+	}
+	return r.Final
 }
 
 // maxBatch bounds the octets of commands that go ahead of their replies, and
@@ -213,5 +222,6 @@ func (x *exchange) tidy() {
 	if x.good == 0 {
 		x.res.Data = Reply{}
 		x.res.Final = Reply{}
+		x.res.Each = nil
 	}
 }
