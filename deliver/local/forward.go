@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 
+	"postoffice/internal/alias"
 	"postoffice/internal/disk"
 )
 
@@ -63,4 +64,52 @@ func forwarded(home disk.Dir, extension string) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// forward reads the user's .forward, the one of the extension first. None that
+// is there, or an empty one, is no lines.
+func (p *Person) forward(extension string) ([]Line, error) {
+	a := p.o.Account
+	if there, err := p.hasHome(); !there {
+		return nil, err
+	}
+	for _, name := range forwardNames(extension) {
+		path := filepath.Join(a.Home, name)
+		text, err := readOwn(path, a, noGroup, maxForward)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			err = checkHome(a.Home, a)
+		}
+		if err != nil {
+			return nil, err
+		}
+		lines, err := parseLines(path, text)
+		if err != nil {
+			return nil, err
+		}
+		return lines, noLists(lines)
+	}
+	return nil, nil
+}
+
+// hasHome says whether the home directory is there. One that is not, though it
+// should be, is an error.
+func (p *Person) hasHome() (bool, error) {
+	home, err := openHome(p.o.FS, p.o.Account)
+	if home == nil {
+		return false, err
+	}
+	return true, home.Close()
+}
+
+// noLists refuses what only the alias file may have (A50).
+func noLists(lines []Line) error {
+	for _, l := range lines {
+		if l.Kind == alias.Include {
+			return fmt.Errorf("%s:%d: :include: stands in the alias file only: write the addresses here, or ask for an alias", l.File, l.Line)
+		}
+	}
+	return nil
 }

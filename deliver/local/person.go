@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"postoffice/internal/alias"
@@ -33,7 +32,8 @@ type PersonOptions struct {
 	FS       disk.FS
 	// Files writes the files; nil: a Mailboxes of the Person's own. A process
 	// that writes mailboxes too gives the one that writes them.
-	Files *Mailboxes
+	Files    *Mailboxes
+	Accounts Accounts // of this machine, for option usermap; nil: as passwd(5) says
 	// NameOf returns the account with this uid, "" none; nil: as passwd(5) says.
 	NameOf func(uid int) string
 	Log    *slog.Logger // nil: nothing is logged
@@ -54,6 +54,15 @@ func NewPerson(o PersonOptions) *Person {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if o.Accounts == nil {
+		o.Accounts = Passwd("/etc/passwd")
+	}
+	if o.NameOf == nil {
+		o.NameOf = nameOf
+	}
+	if o.Files == nil {
+		o.Files = NewMailboxes(Options{FS: o.FS, Log: o.Log})
+	}
 	return &Person{o: o, aliases: alias.Open(o.Aliases)}
 }
 
@@ -64,13 +73,69 @@ const programTime = 15 * time.Minute
 // appends to the file. It returns when the outcome is certain. When ctx ends, a
 // program is ended and the job deferred.
 func (p *Person) Run(ctx context.Context, j Job) Result {
-	return deferred("4.3.0", "programs can't be run now", errors.ErrUnsupported)
+	if err := p.acts(j.User); err != nil {
+		return deferred("4.3.5", "nothing can be run for this user", err)
+	}
+	if j.Item.Source == FromMailer {
+		return p.runMailer(ctx, j)
+	}
+	t, own, err := p.item(ctx, j)
+	switch {
+	case errors.Is(err, errChanged):
+		return deferred("4.3.5", "the address's program or file was changed", err)
+	case err != nil:
+		return deferred("4.3.5", "the address's program or file can't be found now", err)
+	}
+	switch t.Kind {
+	case alias.Program:
+		return p.runText(ctx, t.Text, own, j)
+	case alias.File:
+		return p.o.Files.appendFile(ctx, p.o.Account, t.Text, j.Body)
+	}
+	return deferred("4.3.5", "the address has no program or file", fmt.Errorf("%v is %v, which is not run", t, t.Kind))
 }
 
-// List reads the file that g names and returns what stands in it. A file that
-// is certainly not there is no line and no error; an *OwnerError says whom to
-// ask instead; any other error names the file, the line and what to do, and
-// means later.
-func (p *Person) List(ctx context.Context, g Listing) ([]Line, error) {
-	return nil, fmt.Errorf("%s: %w", strings.TrimSpace(g.Item.Name), errors.ErrUnsupported)
+// runText runs the program of an alias, or one that the user named himself.
+func (p *Person) runText(ctx context.Context, text string, own bool, j Job) Result {
+	a := p.o.Account
+	if own {
+		if err := loginShell(a.Name, a.Shell, p.o.Shells); err != nil {
+			return deferred("4.7.0", "this user may run no programs", err)
+		}
+	}
+	c, err := newCommand(text, p.o.ProgramDir)
+	if err != nil {
+		return deferred("4.7.0", "this program may not run", err)
+	}
+	return p.runProgram(ctx, c, j)
+}
+
+// runMailer runs the program of option mailer, which may deliver where it
+// likes, unless the user has a .forward.
+func (p *Person) runMailer(ctx context.Context, j Job) Result {
+	a := p.o.Account
+	l := lookout{fs: p.o.FS, a: a}
+	defer l.close()
+	if res := l.elsewhere(Delivery{Extension: j.Envelope.Extension, Final: j.Final}); res != nil {
+		return *res
+	}
+	c, err := mailerCommand(p.o.Mailer, func(name string) (string, bool, bool) {
+		switch name {
+		case "user":
+			return a.Name, false, true
+		case "home":
+			return a.Home, false, true
+		case "sender":
+			return j.Envelope.Sender.String(), true, true
+		case "recipient":
+			return j.Envelope.Recipient.String(), true, true
+		case "extension":
+			return j.Envelope.Extension, true, true
+		}
+		return "", false, false
+	})
+	if err != nil {
+		return deferred("4.3.5", "mailer can't be run", err)
+	}
+	return p.runProgram(ctx, c, j)
 }

@@ -1,0 +1,47 @@
+package local
+
+import (
+	"os"
+	"strings"
+)
+
+// programPath is where programs find others, and where a command without a
+// slash is looked for.
+const programPath = "/usr/local/bin:/usr/bin:/bin"
+
+// environment is all that a program is told, aliases(5). What comes from the
+// message is made harmless (A20).
+func environment(a Account, shell string, e Envelope) []string {
+	env := []string{
+		"PATH=" + programPath,
+		"HOME=" + a.Home,
+		"SHELL=" + shell,
+		"USER=" + a.Name,
+		"LOGNAME=" + a.Name,
+		"LANG=C",
+		"SENDER=" + harmless(e.Sender.String()),
+		"RECIPIENT=" + harmless(e.Recipient.String()),
+		"LOCAL=" + harmless(e.Recipient.Local),
+		"DOMAIN=" + harmless(e.Recipient.Domain),
+		"EXTENSION=" + harmless(e.Extension),
+		"QUEUE_ID=" + harmless(e.QueueID),
+	}
+	if zone, ok := os.LookupEnv("TZ"); ok {
+		env = append(env, "TZ="+zone)
+	}
+	return env
+}
+
+// harmless replaces every octet that a careless script could take for
+// something else than a part of an address.
+func harmless(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if !isAlnum(c) && strings.IndexByte("@._+=:/-", c) < 0 {
+			b[i] = '_'
+		}
+	}
+	return string(b)
+}
+
+func isAlnum(c byte) bool { return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z' }

@@ -1,0 +1,141 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"postoffice/internal/alias"
+)
+
+// errChanged says that nothing with the item's hash stands where it stood when
+// the message's recipients were made out.
+var errChanged = errors.New("the program or file that was meant is not there any more: it is made out anew when the message is sent again")
+
+// acts says why nothing is done for this user here. Neither root nor a process
+// with any of root's ids does anything (A43).
+func (p *Person) acts(user string) error {
+	a := p.o.Account
+	switch {
+	case user != a.Name:
+		return fmt.Errorf("this process works for %s, not for %q", a.Name, user)
+	case a.UID == 0 || os.Getuid() == 0 || os.Geteuid() == 0:
+		return fmt.Errorf("nothing of %s's is run or read with uid 0: give it an alias", a.Name)
+	case a.UID != os.Getuid() || a.UID != os.Geteuid():
+		return fmt.Errorf("this process has uid %d, and %s has %d", os.Geteuid(), a.Name, a.UID)
+	}
+	return nil
+}
+
+// item finds a program or a file in the file where it stands. own: the user
+// wrote it himself.
+func (p *Person) item(ctx context.Context, j Job) (t alias.Target, own bool, err error) {
+	i := j.Item
+	switch i.Source {
+	case FromAlias:
+		if err := p.isDefault(); err != nil {
+			return t, false, err
+		}
+		t, err = p.inAliases(ctx, i)
+		return t, false, err
+	case FromForward:
+		if i.Name != j.User {
+			return t, false, fmt.Errorf("the .forward of %q does nothing as %s", i.Name, j.User)
+		}
+		lines, err := p.forward(j.Envelope.Extension)
+		if err != nil {
+			return t, true, err
+		}
+		t, err = withHash(lines, i.Hash)
+		return t, true, err
+	case FromUsermap:
+		m, err := p.mapping(ctx, i.Name)
+		if err != nil {
+			return t, false, err
+		}
+		if m.Then != nil && m.Then.Hash() == i.Hash {
+			return *m.Then, false, p.isDefault()
+		}
+		lines, err := p.personal(m, i.Name)
+		if err != nil {
+			return t, true, err
+		}
+		t, err = withHash(lines, i.Hash)
+		return t, true, err
+	}
+	return t, false, fmt.Errorf("nothing is run that comes from %q", i.Source)
+}
+
+// isDefault says why what stands in the administrator's files isn't run here.
+func (p *Person) isDefault() error {
+	if a := p.o.Account.Name; a != p.o.DefaultUser {
+		return fmt.Errorf("programs and files of aliases belong to %s (option default-user), not to %s", p.o.DefaultUser, a)
+	}
+	return nil
+}
+
+func withHash(lines []Line, h alias.Hash) (alias.Target, error) {
+	for _, l := range lines {
+		if l.Hash() == h {
+			return l.Target, nil
+		}
+	}
+	return alias.Target{}, errChanged
+}
+
+// inAliases finds an item in the alias file, or its database.
+func (p *Person) inAliases(ctx context.Context, i Item) (alias.Target, error) {
+	if err := p.checkAliases(); err != nil {
+		return alias.Target{}, err
+	}
+	targets, err := p.aliases.Lookup(ctx, i.Name)
+	if errors.Is(err, alias.ErrNotFound) {
+		err = errChanged
+	}
+	if err != nil {
+		return alias.Target{}, fmt.Errorf("alias %s: %w", i.Name, err)
+	}
+	for _, t := range targets {
+		if t.Hash() == i.Hash {
+			return t, nil
+		}
+	}
+	return alias.Target{}, fmt.Errorf("alias %s: %w", i.Name, errChanged)
+}
+
+// checkAliases says why an alias file may be somebody else's doing.
+func (p *Person) checkAliases() error {
+	path := p.o.Aliases
+	above, err := os.Stat(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	if above.Mode().Perm()&0o022 != 0 && above.Mode()&fs.ModeSticky == 0 && !p.private(above) {
+		return fmt.Errorf("others may write in the directory of %s (%v): nothing that it names is run; chmod go-w it", path, above.Mode())
+	}
+	for _, name := range []string{path, path + ".db"} {
+		info, err := os.Stat(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if uid := uidOf(info); uid != 0 && uid != p.o.AliasOwner {
+			return fmt.Errorf("%s belongs to uid %d: nothing that it names is run; chown it to root", name, uid)
+		}
+		if info.Mode().Perm()&0o022 != 0 && !p.private(info) {
+			return fmt.Errorf("others may write %s (%v): nothing that it names is run; chmod go-w it", name, info.Mode())
+		}
+	}
+	return nil
+}
+
+// private says that only the user himself, with his own group, may write what
+// has this mode, and that the alias file is his.
+func (p *Person) private(info fs.FileInfo) bool {
+	return info.Mode().Perm()&0o002 == 0 && gidOf(info) == p.o.Account.GID && p.o.AliasOwner == p.o.Account.UID
+}

@@ -1,0 +1,122 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+
+	"postoffice/internal/alias"
+)
+
+// List reads the file that g names and returns what stands in it. A file that
+// is certainly not there, or has nothing in it, is no lines and no error, but
+// for a list that an alias names; an *OwnerError says whom to ask instead; any
+// other error names the file, the line and what to do, and means later.
+func (p *Person) List(ctx context.Context, g Listing) ([]Line, error) {
+	if err := p.acts(g.User); err != nil {
+		return nil, err
+	}
+	switch g.Item.Source {
+	case FromForward:
+		if g.Item.Name != g.User {
+			return nil, fmt.Errorf("the .forward of %q is not read by %s", g.Item.Name, g.User)
+		}
+		return p.forward(g.Extension)
+	case FromUsermap:
+		m, err := p.mapping(ctx, g.Item.Name)
+		if err != nil {
+			return nil, err
+		}
+		return p.personal(m, g.Item.Name)
+	case FromAlias:
+		t, err := p.inAliases(ctx, g.Item)
+		if err != nil {
+			return nil, err
+		}
+		if t.Kind != alias.Include {
+			return nil, fmt.Errorf("%v of alias %s is no list", t, g.Item.Name)
+		}
+		return p.include(t.Text)
+	}
+	return nil, fmt.Errorf("no list comes from %q", g.Item.Source)
+}
+
+// include reads a list that an alias names with :include:. Whose it is decides
+// who may read it: the user himself, and everybody what is root's (B56).
+func (p *Person) include(path string) ([]Line, error) {
+	if !filepath.IsAbs(path) {
+		return nil, fmt.Errorf(":include:%s: want an absolute path", path)
+	}
+	path = filepath.Clean(path)
+	if err := p.mayRead(path); err != nil {
+		return nil, err
+	}
+	text, err := readOwn(path, p.o.Account, p.o.Account.GID, maxList)
+	if err != nil {
+		return nil, fmt.Errorf("list of an alias, read by %s: %w", p.o.Account.Name, p.denied(path, err))
+	}
+	lines, err := parseLines(path, text)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range lines {
+		if l.Kind != alias.Address && l.Kind != alias.Mailbox {
+			return nil, fmt.Errorf("%s:%d: %v: %v stands in the alias file only; a list has addresses", l.File, l.Line, l.Target, l.Kind)
+		}
+	}
+	return lines, nil
+}
+
+// mayRead looks whose the list is, and whether somebody else could put another
+// in its place.
+func (p *Person) mayRead(path string) error {
+	above, err := os.Stat(filepath.Dir(path))
+	if err != nil {
+		return p.denied(path, err)
+	}
+	if above.Mode().Perm()&0o002 != 0 && above.Mode()&fs.ModeSticky == 0 {
+		return fmt.Errorf("anybody may put another file in the place of the list %s: chmod o-w its directory", path)
+	}
+	info, err := os.Lstat(path)
+	if err != nil {
+		return p.denied(path, err)
+	}
+	return p.owner(path, info)
+}
+
+// owner says whom to ask instead, if neither the user nor root has the file.
+func (p *Person) owner(path string, info fs.FileInfo) error {
+	uid := uidOf(info)
+	if uid == p.o.Account.UID || uid == 0 {
+		return nil
+	}
+	return &OwnerError{File: path, User: p.o.NameOf(uid), UID: uid}
+}
+
+// denied says whom to ask where the way to a list is shut: who owns the
+// directory that can't be entered, as a home directory of mode 0700.
+func (p *Person) denied(path string, err error) error {
+	for dir := filepath.Dir(path); errors.Is(err, fs.ErrPermission) && dir != "/"; dir = filepath.Dir(dir) {
+		if info, serr := os.Stat(dir); serr == nil {
+			if instead := p.owner(path, info); instead != nil {
+				return instead
+			}
+			break
+		}
+	}
+	return err
+}
+
+// nameOf finds the account with this uid in passwd(5), "" if there is none.
+func nameOf(uid int) string {
+	u, err := user.LookupId(strconv.Itoa(uid))
+	if err != nil {
+		return ""
+	}
+	return u.Username
+}

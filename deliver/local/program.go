@@ -1,0 +1,219 @@
+package local
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	niceness   = 5
+	maxPrinted = 64 << 10 // octets of a program's output that are kept (A51)
+	readFirst  = 1 << 20  // octets of a message that are there before the program starts
+
+	termWait = 2 * time.Second       // between SIGTERM and SIGKILL
+	feedWait = time.Second           // for processes that a program left behind, and that still read
+	readWait = 50 * time.Millisecond // for what a program printed last
+)
+
+// process is a running program, the leader of a session and a process group.
+type process struct {
+	cmd *exec.Cmd
+	in  *os.File // what it reads
+	out *os.File // what it prints
+}
+
+// runProgram runs a command for one message and waits for its end.
+func (p *Person) runProgram(ctx context.Context, c command, j Job) Result {
+	// A message that breaks off early need not start a program.
+	first, err := io.ReadAll(io.LimitReader(j.Body, readFirst))
+	if err != nil {
+		err = bodyError{fmt.Errorf("read the message: %w", err)}
+		return deferred("4.3.0", "message was not delivered whole", err)
+	}
+	a := p.o.Account
+	x, err := start(c, a.Home, environment(a, p.shell(), j.Envelope))
+	if errors.Is(err, unix.ENOEXEC) && c.text != "" {
+		x, err = start(throughShell(c.text), a.Home, environment(a, p.shell(), j.Envelope))
+	}
+	if err != nil { // also that no more processes may be started (A43)
+		return deferred("4.3.5", "program can't be started", fmt.Errorf("start %s as %s: %w", c.path, a.Name, err))
+	}
+	printed, err := x.follow(ctx, io.MultiReader(bytes.NewReader(first), j.Body), p.o.ProgramTime)
+	return ended(x.cmd.ProcessState, printed, err)
+}
+
+// shell is what a program is told as the user's shell.
+func (p *Person) shell() string {
+	a := p.o.Account
+	if a.Shell == "" || loginShell(a.Name, a.Shell, p.o.Shells) != nil {
+		return shell
+	}
+	return a.Shell
+}
+
+// start starts a program with nothing of ours but our ids: a clean environment
+// and no descriptors but its standard ones (A43).
+func start(c command, home string, env []string) (*process, error) {
+	in, mine, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	out, its, err := os.Pipe()
+	if err != nil {
+		return nil, errors.Join(err, mine.Close())
+	}
+	defer its.Close()
+	x := &process{
+		cmd: &exec.Cmd{
+			Path:        c.path,
+			Args:        c.args,
+			Env:         env,
+			Dir:         workDir(home),
+			Stdin:       in,
+			Stdout:      its,
+			Stderr:      its,
+			SysProcAttr: &syscall.SysProcAttr{Setsid: true},
+		},
+		in:  mine,
+		out: out,
+	}
+	if err := launch(x.cmd); err != nil {
+		mine.Close()
+		out.Close()
+		return nil, err
+	}
+	// Children that it has by now are in its group too.
+	if err := unix.Setpriority(unix.PRIO_PGRP, x.cmd.Process.Pid, niceness); err != nil && !errors.Is(err, unix.ESRCH) {
+		return x, nil // not nice, but nothing that mail has to wait for
+	}
+	return x, nil
+}
+
+// workDir is the home directory, or / where that can't be entered.
+func workDir(home string) string {
+	if info, err := os.Stat(home); err == nil && info.IsDir() && unix.Access(home, unix.X_OK) == nil {
+		return home
+	}
+	return "/"
+}
+
+// follow gives the program the message, keeps the first of what it prints and
+// waits until it is over. An error says why it was ended.
+func (x *process) follow(ctx context.Context, body io.Reader, limit time.Duration) (printed []byte, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, errTime)
+	defer cancel()
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+
+	fed, over, read := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(fed)
+		if err := feed(x.in, body); err != nil {
+			giveUp(err) // its input stays open: it must not take a part for the whole
+			return
+		}
+		x.in.Close()
+	}()
+	go func() {
+		defer close(read)
+		printed = firstOctets(x.out)
+	}()
+	go func() {
+		defer close(over)
+		_ = x.cmd.Wait() // ProcessState has it all
+	}()
+
+	select {
+	case <-over:
+		patience := time.NewTimer(feedWait)
+		select {
+		case <-fed:
+		case <-patience.C:
+		}
+		patience.Stop()
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+		x.end(over, err)
+	}
+	x.in.Close()
+	x.out.SetReadDeadline(time.Now().Add(readWait))
+	<-fed
+	<-read
+	x.out.Close()
+	return printed, err
+}
+
+// end ends the whole process group. One whose message broke off gets no time to
+// do anything with the part that it has.
+func (x *process) end(over <-chan struct{}, why error) {
+	group := -x.cmd.Process.Pid
+	if _, broken := errors.AsType[bodyError](why); !broken {
+		_ = unix.Kill(group, unix.SIGTERM)
+		patience := time.NewTimer(termWait)
+		select {
+		case <-over:
+		case <-patience.C:
+		}
+		patience.Stop()
+	}
+	_ = unix.Kill(group, unix.SIGKILL) // ESRCH: all are gone
+	<-over
+}
+
+// feed writes the message. A program that reads no further is none of our
+// business (A51); a message that can't be read is an error.
+func feed(in io.Writer, body io.Reader) error {
+	buf := buffers.Get().(*[64 << 10]byte)
+	defer buffers.Put(buf)
+	for {
+		n, err := fill(body, buf[:])
+		if err != nil && err != io.EOF {
+			return bodyError{fmt.Errorf("read the message: %w", err)}
+		}
+		if _, werr := in.Write(buf[:n]); werr != nil || err == io.EOF {
+			return nil
+		}
+	}
+}
+
+// firstOctets reads to the end and returns what came first.
+func firstOctets(r io.Reader) []byte {
+	first, err := io.ReadAll(io.LimitReader(r, maxPrinted))
+	if err == nil {
+		_, _ = io.Copy(io.Discard, r) // or it would block, or die of it
+	}
+	return first
+}
+
+// ended is the result of a program that is over; why says that we ended it.
+func ended(state *os.ProcessState, printed []byte, why error) Result {
+	if why != nil {
+		if _, broken := errors.AsType[bodyError](why); broken {
+			return deferred("4.3.0", "message was not delivered whole", why)
+		}
+		if why != errTime {
+			return deferred("4.3.0", "local delivery was interrupted", why)
+		}
+		return deferred("4.3.0", reason(why.Error(), printed), why)
+	}
+	status, ok := state.Sys().(syscall.WaitStatus)
+	switch {
+	case !ok || !status.Exited() && !status.Signaled():
+		err := fmt.Errorf("program ended as %v", state)
+		return deferred("4.3.0", reason("program ended in an unknown way", printed), err)
+	case status.Signaled():
+		err := fmt.Errorf("program was ended by signal %v", status.Signal())
+		return deferred("4.3.0", reason(err.Error(), printed), err)
+	}
+	return exited(status.ExitStatus(), printed)
+}
