@@ -21,7 +21,8 @@ type Applet struct {
 	Run     func(ctx context.Context, env *Env) error
 }
 
-// role is a process of the server, known by the whole of argv[0].
+// role is a process of the server, known by the whole of argv[0], or by how it
+// begins if that ends in a blank.
 type role struct {
 	argv0 string
 	run   func(ctx context.Context, env *Env) error
@@ -38,8 +39,14 @@ func roles() []role {
 	return []role{
 		{privsep.ServerRole, runServerRole},
 		{privsep.MasterRole, runMasterRole},
+		{privsep.UserRole, runUserRole},
 		{ownerRole, runAsOwner},
 	}
+}
+
+// is says that a process with this argv[0] has the role.
+func (r role) is(argv0 string) bool {
+	return argv0 == r.argv0 || strings.HasSuffix(r.argv0, " ") && strings.HasPrefix(argv0, r.argv0)
 }
 
 // Main runs what argv asks for and returns its exit code.
@@ -57,7 +64,7 @@ func run(ctx context.Context, env *Env, argv []string) int {
 		argv = []string{"postoffice"}
 	}
 	for _, r := range roles() {
-		if argv[0] == r.argv0 {
+		if r.is(argv[0]) {
 			env.Program, env.Args = argv[0], argv[1:]
 			return env.end(r.run(ctx, env))
 		}

@@ -101,6 +101,10 @@ func (d *daemon) master(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	users, err := userOptions(ctx, d.conf)
+	if err != nil {
+		return err
+	}
 	if err := makeQueueDir(d.conf.QueueDir, owner); err != nil {
 		return err
 	}
@@ -111,16 +115,11 @@ func (d *daemon) master(ctx context.Context) error {
 		Detach:    d.answers != nil,
 		Server:    owner,
 		Mailboxes: local.Options{FS: disk.OS(), Dir: d.conf.MailDir, Log: d.log},
+		Users:     users,
 		Ready:     d.ready,
 		Grace:     killWait,
 		Log:       d.log,
-		Reload: func() ([]byte, error) {
-			conf, err := d.reloaded()
-			if err != nil {
-				return nil, err
-			}
-			return conf.Encode(), d.logs.reopen()
-		},
+		Reload:    func() (privsep.Reloaded, error) { return d.reloadMaster(ctx) },
 	}
 	if !d.onePass {
 		if o.Listeners, err = d.listeners(ctx, owner.GID); err != nil {
@@ -134,6 +133,19 @@ func (d *daemon) master(ctx context.Context) error {
 		return exitWith(e.Code, err)
 	}
 	return err
+}
+
+// reloadMaster reads the configuration again for the master and its children.
+func (d *daemon) reloadMaster(ctx context.Context) (privsep.Reloaded, error) {
+	conf, err := d.reloaded()
+	if err != nil {
+		return privsep.Reloaded{}, err
+	}
+	users, err := userOptions(ctx, conf)
+	if err != nil {
+		return privsep.Reloaded{}, err
+	}
+	return privsep.Reloaded{Settings: conf.Encode(), Users: users}, d.logs.reopen()
 }
 
 // reloaded reads the configuration again. What is bound to the start stays as

@@ -114,7 +114,7 @@ func fakeRunner(args []string) int {
 		}
 		o.Listeners = []Listener{l}
 	}
-	o.Reload = func() ([]byte, error) { return []byte("second"), nil }
+	o.Reload = func() (Reloaded, error) { return Reloaded{Settings: []byte("second")}, nil }
 	err = errors.Join(run.WritePID(), RunMaster(context.Background(), o), run.Close())
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -79,7 +79,7 @@ func BenchmarkDeliver(b *testing.B) {
 			b.SetBytes(int64(bb.size))
 			for i := 0; b.Loop(); i++ {
 				token := fmt.Sprint("t", i)
-				if r := l.Deliver(context.Background(), token, local.Delivery{User: "u0", Body: strings.NewReader(body)}); r.Status != local.Delivered {
+				if r := l.Deliver(context.Background(), token, local.Delivery{User: "u0", Final: true, Body: strings.NewReader(body)}); r.Status != local.Delivered {
 					b.Fatal(r)
 				}
 				l.Recorded(token)

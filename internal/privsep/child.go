@@ -49,7 +49,7 @@ func startServer(u User) (*child, error) {
 		ours.Close()
 		return nil, fmt.Errorf("start the server as user %s: %w", u.Name, err)
 	}
-	c := &child{conn: newConn(ours, toMaster()), cmd: cmd, exited: make(chan *ExitError, 1)}
+	c := &child{conn: newConn(ours, toMaster(), toServer()), cmd: cmd, exited: make(chan *ExitError, 1)}
 	go func() { c.exited <- exitError(ServerRole, cmd.Wait()) }()
 	return c, nil
 }

@@ -20,6 +20,7 @@ const sendWait = 30 * time.Second
 type conn struct {
 	c       *net.UnixConn
 	receive side
+	sends   side // what the other end may receive
 
 	buf []byte // of recv
 	oob []byte
@@ -28,8 +29,8 @@ type conn struct {
 	out []byte
 }
 
-func newConn(c *net.UnixConn, receive side) *conn {
-	return &conn{c: c, receive: receive, buf: make([]byte, maxFrame+1), oob: make([]byte, unix.CmsgSpace(4*maxFiles))}
+func newConn(c *net.UnixConn, receive, sends side) *conn {
+	return &conn{c: c, receive: receive, sends: sends, buf: make([]byte, maxFrame+1), oob: make([]byte, unix.CmsgSpace(4*maxFiles))}
 }
 
 // maxFiles is the most descriptors of one packet that are looked at; a packet
@@ -66,8 +67,12 @@ func unixConn(f *os.File) (*net.UnixConn, error) {
 	return u, nil
 }
 
-// send sends a frame and descriptors, which stay the caller's.
+// send sends a frame and descriptors, which stay the caller's. A frame that the
+// other end would not take is an error here, not our end there.
 func (c *conn) send(f frame, files ...*os.File) error {
+	if err := c.sends.check(f); err != nil {
+		return err
+	}
 	return withDescriptors(files, nil, func(fds []int) error {
 		var rights []byte
 		if len(fds) > 0 {

@@ -50,17 +50,6 @@ func As(a local.Account, dirGID int, f func() error) error {
 	return err
 }
 
-// guarded turns a panic of f into an error: the thread has foreign ids.
-func guarded(f func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			buf := make([]byte, 4<<10)
-			err = fmt.Errorf("panic: %v\n%s", p, buf[:runtime.Stack(buf, false)])
-		}
-	}()
-	return f()
-}
-
 // onThread runs f on a thread that nothing else uses meanwhile, never on the
 // process's first one, whose ids stand for the process in /proc. If f is not
 // clean afterwards the thread ends. The runtime makes no new threads from a

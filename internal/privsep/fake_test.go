@@ -26,6 +26,9 @@ import (
 // TestMain is also every process that the tests start: /proc/self/exe with a
 // role in argv[0], as the binary itself.
 func TestMain(m *testing.M) {
+	if strings.HasPrefix(os.Args[0], UserRole) {
+		os.Exit(fakeUser())
+	}
 	switch os.Args[0] {
 	case ServerRole:
 		os.Exit(fakeServer())
@@ -161,6 +164,8 @@ func (s *fake) command(words []string) string {
 		body := io.MultiReader(io.LimitReader(letters{}, 1<<20), readerFunc(func([]byte) (int, error) { <-s.link.Closed(); return 0, io.ErrUnexpectedEOF }))
 		r := s.link.Deliver(context.Background(), arg(1), local.Delivery{User: arg(2), Body: body, Size: -1})
 		return fmt.Sprint(r.Status, " ", r.Err)
+	case "run", "brokenrun", "list", "forwards":
+		return s.userCommand(words)
 	case "recorded":
 		s.link.Recorded(arg(1))
 		return "ok"
@@ -202,12 +207,23 @@ func (s *fake) misbehave(words []string) string {
 	case "file": // path token user: a delivery with that file for a pipe
 		f, err := os.Open(arg(1))
 		if err == nil {
-			err = s.link.conn.send(frame{opDeliver, words[2:4]}, f)
+			err = s.link.conn.send(frame{opDeliver, append(words[2:4], "", "", "")}, f)
 		}
+		return fmt.Sprint(err)
+	case "with": // pipe, none or a file, and the frame's octets in hexadecimal
+		b, _ := hex.DecodeString(arg(2))
+		var rights []byte
+		if arg(1) == "pipe" {
+			r, _, _ := os.Pipe()
+			rights = unix.UnixRights(int(r.Fd()))
+		} else if f, err := os.Open(arg(1)); err == nil {
+			rights = unix.UnixRights(int(f.Fd()))
+		}
+		_, _, err := s.link.conn.c.WriteMsgUnix(b, rights, nil)
 		return fmt.Sprint(err)
 	case "piece": // token user: a stream with a piece that is too long
 		r, w, _ := os.Pipe()
-		s.link.conn.send(frame{opDeliver, words[1:3]}, r)
+		s.link.conn.send(frame{opDeliver, append(words[1:3], "", "", "")}, r)
 		_, err := w.Write([]byte{0xff, 0xff, 0xff, 0xff, 'x'})
 		return fmt.Sprint(err)
 	}
@@ -222,7 +238,7 @@ func randomFrame(seed uint64) []byte {
 		b[i] = byte(r.UintN(256))
 	}
 	if r.IntN(2) == 0 {
-		ops := []op{opReady, opDone, opDeliver, opRecorded, opLookup, opBroken}
+		ops := []op{opReady, opDone, opDeliver, opRecorded, opLookup, opBroken, opRun, opList, opForwards}
 		b = frame{ops[r.IntN(len(ops))], []string{"t", "../x", string(b[:r.IntN(len(b))])}[:r.IntN(4)]}.append(nil)
 	}
 	return b

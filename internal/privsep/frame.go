@@ -4,85 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-
-	"postoffice/deliver/local"
 )
-
-// op says what a frame is about.
-type op byte
-
-// What the server tells the master.
-const (
-	opReady    op = 1 + iota // it answers
-	opDone                   // the single pass is over
-	opDeliver                // token, user; the pipe with the octets
-	opSmall                  // token, user, all octets of a small message
-	opRecorded               // token
-	opLookup                 // serial, name
-	opBroken                 // listener's name
-)
-
-// What the master tells the server.
-const (
-	opSettings op = 64 + iota // the next piece of the settings
-	opListener                // name, network, address; the socket
-	opSession                 // the socket
-	opResult                  // token, status, reply code, reply status, reply text, error
-	opStart                   // "pass" or "stay", "attached" or "detached": everything was handed over
-	opAccount                 // serial, outcome, name, uid, gid, home, shell, error
-	opReload                  // the settings sent last are new ones
-	opStop                    // end
-)
-
-// Limits of the fields, in octets.
-const (
-	maxToken   = 128
-	maxName    = local.MaxName
-	maxNumber  = 20
-	maxPath    = 4096
-	maxAddress = 512
-	maxWords   = 2048     // text for people: cut by the sender
-	maxSmall   = 16 << 10 // a message that needs no pipe
-	maxPiece   = 32 << 10
-	maxFrame   = 1 + 2 + maxPiece // the largest frame: opSettings
-)
-
-// shape is what a frame must look like.
-type shape struct {
-	name   string
-	fields []int // the most octets of each
-	files  int   // descriptors that come with it
-}
-
-// side is a set of frames: those that one end may receive.
-type side map[op]shape
-
-// toMaster and toServer are made for each link, not at start-up.
-
-func toMaster() side {
-	return side{
-		opReady:    {"ready", nil, 0},
-		opDone:     {"done", nil, 0},
-		opDeliver:  {"deliver", []int{maxToken, maxName}, 1},
-		opSmall:    {"deliver", []int{maxToken, maxName, maxSmall}, 0},
-		opRecorded: {"recorded", []int{maxToken}, 0},
-		opLookup:   {"lookup", []int{maxNumber, maxName}, 0},
-		opBroken:   {"broken listener", []int{maxAddress}, 0},
-	}
-}
-
-func toServer() side {
-	return side{
-		opSettings: {"settings", []int{maxPiece}, 0},
-		opListener: {"listener", []int{maxAddress, maxNumber, maxAddress}, 1},
-		opSession:  {"session", nil, 1},
-		opResult:   {"result", []int{maxToken, maxNumber, maxNumber, maxNumber, maxWords, maxWords}, 0},
-		opStart:    {"start", []int{maxNumber, maxNumber}, 0},
-		opAccount:  {"account", []int{maxNumber, maxNumber, maxName, maxNumber, maxNumber, maxPath, maxPath, maxWords}, 0},
-		opReload:   {"reload", nil, 0},
-		opStop:     {"stop", nil, 0},
-	}
-}
 
 // frame is one message between the processes: an octet for the op, then each
 // field behind its length in two octets.
@@ -93,7 +15,7 @@ type frame struct {
 
 var errFrame = errors.New("bad frame")
 
-// append encodes f behind b. It does not look at limits: decode does.
+// append encodes f behind b. It does not look at limits: check and decode do.
 func (f frame) append(b []byte) []byte {
 	b = append(b, byte(f.op))
 	for _, s := range f.fields {
@@ -114,23 +36,38 @@ func (s side) decode(b []byte) (frame, error) {
 	if !ok {
 		return frame{}, fmt.Errorf("%w: unknown op %d", errFrame, f.op)
 	}
-	b = b[1:]
+	rest := string(b[1:]) // the fields are parts of it
+	f.fields = make([]string, 0, len(sh.fields))
 	for i, most := range sh.fields {
-		if len(b) < 2 {
+		if len(rest) < 2 {
 			return frame{}, fmt.Errorf("%w: %s: field %d is missing", errFrame, sh.name, i)
 		}
-		n := int(binary.BigEndian.Uint16(b))
-		b = b[2:]
-		if n > most || n > len(b) {
-			return frame{}, fmt.Errorf("%w: %s: field %d of %d octets, limit %d, %d there", errFrame, sh.name, i, n, most, len(b))
+		n := int(rest[0])<<8 | int(rest[1])
+		rest = rest[2:]
+		if n > most || n > len(rest) {
+			return frame{}, fmt.Errorf("%w: %s: field %d of %d octets, limit %d, %d there", errFrame, sh.name, i, n, most, len(rest))
 		}
-		f.fields = append(f.fields, string(b[:n]))
-		b = b[n:]
+		f.fields = append(f.fields, rest[:n])
+		rest = rest[n:]
 	}
-	if len(b) > 0 {
-		return frame{}, fmt.Errorf("%w: %s: %d octets too many", errFrame, sh.name, len(b))
+	if rest != "" {
+		return frame{}, fmt.Errorf("%w: %s: %d octets too many", errFrame, sh.name, len(rest))
 	}
 	return f, nil
+}
+
+// check says why the other end, which may receive s, would not take f.
+func (s side) check(f frame) error {
+	sh, ok := s[f.op]
+	if !ok || len(f.fields) != len(sh.fields) {
+		return fmt.Errorf("%w: op %d with %d fields can't be sent", errFrame, f.op, len(f.fields))
+	}
+	for i, most := range sh.fields {
+		if n := len(f.fields[i]); n > most {
+			return fmt.Errorf("%w: %s: field %d of %d octets can't be sent, limit %d", errFrame, sh.name, i, n, most)
+		}
+	}
+	return nil
 }
 
 // clip cuts text for people to what a frame can hold.

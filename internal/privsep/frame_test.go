@@ -19,7 +19,7 @@ func TestFramesA71(t *testing.T) {
 		in   []byte
 		want string // in the error; "": none
 	}{
-		{"deliver", frame{opDeliver, []string{"t", "alice"}}.append(nil), ""},
+		{"deliver", frame{opDeliver, []string{"t", "alice", "", "", ""}}.append(nil), ""},
 		{"ready", []byte{byte(opReady)}, ""},
 		{"empty", nil, "empty"},
 		{"unknown op", []byte{99}, "unknown op"},
@@ -38,23 +38,25 @@ func TestFramesA71(t *testing.T) {
 }
 
 // FuzzFrame: what is decoded keeps its limits and encodes to the same octets,
-// so that there is one frame for each meaning.
+// so that there is one frame for each meaning; and it can be sent.
 func FuzzFrame(f *testing.F) {
-	f.Add(true, frame{opDeliver, []string{"t", "alice"}}.append(nil))
-	f.Add(false, frame{opResult, []string{"t", "delivered", "250", "2.0.0", "ok", ""}}.append(nil))
-	f.Add(true, []byte{byte(opRecorded), 0, 0})
-	master, server := toMaster(), toServer()
-	f.Fuzz(func(t *testing.T, toMaster bool, in []byte) {
-		s := server
-		if toMaster {
-			s = master
-		}
+	f.Add(byte(0), frame{opDeliver, []string{"t", "alice", "", "", ""}}.append(nil))
+	f.Add(byte(1), frame{opResult, []string{"t", "delivered", "250", "2.0.0", "ok", ""}}.append(nil))
+	f.Add(byte(0), []byte{byte(opRecorded), 0, 0})
+	f.Add(byte(2), frame{opList, []string{"1", "alice", "forward", "alice", strings.Repeat("h", 32), ""}}.append(nil))
+	f.Add(byte(3), frame{opListed, []string{"1", "owner", "/list", "alice", "1000", ""}}.append(nil))
+	sides := []side{toMaster(), toServer(), toUser(), fromUser()}
+	f.Fuzz(func(t *testing.T, which byte, in []byte) {
+		s := sides[int(which)%len(sides)]
 		fr, err := s.decode(in)
 		if err != nil {
 			return
 		}
 		if again := fr.append(nil); !bytes.Equal(again, in) {
 			t.Errorf("%x decodes to %+v, which is %x", in, fr, again)
+		}
+		if err := s.check(fr); err != nil {
+			t.Errorf("%x: %v", in, err)
 		}
 		sh := s[fr.op]
 		if len(fr.fields) != len(sh.fields) || len(in) > maxFrame {
@@ -131,17 +133,17 @@ func TestLinkRefusesDescriptors(t *testing.T) {
 	}{
 		{frame{op: opReady}, 0, true},
 		{frame{op: opReady}, 1, false},
-		{frame{opDeliver, []string{"t", "u"}}, 1, true},
-		{frame{opDeliver, []string{"t", "u"}}, 0, false},
-		{frame{opDeliver, []string{"t", "u"}}, 2, false},
-		{frame{opDeliver, []string{"t", "u"}}, maxFiles + 3, false},
+		{frame{opDeliver, []string{"t", "u", "", "", ""}}, 1, true},
+		{frame{opDeliver, []string{"t", "u", "", "", ""}}, 0, false},
+		{frame{opDeliver, []string{"t", "u", "", "", ""}}, 2, false},
+		{frame{opDeliver, []string{"t", "u", "", "", ""}}, maxFiles + 3, false},
 	} {
 		before := countFiles(t)
 		ours, theirs, err := linkPair()
 		must(t, err)
 		peer, err := unixConn(theirs)
 		must(t, err)
-		c, p := newConn(ours, toMaster()), newConn(peer, toServer())
+		c, p := newConn(ours, toMaster(), toServer()), newConn(peer, toServer(), toMaster())
 		var files []*os.File
 		for range tt.files {
 			f, err := os.Open(os.DevNull)

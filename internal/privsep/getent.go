@@ -108,30 +108,14 @@ func (g *getent) keep(name string, k knownName) {
 }
 
 func (g *getent) run(ctx context.Context, name string) (local.Account, error) {
-	path, err := g.path()
-	if err != nil {
-		return local.Account{}, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, getentWait)
-	defer cancel()
-	out := limited{left: getentOutput}
-	cmd := exec.CommandContext(ctx, path, "passwd", "--", name)
-	cmd.Args[0] = "getent"
-	cmd.Env, cmd.Dir, cmd.Stdout = childEnv(), "/", &out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if os.Geteuid() == 0 {
-		cmd.SysProcAttr.Credential = g.credential(ctx)
-	}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = time.Second
-	err = cmd.Run()
+	out, err := g.command(ctx, "passwd", name)
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == 2 {
 		return local.Account{}, fmt.Errorf("%w: getent passwd does not know %q", local.ErrNoUser, name)
 	}
 	if err != nil {
-		return local.Account{}, fmt.Errorf("getent passwd %q: %w", name, errors.Join(context.Cause(ctx), err))
+		return local.Account{}, err
 	}
-	line, _, _ := bytes.Cut(out.b, []byte{'\n'})
+	line, _, _ := bytes.Cut(out, []byte{'\n'})
 	a, err := local.ParseEntry(string(line))
 	if err != nil {
 		return local.Account{}, fmt.Errorf("getent passwd %q: %w", name, err)
@@ -140,6 +124,33 @@ func (g *getent) run(ctx context.Context, name string) (local.Account, error) {
 		return local.Account{}, fmt.Errorf("%w: getent passwd %q found %q", local.ErrNoUser, name, a.Name)
 	}
 	return a, nil
+}
+
+// command runs getent as nobody, for up to 10 seconds and 64 KiB of output.
+func (g *getent) command(ctx context.Context, database, name string) ([]byte, error) {
+	path, err := g.path()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, getentWait)
+	defer cancel()
+	out := limited{left: getentOutput}
+	cmd := exec.CommandContext(ctx, path, database, "--", name)
+	cmd.Args[0] = "getent"
+	cmd.Env, cmd.Dir, cmd.Stdout = childEnv(), "/", &out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if os.Geteuid() == 0 {
+		cmd.SysProcAttr.Credential = g.credential(ctx)
+	}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("getent %s %q: %w", database, name, errors.Join(context.Cause(ctx), err))
+	}
+	if out.left == 0 {
+		return nil, fmt.Errorf("getent %s %q: an answer of more than %d octets", database, name, getentOutput)
+	}
+	return out.b, nil
 }
 
 func (g *getent) path() (string, error) {

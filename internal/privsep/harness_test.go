@@ -74,6 +74,7 @@ func start(t *testing.T, change func(*MasterOptions)) *harness {
 func prepare(t *testing.T) *harness {
 	h := &harness{t: t, dir: t.TempDir(), log: &safeLog{}, done: make(chan error, 1)}
 	must(t, os.Chmod(h.dir, 0o755))
+	must(t, os.Chmod(filepath.Dir(h.dir), 0o755))
 	h.mail = filepath.Join(h.dir, "mail")
 	must(t, os.Mkdir(h.mail, 0o755))
 	must(t, os.Chown(h.mail, 0, mailGID))
@@ -84,6 +85,7 @@ func prepare(t *testing.T) *harness {
 		fmt.Fprintf(&passwd, "u%d:x:%d:%d::/nonexistent:/bin/false\n", i, firstUID+i, firstUID+100+i)
 	}
 	must(t, os.WriteFile(h.path("passwd"), []byte(passwd.String()), 0o644))
+	must(t, os.WriteFile(h.path("group"), []byte("staff:x:20901:u9,u0\nx:x:20902:u00\nmail:x:20500:u0,u1\n"), 0o644))
 	must(t, os.WriteFile(h.path("nsswitch.conf"), []byte("passwd: files\n"), 0o644))
 	return h
 }
@@ -104,7 +106,8 @@ func optionsIn(dir string, log io.Writer) MasterOptions {
 		Settings:   []byte("first"),
 		Server:     serverUser,
 		Mailboxes:  local.Options{FS: disk.OS(), Dir: filepath.Join(dir, "mail"), LockWait: 2 * time.Second},
-		Names:      Names{Passwd: filepath.Join(dir, "passwd"), NSSwitch: filepath.Join(dir, "nsswitch.conf"), Getent: filepath.Join(dir, "getent")},
+		Names:      Names{Passwd: filepath.Join(dir, "passwd"), Group: filepath.Join(dir, "group"), NSSwitch: filepath.Join(dir, "nsswitch.conf"), Getent: filepath.Join(dir, "getent")},
+		Users:      UserOptions{Settings: []byte(filepath.Join(dir, "gate")), DefaultUser: "u3", RunTime: time.Minute},
 		Log:        slog.New(slog.NewTextHandler(log, nil)),
 		firstPause: 10 * time.Millisecond,
 		lastPause:  20 * time.Millisecond,
@@ -129,13 +132,33 @@ func (h *harness) dial() *talk {
 // say sends a command and returns the answer; "" if the server died of it.
 func (k *talk) say(format string, args ...any) string {
 	k.t.Helper()
+	return k.answer(k.begin(format, args...))
+}
+
+// begin sends a command; its answer comes through the channel, which is closed
+// without one if none comes in time.
+func (k *talk) begin(format string, args ...any) <-chan string {
 	k.c.SetDeadline(time.Now().Add(20 * time.Second))
 	fmt.Fprintf(k.c, format+"\n", args...)
-	line, err := k.r.ReadString('\n')
-	if ne, ok := err.(net.Error); ok && ne.Timeout() {
-		k.t.Fatalf("%q: no answer", format)
+	answer := make(chan string, 1)
+	go func() {
+		defer close(answer)
+		line, err := k.r.ReadString('\n')
+		if ne, ok := err.(net.Error); ok && ne.Timeout() {
+			return
+		}
+		answer <- strings.TrimSuffix(line, "\n")
+	}()
+	return answer
+}
+
+func (k *talk) answer(c <-chan string) string {
+	k.t.Helper()
+	line, ok := <-c
+	if !ok {
+		k.t.Fatal("no answer in time")
 	}
-	return strings.TrimSuffix(line, "\n")
+	return line
 }
 
 func (k *talk) want(answer, format string, args ...any) {

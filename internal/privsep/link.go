@@ -1,14 +1,9 @@
 package privsep
 
 import (
-	"bytes"
-	"context"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
-	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -21,7 +16,9 @@ import (
 // What a Link has under way; the master refuses more than four times that.
 const (
 	linkDeliveries = 256
+	linkRuns       = 256
 	linkLookups    = 16
+	linkLists      = 16
 	handOverTime   = time.Minute
 )
 
@@ -36,26 +33,16 @@ type Link struct {
 	unrecorded []TokenResult
 
 	deliveries chan struct{} // a place for each
+	runs       chan struct{}
 	lookups    chan struct{}
+	lists      chan struct{}
 	events     chan Event
 	closed     chan struct{}
 
 	mu      sync.Mutex // guards what follows
 	results map[string]chan local.Result
-	found   map[string]chan answer
+	answers map[string]chan frame // by serial
 	serial  uint64
-}
-
-// answer is what the master knows of a name.
-type answer struct {
-	account local.Account
-	err     error
-}
-
-// TokenResult is the result of a delivery known by its token.
-type TokenResult struct {
-	Token  string
-	Result local.Result
 }
 
 // Connect takes up the link that this process, started as ServerRole, has
@@ -145,157 +132,6 @@ func (l *Link) Recorded(token string) {
 	_ = l.conn.send(frame{opRecorded, []string{token}})
 }
 
-// Deliver has the master write d into the mailbox of d.User. The token names
-// the delivery: as long as its result is Delivered and not Recorded, another
-// call with it, by this server or the next, gets that result and delivers
-// nothing. It is up to 128 octets of printable ASCII without spaces.
-func (l *Link) Deliver(ctx context.Context, token string, d local.Delivery) local.Result {
-	if err := errors.Join(checkToken(token), local.CheckName(d.User)); err != nil {
-		return failed("local delivery is not possible", err)
-	}
-	select {
-	case l.deliveries <- struct{}{}:
-		defer func() { <-l.deliveries }()
-	case <-ctx.Done():
-		return failed("local delivery was interrupted", context.Cause(ctx))
-	case <-l.closed:
-		return failed("local delivery is not possible now", errClosed)
-	}
-	result, err := l.expect(token)
-	if err != nil {
-		return failed("local delivery is not possible now", err)
-	}
-	defer l.forget(token)
-	if err := l.sendDelivery(ctx, token, d); err != nil {
-		return failed("local delivery is not possible now", err)
-	}
-	select { // not ctx: it may have been delivered
-	case r := <-result:
-		return r
-	case <-l.closed:
-		return failed("local delivery is not possible now", errClosed)
-	}
-}
-
-var errClosed = errors.New("the master is gone")
-
-func failed(text string, err error) local.Result {
-	r := later(text)
-	r.Err = err
-	return r
-}
-
-func (l *Link) expect(token string) (<-chan local.Result, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.results[token] != nil {
-		return nil, fmt.Errorf("delivery %s is under way", token)
-	}
-	c := make(chan local.Result, 1)
-	l.results[token] = c
-	return c, nil
-}
-
-func (l *Link) forget(token string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	delete(l.results, token)
-}
-
-// sendDelivery asks for a delivery and sends its octets, a small message with
-// the request. An error means that the master got no whole message; it may
-// have refused it already.
-func (l *Link) sendDelivery(ctx context.Context, token string, d local.Delivery) error {
-	buf := chunks.Get().(*chunkBuffer)
-	defer chunks.Put(buf)
-	n, err := readChunk(d.Body, buf[:maxSmall+1])
-	switch {
-	case err != nil && err != io.EOF:
-		return bodyError{err}
-	case n <= maxSmall:
-		return l.conn.send(frame{opSmall, []string{token, d.User, string(buf[:n])}})
-	}
-	d.Body = io.MultiReader(bytes.NewReader(buf[:n]), d.Body)
-	return l.sendLarge(ctx, token, d)
-}
-
-func (l *Link) sendLarge(ctx context.Context, token string, d local.Delivery) error {
-	r, w, err := os.Pipe()
-	if err != nil {
-		return err
-	}
-	defer w.Close()
-	err = l.conn.send(frame{opDeliver, []string{token, d.User}}, r)
-	r.Close()
-	if err != nil {
-		return err
-	}
-	stop := context.AfterFunc(ctx, func() { w.SetWriteDeadline(time.Unix(1, 0)) })
-	defer stop()
-	err = sendStream(w, d.Body)
-	if errors.Is(err, syscall.EPIPE) { // it has made up its mind: the result comes
-		return nil
-	}
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return context.Cause(ctx)
-	}
-	return err
-}
-
-// Lookup asks the master for an account.
-func (l *Link) Lookup(ctx context.Context, name string) (local.Account, error) {
-	if err := local.CheckName(name); err != nil {
-		return local.Account{}, fmt.Errorf("%w: %w", local.ErrNoUser, err)
-	}
-	select {
-	case l.lookups <- struct{}{}:
-		defer func() { <-l.lookups }()
-	case <-ctx.Done():
-		return local.Account{}, context.Cause(ctx)
-	}
-	l.mu.Lock()
-	l.serial++
-	serial, reply := strconv.FormatUint(l.serial, 10), make(chan answer, 1)
-	l.found[serial] = reply
-	l.mu.Unlock()
-	defer func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		delete(l.found, serial)
-	}()
-	if err := l.conn.send(frame{opLookup, []string{serial, name}}); err != nil {
-		return local.Account{}, err
-	}
-	select {
-	case a := <-reply:
-		return a.account, a.err
-	case <-ctx.Done():
-		return local.Account{}, context.Cause(ctx)
-	case <-l.closed:
-		return local.Account{}, errClosed
-	}
-}
-
 // Accounts finds local users for the server: in the passwd file, and only
 // where nsswitch.conf names more than files by asking the master.
 func (l *Link) Accounts(n Names) local.Accounts { return n.accounts(l.Lookup) }
-
-// parseResult reads the fields of a result.
-func parseResult(f []string) (TokenResult, error) {
-	t := TokenResult{Token: f[0]}
-	switch f[1] {
-	case local.Delivered.String():
-		t.Result.Status = local.Delivered
-	case local.Refused.String():
-		t.Result.Status = local.Refused
-	}
-	code, err := strconv.Atoi(f[2])
-	if err != nil {
-		return t, fmt.Errorf("%w: %w", errFrame, err)
-	}
-	t.Result.Reply.Code, t.Result.Reply.Status, t.Result.Reply.Text = code, f[3], f[4]
-	if f[5] != "" {
-		t.Result.Err = errors.New(f[5])
-	}
-	return t, nil
-}

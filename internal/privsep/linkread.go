@@ -1,11 +1,9 @@
 package privsep
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"os"
-	"strconv"
 	"time"
 
 	"postoffice/deliver/local"
@@ -13,13 +11,15 @@ import (
 
 func newLink(c *net.UnixConn) *Link {
 	return &Link{
-		conn:       newConn(c, toServer()),
+		conn:       newConn(c, toServer(), toMaster()),
 		deliveries: make(chan struct{}, linkDeliveries),
+		runs:       make(chan struct{}, linkRuns),
 		lookups:    make(chan struct{}, linkLookups),
+		lists:      make(chan struct{}, linkLists),
 		events:     make(chan Event, 16),
 		closed:     make(chan struct{}),
 		results:    map[string]chan local.Result{},
-		found:      map[string]chan answer{},
+		answers:    map[string]chan frame{},
 	}
 }
 
@@ -73,8 +73,8 @@ func (l *Link) read() {
 		switch f.op {
 		case opResult:
 			l.result(f)
-		case opAccount:
-			l.account(f)
+		case opAccount, opListed, opForwarded:
+			l.answer(f)
 		case opSettings:
 			settings = append(settings, f.fields[0]...)
 		case opReload:
@@ -105,30 +105,14 @@ func (l *Link) result(f frame) {
 	}
 }
 
-func (l *Link) account(f frame) {
-	uid, uidErr := strconv.Atoi(f.fields[3])
-	gid, gidErr := strconv.Atoi(f.fields[4])
-	var a answer
-	switch outcome := f.fields[1]; {
-	case outcome == lookupNone:
-		a.err = noUser(f.fields[7])
-	case outcome == lookupFound && uidErr == nil && gidErr == nil:
-		a.account = local.Account{Name: f.fields[2], UID: uid, GID: gid, Home: f.fields[5], Shell: f.fields[6]}
-	default:
-		a.err = errors.New(f.fields[7])
-	}
+// answer gives an answer to whoever asked.
+func (l *Link) answer(f frame) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if c := l.found[f.fields[0]]; c != nil {
+	if c := l.answers[f.fields[0]]; c != nil {
 		select {
-		case c <- a:
+		case c <- f:
 		default:
 		}
 	}
 }
-
-// noUser is the master's ErrNoUser with its own words.
-type noUser string
-
-func (e noUser) Error() string { return string(e) }
-func (noUser) Unwrap() error   { return local.ErrNoUser }

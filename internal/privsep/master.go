@@ -38,10 +38,11 @@ type MasterOptions struct {
 	Server    User          // who the server runs as; our own uid: it is not changed
 	Mailboxes local.Options // As is filled in where it is nil, and Accounts with Names
 	Names     Names         // where local accounts are found
+	Users     UserOptions   // for users' processes
 
-	// Reload reads the configuration again on SIGHUP and returns new
-	// settings. An error keeps the old ones. nil: SIGHUP does nothing.
-	Reload func() (settings []byte, err error)
+	// Reload reads the configuration again on SIGHUP and returns what is new.
+	// An error keeps the old one. nil: SIGHUP does nothing.
+	Reload func() (Reloaded, error)
 	// Ready is called once, when the first server answers.
 	Ready func()
 
@@ -49,10 +50,24 @@ type MasterOptions struct {
 	Log   *slog.Logger  // nil: nothing is logged
 
 	firstPause, lastPause, lookPause time.Duration // shorter for tests
+	idleTime, placeWait              time.Duration // too
+}
+
+// Reloaded is what a reload changes: MasterOptions.Settings and Users.
+type Reloaded struct {
+	Settings []byte
+	Users    UserOptions
 }
 
 // MaxSettings bounds the settings, in octets.
 const MaxSettings = 1 << 20
+
+func (r Reloaded) check() error {
+	if n := max(len(r.Settings), len(r.Users.Settings)); n > MaxSettings {
+		return fmt.Errorf("settings of %d octets, limit %d", n, MaxSettings)
+	}
+	return nil
+}
 
 const (
 	grace       = 20 * time.Second
@@ -78,8 +93,8 @@ func (e *ExitError) Error() string { return e.Role + " ended: " + e.Text }
 // dies. If the first server ends before it is ready, that is an *ExitError. It
 // sets the process's umask to 077 and takes over SIGHUP, SIGINT and SIGTERM.
 func RunMaster(ctx context.Context, o MasterOptions) error {
-	if len(o.Settings) > MaxSettings {
-		return fmt.Errorf("settings of %d octets, limit %d", len(o.Settings), MaxSettings)
+	if err := (Reloaded{o.Settings, o.Users}).check(); err != nil {
+		return err
 	}
 	syscall.Umask(0o077)
 	signal.Ignore(syscall.SIGPIPE, syscall.SIGXFSZ)
@@ -104,6 +119,7 @@ type master struct {
 	accounts local.Accounts
 	boxes    *local.Mailboxes
 	results  results
+	people   *people
 	sockets  *Sockets
 	running  sync.WaitGroup // deliveries and lookups, for whatever server
 
@@ -129,10 +145,12 @@ func newMaster(ctx context.Context, o MasterOptions) *master {
 		o.Mailboxes.As = As
 	}
 	m := &master{ctx: ctx, results: results{kept: map[string]*kept{}}}
+	getent := newGetent(o.Names)
 	m.accounts = o.Mailboxes.Accounts
 	if m.accounts == nil {
-		m.accounts = o.Names.accounts(newGetent(o.Names).Lookup)
+		m.accounts = o.Names.accounts(getent.Lookup)
 	}
+	m.people = newPeople(o, getent)
 	o.Mailboxes.Accounts = m.accounts
 	m.boxes = local.NewMailboxes(o.Mailboxes)
 	m.sockets = NewSockets(ctx, o.Listeners, o.Log)
@@ -147,7 +165,9 @@ func newMaster(ctx context.Context, o MasterOptions) *master {
 // wait lets what runs end, then lets go of the sockets. A thread that hangs in
 // the kernel (a dead file server) is left behind.
 func (m *master) wait() {
+	m.people.stop()
 	waitFor(&m.running, hangWait)
+	waitFor(&m.people.watching, hangWait)
 	m.sockets.Close()
 	if m.o.Session != nil {
 		m.o.Session.Close() // the server that was to have it never came
@@ -229,6 +249,9 @@ func (m *master) serve(signals <-chan os.Signal) error {
 	}
 	s := newSession(m, c)
 	err = s.supervise(signals)
+	if errors.Is(err, errStopped) {
+		m.people.stop()
+	}
 	m.sockets.Serve(nil)
 	s.abandon()
 	return err
@@ -282,15 +305,16 @@ func (m *master) reload(s *session) {
 		m.notify(reloading())
 		defer m.notify("READY=1")
 	}
-	settings, err := m.o.Reload()
-	if err == nil && len(settings) > MaxSettings {
-		err = fmt.Errorf("settings of %d octets, limit %d", len(settings), MaxSettings)
+	fresh, err := m.o.Reload()
+	if err == nil {
+		err = fresh.check()
 	}
 	if err != nil {
 		m.o.Log.LogAttrs(m.ctx, slog.LevelError, "configuration refused, the old one stays", maillog.Err(err))
 		return
 	}
-	m.o.Settings = settings
+	m.o.Settings = fresh.Settings
+	m.people.reload(fresh.Users)
 	if s == nil {
 		return
 	}

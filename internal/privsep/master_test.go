@@ -88,12 +88,13 @@ func TestForbiddenA71(t *testing.T) {
 	hexOf := func(f frame) string { return fmt.Sprintf("frame %x", f.append(nil)) }
 	for i, tt := range []struct{ command, reason string }{
 		{"frame ff", "unknown op"},
-		{hexOf(frame{opDeliver, []string{"t", "u0"}}), "descriptors"},
+		{hexOf(frame{opDeliver, []string{"t", "u0", "", "", ""}}), "descriptors"},
 		{"file /dev/null t u0", "want a pipe"},
 		{"file /etc/passwd t u0", "want a pipe"},
-		{hexOf(frame{opSmall, []string{"t", "../x", "x"}}), "name begins with"},
-		{hexOf(frame{opSmall, []string{"t", "/etc/passwd", "x"}}), "name has the octet"},
-		{hexOf(frame{opSmall, []string{"t", "u0", strings.Repeat("x", maxSmall+1)}}), "limit 16384"},
+		{hexOf(frame{opSmall, []string{"t", "../x", "", "", "", "x"}}), "name begins with"},
+		{hexOf(frame{opSmall, []string{"t", "/etc/passwd", "", "", "", "x"}}), "name has the octet"},
+		{hexOf(frame{opSmall, []string{"t", "u0", "", "", "", strings.Repeat("x", maxSmall+1)}}), "limit 16384"},
+		{hexOf(frame{opSmall, []string{"t", "u0", "x", "", "", "x"}}), "or nothing"},
 		{hexOf(frame{opLookup, []string{"1", "-x"}}), "name begins with"},
 		{hexOf(frame{opLookup, []string{"x", "u0"}}), "invalid syntax"},
 		{hexOf(frame{opRecorded, []string{"a b"}}), "token with the octet"},
@@ -137,7 +138,7 @@ func TestRandomFramesA71(t *testing.T) {
 	for seed := range uint64(10_000) {
 		ours, theirs, err := linkPair()
 		must(t, err)
-		s := newSession(m, &child{conn: newConn(ours, toMaster()), cmd: noProcess()})
+		s := newSession(m, &child{conn: newConn(ours, toMaster(), toServer()), cmd: noProcess()})
 		_, err = theirs.Write(randomFrame(seed))
 		must(t, err)
 		must(t, theirs.Close())
@@ -188,11 +189,11 @@ func TestServerKilledInTheMiddle(t *testing.T) {
 func TestReloadA80(t *testing.T) {
 	var settings atomic.Value
 	h := start(t, func(o *MasterOptions) {
-		o.Reload = func() ([]byte, error) {
+		o.Reload = func() (Reloaded, error) {
 			if s, ok := settings.Load().(string); ok {
-				return []byte(s), nil
+				return Reloaded{Settings: []byte(s), Users: o.Users}, nil
 			}
-			return nil, errors.New("postoffice.cf:1: no")
+			return Reloaded{}, errors.New("postoffice.cf:1: no")
 		}
 	})
 	k := h.dial()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"postoffice/deliver/local"
@@ -15,9 +16,13 @@ import (
 // Names says where accounts are found. The zero value is the machine's own.
 type Names struct {
 	Passwd   string // "": /etc/passwd
+	Group    string // "": /etc/group
 	NSSwitch string // "": /etc/nsswitch.conf
 	Getent   string // "": getent in /usr/bin or /bin
 }
+
+// Accounts finds local users for a process that may run getent itself.
+func (n Names) Accounts() local.Accounts { return n.accounts(newGetent(n).Lookup) }
 
 // accounts finds users in the passwd file first. Those that it lacks are asked
 // for with ask, where nsswitch.conf names more sources than files (A76).
@@ -40,7 +45,7 @@ func (a *accounts) Lookup(ctx context.Context, name string) (local.Account, erro
 	if err == nil || !errors.Is(err, local.ErrNoUser) || local.CheckName(name) != nil {
 		return found, err
 	}
-	more, nssErr := moreThanFiles(a.nsswitch)
+	more, nssErr := moreThanFiles(a.nsswitch, "passwd")
 	if nssErr != nil {
 		return found, fmt.Errorf("look for local users: %w", nssErr)
 	}
@@ -51,8 +56,9 @@ func (a *accounts) Lookup(ctx context.Context, name string) (local.Account, erro
 }
 
 // moreThanFiles reports whether the file, as nsswitch.conf(5), has a source
-// for passwd other than files. Without a file or a line there is none.
-func moreThanFiles(path string) (bool, error) {
+// other than files for the first of the databases that it has a line for.
+// Without a file or a line there is none.
+func moreThanFiles(path string, databases ...string) (bool, error) {
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
@@ -60,20 +66,23 @@ func moreThanFiles(path string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	for line := range strings.Lines(string(b)) {
-		text, _, _ := strings.Cut(line, "#")
-		sources, ok := strings.CutPrefix(strings.TrimSpace(text), "passwd:")
-		if !ok {
-			continue
+	for _, database := range databases {
+		if sources, ok := sourcesOf(database, string(b)); ok {
+			return slices.ContainsFunc(sources, func(s string) bool { return s != "files" }), nil
 		}
-		for _, s := range strings.Fields(withoutActions(sources)) {
-			if s != "files" {
-				return true, nil
-			}
-		}
-		return false, nil
 	}
 	return false, nil
+}
+
+// sourcesOf is the line of nsswitch.conf for the database.
+func sourcesOf(database, text string) (sources []string, ok bool) {
+	for line := range strings.Lines(text) {
+		line, _, _ = strings.Cut(line, "#")
+		if rest, ok := strings.CutPrefix(strings.TrimSpace(line), database+":"); ok {
+			return strings.Fields(withoutActions(rest)), true
+		}
+	}
+	return nil, false
 }
 
 // withoutActions removes what stands in brackets, [NOTFOUND=return].

@@ -37,9 +37,9 @@ func (s *session) handle(f frame, files []*os.File) error {
 		if err := checkPipe(files[0]); err != nil {
 			return err
 		}
-		return s.deliver(f.fields[0], f.fields[1], files[0])
+		return s.deliver(f.fields, files[0])
 	case opSmall:
-		return s.deliver(f.fields[0], f.fields[1], small{strings.NewReader(f.fields[2])})
+		return s.deliver(f.fields, small{strings.NewReader(f.fields[5])})
 	case opRecorded:
 		if err := checkToken(f.fields[0]); err != nil {
 			return err
@@ -47,6 +47,12 @@ func (s *session) handle(f frame, files []*os.File) error {
 		s.m.results.recorded(f.fields[0])
 	case opLookup:
 		return s.lookup(f.fields[0], f.fields[1])
+	case opRun:
+		return s.run(f, files[0])
+	case opList:
+		return s.list(f, files[0])
+	case opForwards:
+		return s.forwards(f.fields[0], f.fields[1], f.fields[2])
 	case opBroken:
 		return s.m.sockets.Broken(f.fields[0])
 	}
@@ -58,13 +64,23 @@ type small struct{ *strings.Reader }
 
 func (small) Close() error { return nil }
 
-// deliver starts a delivery to user's mailbox.
-func (s *session) deliver(token, user string, from io.ReadCloser) error {
-	if err := checkToken(token); err != nil {
-		return err
-	}
+// deliver starts a delivery to a user's mailbox; see mailboxFields.
+func (s *session) deliver(f []string, from io.ReadCloser) error {
+	token, user := f[0], f[1]
 	if err := local.CheckName(user); err != nil {
 		return fmt.Errorf("deliver to %q: %w", user, err)
+	}
+	if err := checkFinal(f[2]); err != nil {
+		return err
+	}
+	d := local.Delivery{User: user, Size: -1, Final: f[2] == final, Extension: f[3], Folder: f[4]}
+	return s.once(token, user, from, func() { s.write(token, d, from) })
+}
+
+// once has a delivery made that was not made before, and closes from.
+func (s *session) once(token, user string, from io.Closer, work func()) error {
+	if err := checkToken(token); err != nil {
+		return err
 	}
 	verdict, res := s.m.results.begin(token)
 	switch verdict {
@@ -90,7 +106,8 @@ func (s *session) deliver(token, user string, from io.ReadCloser) error {
 	s.m.running.Go(func() {
 		defer s.running.Done()
 		defer s.end(&s.requests)
-		s.write(token, user, from)
+		defer from.Close()
+		work()
 	})
 	return nil
 }
@@ -102,11 +119,10 @@ func later(text string) local.Result {
 }
 
 // write makes the delivery and answers.
-func (s *session) write(token, user string, from io.ReadCloser) {
-	defer from.Close()
+func (s *session) write(token string, d local.Delivery, from io.Reader) {
 	ctx, cancel := context.WithTimeout(s.ctx, deliveryTime)
 	defer cancel()
-	d := local.Delivery{User: user, Body: from, Size: -1}
+	d.Body = from
 	if pipe, ok := from.(*os.File); ok {
 		if err := pipe.SetReadDeadline(time.Now().Add(deliveryTime)); err != nil {
 			s.m.results.end(token, local.Result{})
@@ -117,11 +133,15 @@ func (s *session) write(token, user string, from io.ReadCloser) {
 		defer body.release()
 		d.Body = body
 	}
-	res := s.m.boxes.Deliver(ctx, d)
+	s.conclude(token, d.User, s.m.boxes.Deliver(ctx, d))
+}
+
+// conclude answers with what became of a delivery.
+func (s *session) conclude(token, user string, res local.Result) {
 	switch {
 	case errors.Is(res.Err, errFrame):
 		s.failed(violation{res.Err})
-	case errors.Is(res.Err, local.ErrNoUser):
+	case errors.Is(res.Err, local.ErrNoUser), errors.Is(res.Err, errForbidden):
 		s.refused(user, res.Err)
 	}
 	s.m.results.end(token, res)
@@ -134,8 +154,9 @@ func (s *session) answer(token string, res local.Result) {
 	}
 }
 
-// refused counts names that don't exist here. The server looks a name up
-// before it asks, so that only one that was removed meanwhile is innocent.
+// refused counts names that don't exist here or that may not be asked for. The
+// server looks a name up before it asks, so that only one that was removed, or
+// is no longer the default-user, meanwhile is innocent.
 func (s *session) refused(user string, err error) {
 	s.log.LogAttrs(context.Background(), slog.LevelWarn, "request refused", maillog.User(user), maillog.Err(err))
 	s.mu.Lock()
@@ -143,7 +164,7 @@ func (s *session) refused(user string, err error) {
 	n := s.foreign
 	s.mu.Unlock()
 	if n > maxForeign {
-		s.failed(violate("%d deliveries to users that don't exist, the last to %q", n, user))
+		s.failed(violate("%d requests for users that don't exist or may not be asked for, the last for %q", n, user))
 	}
 }
 
@@ -177,16 +198,9 @@ func (s *session) end(counter *int) {
 	*counter--
 }
 
-// The outcomes of a lookup.
-const (
-	lookupFound = "found"
-	lookupNone  = "none"
-	lookupLater = "later"
-)
-
 // lookup asks for an account.
 func (s *session) lookup(serial, name string) error {
-	if _, err := strconv.ParseUint(serial, 10, 64); err != nil {
+	if err := checkSerial(serial); err != nil {
 		return fmt.Errorf("lookup: %w", err)
 	}
 	if err := local.CheckName(name); err != nil {
@@ -204,11 +218,26 @@ func (s *session) lookup(serial, name string) error {
 		} else if err != nil {
 			outcome, text = lookupLater, err.Error()
 		}
-		if err := s.c.conn.send(frame{opAccount, []string{
-			serial, outcome, a.Name, strconv.Itoa(a.UID), strconv.Itoa(a.GID), a.Home, a.Shell, clip(text),
-		}}); err != nil {
-			s.failed(err)
-		}
+		s.reply(accountFrame(serial, outcome, a, text))
 	})
+	return nil
+}
+
+// reply sends the answer to a question.
+func (s *session) reply(f frame) {
+	if err := s.c.conn.send(f); err != nil {
+		s.failed(err)
+	}
+}
+
+func checkSerial(s string) error {
+	_, err := strconv.ParseUint(s, 10, 64)
+	return err
+}
+
+func checkFinal(s string) error {
+	if s != "" && s != final {
+		return fmt.Errorf("%q, want %q or nothing", s, final)
+	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package privsep
 
 import (
+	"strings"
 	"sync"
 
 	"postoffice/deliver/local"
@@ -46,7 +47,7 @@ func (r *results) begin(token string) (verdict, local.Result) {
 	case len(r.kept) >= maxKept:
 		return tooMany, local.Result{}
 	}
-	r.kept[token] = &kept{running: true}
+	r.kept[strings.Clone(token)] = &kept{running: true} // not the message that it came with
 	return deliverIt, local.Result{}
 }
 
@@ -56,7 +57,7 @@ func (r *results) end(token string, res local.Result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if res.Status == local.Delivered {
-		r.kept[token] = &kept{result: res}
+		*r.kept[token] = kept{result: res}
 	} else {
 		delete(r.kept, token)
 	}

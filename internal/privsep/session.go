@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -25,6 +24,7 @@ type session struct {
 	mu       sync.Mutex // guards what follows
 	requests int        // deliveries under way
 	lookups  int        // lookups under way
+	lists    int        // lists being read
 	foreign  int        // names asked for that don't exist
 
 	running sync.WaitGroup  // deliveries this server asked for
@@ -63,6 +63,7 @@ func (s *session) supervise(signals <-chan os.Signal) error {
 	var (
 		stopping bool
 		deadline <-chan time.Time
+		programs <-chan time.Time // the end of what users' processes do, so that the server can record it
 		done     = s.m.ctx.Done()
 	)
 	stop := func() {
@@ -70,7 +71,7 @@ func (s *session) supervise(signals <-chan os.Signal) error {
 			return
 		}
 		stopping, done = true, nil
-		deadline = time.After(s.m.o.Grace)
+		deadline, programs = time.After(s.m.o.Grace), time.After(s.m.o.Grace-helperEnd)
 		s.m.notify("STOPPING=1")
 		if err := s.send(opStop); err != nil {
 			s.c.kill()
@@ -86,6 +87,8 @@ func (s *session) supervise(signals <-chan os.Signal) error {
 			} else {
 				stop()
 			}
+		case <-programs:
+			s.m.people.stop()
 		case <-deadline:
 			s.log.LogAttrs(context.Background(), slog.LevelWarn, "server killed", maillog.Reason("it did not end in time"))
 			s.c.kill()
@@ -163,11 +166,13 @@ func (s *session) send(o op, files ...*os.File) error {
 	return s.c.conn.send(frame{op: o}, files...)
 }
 
-func (s *session) sendSettings() error {
-	rest := s.m.o.Settings
+func (s *session) sendSettings() error { return sendPieces(s.c.conn, s.m.o.Settings) }
+
+// sendPieces sends settings.
+func sendPieces(c *conn, rest []byte) error {
 	for {
 		n := min(len(rest), maxPiece)
-		if err := s.c.conn.send(frame{opSettings, []string{string(rest[:n])}}); err != nil || n < maxPiece {
+		if err := c.send(frame{opSettings, []string{string(rest[:n])}}); err != nil || n < maxPiece {
 			return err
 		}
 		rest = rest[n:]
@@ -186,14 +191,7 @@ func (s *session) sendListener(l Listener) error {
 }
 
 func (s *session) sendResult(t TokenResult) error {
-	r := t.Result
-	text := ""
-	if r.Err != nil {
-		text = r.Err.Error()
-	}
-	return s.c.conn.send(frame{opResult, []string{
-		t.Token, r.Status.String(), strconv.Itoa(r.Reply.Code), r.Reply.Status, clip(r.Reply.Text), clip(text),
-	}})
+	return s.c.conn.send(resultFrame(t))
 }
 
 // read handles what the server sends until its link closes (nil) or it sends

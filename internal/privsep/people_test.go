@@ -1,0 +1,455 @@
+//go:build linux
+
+package privsep
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"postoffice/deliver/local"
+)
+
+var rootAccount = local.Account{Name: "root"}
+
+func TestRunAndList(t *testing.T) {
+	h := start(t, nil)
+	k := h.dial()
+	k.want("delivered 2.0.0 u3 alias 6162 true s@one.example r+x@two.example x Q1 for u3 <nil>", "run u3 alias job t1 10")
+	k.want("delivered 2.0.0 10 octets <nil>", "run U0 forward U0 t2 10") // R14: his own, however it is spelt
+	k.want("delivered 2.0.0 100000 octets <nil>", "run u3 alias octets t3 100000")
+	k.want("delivered 2.0.0  <nil>", "run u3 alias unread t4 1000000")
+	k.want("deferred 4.3.0 local delivery is not possible now read the message: disk", "brokenrun u3 alias x t5")
+	k.want("deferred 4.3.0 the user's process has a fault panic: a fault", "run u3 alias panic t6 10")
+	k.want("3 lines, last /list:3 member2@example.org", "list u3 alias lines:3")
+	k.want("0 lines, <nil>", "list u0 alias lines:0")
+	k.want("50000 lines, last /list:50000 member49999@example.org", "list u0 alias lines:50000")
+	k.want("0 lines, /list: 60001 targets, at most 60000", "list u0 alias lines:60001")
+	k.want("owner {File:/list User:u1 UID:20002}", "list u3 alias owner")
+	k.want("0 lines, no list for forward u0 \"ext\"", "list u0 forward u0 ext")
+	k.want("0 lines, panic: a fault", "list u0 alias panic")
+	k.want("0 lines, the user's process ended", "list u0 alias kill")
+	k.want("false <nil>", "forwards u0")
+	k.want("false no such user", "forwards nobody-here")
+}
+
+// TestProgramsRights is A43 and A77: what a user's process and a program of his
+// have.
+func TestProgramsRights(t *testing.T) {
+	// As if we had it from our parent: no close-on-exec, which CloseOnExecAll
+	// then sets.
+	inherited, err := syscall.Open("/etc/shadow", syscall.O_RDONLY, 0)
+	must(t, err)
+	must(t, syscall.Dup3(inherited, 9, 0))
+	defer syscall.Close(9)
+	must(t, syscall.Close(inherited))
+	must(t, CloseOnExecAll())
+	h := start(t, func(o *MasterOptions) { o.Users.DefaultUser = "u0" })
+	g := h.gate()
+	k := h.dial()
+	got := k.say("run u0 alias program t1 10")
+	for _, want := range []string{
+		"|Uid:\t20001\t20001\t20001\t20001|", "|Gid:\t20101\t20101\t20101\t20101|", "|Groups:\t20101 20500 20901 |",
+		"|NoNewPrivs:\t0|", "|SigBlk:\t0000000000000000|SigIgn:\t0000000000000000|", "|0077|/|0|PATH=/usr/bin:/bin|",
+	} {
+		if !strings.Contains(strings.ReplaceAll(got, "PWD=/|", ""), want) {
+			t.Errorf("no %q in %q", want, got)
+		}
+	}
+	for _, name := range []string{"shadow", "socket:", h.dir} {
+		if strings.Contains(got, name) {
+			t.Errorf("A77: the program has %s: %q", name, got)
+		}
+	}
+	k.begin("run u0 alias ask t2 10")
+	c := g.next()
+	s := status(t, c.pid)
+	for name, want := range map[string]string{
+		"Uid": "20001 20001 20001 20001", "Gid": "20101 20101 20101 20101", "Groups": "20101 20500 20901",
+		"NoNewPrivs": "0", "CapEff": "0000000000000000", "Umask": "0077",
+	} {
+		if s[name] != want {
+			t.Errorf("user's process: %s %q, want %q", name, s[name], want)
+		}
+	}
+	if sid, err := unix.Getsid(c.pid); err != nil || sid != c.pid {
+		t.Errorf("session %d, %v, want its own", sid, err)
+	}
+	if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", c.pid)); err != nil || string(b) != "postoffice: user u0\x00" {
+		t.Errorf("argv %q, %v", b, err)
+	}
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", c.pid))
+	must(t, err)
+	for _, e := range entries {
+		name, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", c.pid, e.Name()))
+		if err == nil && name != os.DevNull && !strings.HasPrefix(name, "/sys/fs/cgroup/") && !strings.HasPrefix(name, "socket:") && !strings.HasPrefix(name, "anon_inode:") && !strings.HasPrefix(name, "pipe:") {
+			t.Errorf("A77: the user's process has %s", name)
+		}
+	}
+	c.say("delivered")
+}
+
+// TestUserDiesInTheMiddle: what he was at is deferred and done again, and an
+// answer that no process of ours gives ends him.
+func TestUserDiesInTheMiddle(t *testing.T) {
+	h := start(t, nil)
+	g := h.gate()
+	k := h.dial()
+	frames := []frame{
+		{opResult, []string{"9", "delivered", "250", "2.0.0", "", ""}},   // nobody asked
+		{opResult, []string{"1", "done", "250", "2.0.0", "", ""}},        // no such status
+		{opResult, []string{"1", "delivered", "25", "2.0.0", "", ""}},    // no such code
+		{opResult, []string{"1", "delivered", "250", "\r\n", "", ""}},    // nor that
+		{opListed, []string{"1", "owner", "/x", "../x", "20001", ""}},    // no name
+		{opListed, []string{"1", "owner", "/x", "u1", "4294967296", ""}}, // no uid
+		{opListed, []string{"1", "perhaps", "", "", "0", ""}},            // no outcome
+		{opReady, nil}, // the server's
+		{opDeliver, []string{"t", "u0", "", "", ""}}, // too
+		{opResult, []string{"1", "delivered", "250", "2.0.0", strings.Repeat("x", maxWords+1), ""}},
+	}
+	orders := []string{"kill"}
+	for _, f := range frames {
+		orders = append(orders, fmt.Sprintf("frame %x", f.append(nil)))
+	}
+	for i, order := range orders {
+		answer := k.begin("run u3 alias ask t 10")
+		c := g.next()
+		c.say("%s", order)
+		if got := k.answer(answer); !strings.HasPrefix(got, "deferred") || !strings.Contains(got, "the user's process ended") {
+			t.Errorf("%s: %q, want deferred", order, got)
+		}
+		awaitEnd(t, c.pid)
+		if n := strings.Count(h.log.String(), "user's process killed"); n != i {
+			t.Errorf("%s: %d killed in the log, want %d", order, n, i)
+		}
+	}
+	k.want("delivered", "run u3 alias octets t 10")
+}
+
+// TestServerDiesInTheMiddleOfARun: the run goes on, its result is kept for the
+// next server, and nothing is run again as long as it is kept.
+func TestServerDiesInTheMiddleOfARun(t *testing.T) {
+	h := start(t, nil)
+	g := h.gate()
+	k := h.dial()
+	k.begin("run u3 alias ask t1 10")
+	c := g.next()
+	h.dial().say("exit 1")
+	h.log.wait(t, `msg="server ended"`, 1)
+	h.dial().want("deferred 4.3.0 an earlier delivery", "run u3 alias ask t1 10")
+	c.say("delivered")
+	// Its end is seen by asking: an answer that it still runs, or the result.
+	k = h.dial()
+	limit := time.Now().Add(20 * time.Second)
+	for !strings.HasPrefix(k.say("run u3 alias ask t1 10"), "delivered") {
+		if time.Now().After(limit) {
+			t.Fatal("the run does not end")
+		}
+	}
+	k.say("exit 1")
+	h.log.wait(t, `msg="server ended"`, 2)
+	k = h.dial()
+	if got := k.say("hello"); !strings.HasSuffix(got, "[t1=delivered]") {
+		t.Errorf("the next server got %q, want t1", got)
+	}
+	k.want("ok", "recorded t1")
+	if len(g.calls) > 0 {
+		t.Error("it was run twice")
+	}
+}
+
+// TestManyUsers: 40 at once with 32 processes, and no more than four runs of
+// one user at one time.
+func TestManyUsers(t *testing.T) {
+	h := start(t, nil)
+	g := h.gate()
+	passwd, err := os.ReadFile(h.path("passwd"))
+	must(t, err)
+	for i := range 40 {
+		passwd = fmt.Appendf(passwd, "p%d:x:%d:%d::/nonexistent:/bin/false\n", i, 21000+i, 21000+i)
+	}
+	must(t, os.WriteFile(h.path("passwd"), passwd, 0o644))
+	var done []<-chan string
+	for i := range 40 {
+		done = append(done, h.dial().begin("run p%d usermap ask t%d 10", i, i))
+	}
+	var held []*call
+	pids := map[int]bool{}
+	for range maxHelpers {
+		c := g.next()
+		held, pids[c.pid] = append(held, c), true
+	}
+	if len(pids) != maxHelpers || len(helpers(t)) != maxHelpers || len(g.calls) > 0 {
+		t.Errorf("%d processes worked, %d are alive, %d more work, want %d, %[4]d, 0", len(pids), len(helpers(t)), len(g.calls), maxHelpers)
+	}
+	for i := range 40 {
+		if i < len(held) {
+			held[i].say("delivered")
+		} else {
+			g.next().say("delivered")
+		}
+		if n := len(helpers(t)); n > maxHelpers {
+			t.Errorf("%d processes, want at most %d", n, maxHelpers)
+		}
+	}
+	for i, answer := range done {
+		if got := <-answer; !strings.HasPrefix(got, "delivered") {
+			t.Errorf("user %d: %q", i, got)
+		}
+	}
+	done = nil
+	for i := range 2 * perHelper {
+		done = append(done, h.dial().begin("run u3 alias ask x%d 10", i))
+	}
+	held = held[:0]
+	for range perHelper {
+		held = append(held, g.next())
+	}
+	h.dial().want("1 lines", "list u3 alias lines:1") // lists have places of their own
+	if len(g.calls) > 0 {
+		t.Errorf("more than %d runs at one time", perHelper)
+	}
+	for i := range 2 * perHelper {
+		if i < perHelper {
+			held[i].say("delivered")
+		} else {
+			g.next().say("delivered")
+		}
+	}
+	for _, answer := range done {
+		<-answer
+	}
+}
+
+// TestWaitForAPlaceEnds: a request that finds no place in time is deferred.
+func TestWaitForAPlaceEnds(t *testing.T) {
+	h := start(t, func(o *MasterOptions) { o.idleTime, o.placeWait = time.Minute, 100*time.Millisecond })
+	g := h.gate()
+	for i := range perHelper {
+		h.dial().begin("run u3 alias ask t%d 10", i)
+		g.next()
+	}
+	h.dial().want("deferred 4.3.0 the program can't be run now too many users' processes are busy", "run u3 alias ask t9 10")
+}
+
+// TestIdleUsersEnd: a process that nobody needs ends; so does one whose
+// settings are old, after its work.
+func TestIdleUsersEnd(t *testing.T) {
+	h := start(t, func(o *MasterOptions) {
+		o.idleTime, o.placeWait = 50*time.Millisecond, time.Minute
+		changed := o.Users
+		changed.DefaultUser = "u2"
+		o.Reload = func() (Reloaded, error) { return Reloaded{[]byte("second"), changed}, nil }
+	})
+	g := h.gate()
+	k := h.dial()
+	var answer <-chan string
+	ask := func(user string) *call {
+		answer = k.begin("run %s alias ask t 10", user)
+		return g.next()
+	}
+	c := ask("u3")
+	c.say("delivered")
+	<-answer
+	k.want("ok", "recorded t")
+	awaitEnd(t, c.pid)
+	c = ask("u3")
+	must(t, syscall.Kill(os.Getpid(), syscall.SIGHUP))
+	k2 := h.dial()
+	if got := k2.say("reloaded"); got != "second" {
+		t.Errorf("settings %q", got)
+	}
+	k2.want("deferred 4.3.0 this user's process can't be started now not allowed", "run u3 alias x t2 10") // no longer the default-user
+	c.say("refused")
+	if got := <-answer; !strings.HasPrefix(got, "refused 5.3.0") {
+		t.Errorf("%q", got)
+	}
+	awaitEnd(t, c.pid)
+	c = ask("u2")
+	c.say("delivered")
+	<-answer
+}
+
+// TestNoUsersLeft: after the end no process, goroutine or descriptor of users is
+// there, whatever they were at.
+func TestNoUsersLeft(t *testing.T) {
+	var pids []int
+	once := func() {
+		h := start(t, func(o *MasterOptions) { o.Grace = helperEnd + 100*time.Millisecond })
+		g := h.gate()
+		k := h.dial()
+		k.want("1 lines", "list u0 alias lines:1")
+		k.want("delivered", "run u3 alias octets t1 100000")
+		busy, stopped := h.dial(), h.dial()
+		answers := []<-chan string{busy.begin("run u3 alias ask t2 10")}
+		first := g.next()
+		answers = append(answers, stopped.begin("run u1 usermap ask t3 10"))
+		second := g.next()
+		second.say("stop") // it hears nothing: killed
+		pids = append(helpers(t), first.pid, second.pid)
+		k.c.Close()
+		h.stop()
+		must(t, <-h.done)
+		h.done = nil
+		<-answers[0]
+		<-answers[1]
+		busy.c.Close()
+		stopped.c.Close()
+		first.c.Close()
+		second.c.Close()
+		g.l.Close()
+	}
+	once()
+	files, goroutines := countFiles(t), runtime.NumGoroutine()
+	once()
+	for _, pid := range pids {
+		awaitEnd(t, pid)
+	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > goroutines && time.Now().Before(end); {
+		<-tick.C
+	}
+	if f, n := countFiles(t), runtime.NumGoroutine(); f > files || n > goroutines {
+		stacks := make([]byte, 64<<10)
+		t.Errorf("%d descriptors and %d goroutines, before %d and %d\n%s", f, n, files, goroutines, stacks[:runtime.Stack(stacks, true)])
+	}
+}
+
+// TestForbiddenRunsA71: a server that asks for what no server of ours does is
+// killed.
+func TestForbiddenRunsA71(t *testing.T) {
+	h := start(t, nil)
+	hash := strings.Repeat("h", 32)
+	run := func(change ...string) frame {
+		f := frame{opRun, []string{"t", "u3", "alias", "a", hash, "", "", "", "", "", "", "Q"}}
+		copy(f.fields, change)
+		return f
+	}
+	list := func(change ...string) frame {
+		f := frame{opList, []string{"1", "u3", "alias", "a", hash, ""}}
+		copy(f.fields, change)
+		return f
+	}
+	for i, tt := range []struct {
+		f      frame
+		file   string // its descriptor; "": a pipe
+		reason string
+	}{
+		{run("t", "../x"), "", "name begins with"},
+		{run("t", ""), "", "empty name"},
+		{run("t", "u3", "file"), "", `source`},
+		{run("t", "u3", "alias", "a", "short"), "", "hash of 5 octets"},
+		{run("t", "u3", "alias", "a", hash, "yes"), "", "or nothing"},
+		{run("a b"), "", "token with the octet"},
+		{run("t", "u1", "forward", "u0"), "", "forward of"},
+		{run("t", "u1", "mailer", "u0"), "", "mailer of"},
+		{run(), "/dev/null", "want a pipe"},
+		{run(), "/etc/passwd", "want a pipe"},
+		{list("1", "../x"), "", "name begins with"},
+		{list("1", "u1", "forward", "u0"), "", "forward of"},
+		{list("1", "u1", "forward", "u1", "short"), "", "hash of 5 octets"},
+		{list("x"), "", "invalid syntax"},
+		{list(), "/etc/passwd", "want a pipe"},
+		{frame{opForwards, []string{"1", "../x", ""}}, "none", "name begins with"},
+		{frame{opForwards, []string{"x", "u0", ""}}, "none", "invalid syntax"},
+		{run(), "none", "0 descriptors"},
+	} {
+		file := tt.file
+		if file == "" {
+			file = "pipe"
+		}
+		h.dial().say("with %s %x", file, tt.f.append(nil))
+		h.log.wait(t, `msg="server ended"`, i+1)
+		if log := h.log.String(); !strings.Contains(log, tt.reason) {
+			t.Errorf("%v: no %q in the log", tt.f, tt.reason)
+		}
+	}
+	if list := helpers(t); len(list) > 0 {
+		t.Errorf("users' processes %v, want none", list)
+	}
+	h.dial().want("delivered", "run u3 alias x t 10")
+}
+
+// TestForeignUsersA71: requests for uid 0, for users that don't exist and for
+// aliases' items of somebody else than the default-user are refused, told in
+// the log and not endured for long.
+func TestForeignUsersA71(t *testing.T) {
+	h := start(t, nil)
+	k := h.dial()
+	before := len(helpers(t))
+	n := 0
+	for _, tt := range []struct{ want, command string }{
+		{"deferred 4.3.0 this user's process can't be started now not allowed: root has uid 0", "run root forward root t 1"},
+		{"deferred 4.3.0 this user's process can't be started now not allowed: toor has uid 0", "run toor alias x t 1"},
+		{"deferred 4.3.0 this user's process can't be started now not allowed: items of aliases", "run u1 alias x t 1"},
+		{"refused 5.1.1", "run nobody-here forward nobody-here t 1"},
+		{"0 lines, not allowed: root has uid 0", "list root alias x"},
+		{"0 lines, not allowed: toor has uid 0", "list toor forward toor"},
+		{"0 lines, no such user", "list nobody-here alias x"},
+	} {
+		k.want(tt.want, "%s", tt.command)
+		n++
+	}
+	if got := strings.Count(h.log.String(), `msg="request refused"`); got != n || len(helpers(t)) != before {
+		t.Errorf("%d refused in the log, %d processes started, want %d and none", got, len(helpers(t))-before, n)
+	}
+	for ; n <= maxForeign; n++ {
+		k.say("run root forward root t%d 1", n)
+	}
+	h.log.wait(t, `msg="server ended"`, 1)
+	h.dial().want("delivered", "run u3 alias x t 10")
+}
+
+// TestUserNotStartedA43: no process is started for uid 0, whoever asks.
+func TestUserNotStartedA43(t *testing.T) {
+	c, _, err := startHelper(rootAccount, []uint32{0})
+	if err == nil {
+		c.close()
+		t.Error("a process was started for uid 0")
+	}
+	if got := title("a b\x01ä" + strings.Repeat("x", 100)); len(got) > 32 || strings.ContainsAny(got, " \x01ä") {
+		t.Errorf("title %q", got)
+	}
+}
+
+// TestGroupsA76: groups come from the group file, and from getent where
+// nsswitch.conf names more; what is not known is no group that he lacks.
+func TestGroupsA76(t *testing.T) {
+	h := prepare(t)
+	o := optionsIn(h.dir, h.log)
+	u0 := rootAccount
+	u0.Name, u0.GID = "u0", 20500
+	for _, tt := range []struct {
+		name, nsswitch, getent string
+		want                   []uint32
+		fails                  bool
+	}{
+		{"files", "group: files\n", "", []uint32{20500, 20901}, false},
+		{"no line", "passwd: files ldap\n", "", []uint32{20500, 20901}, false},
+		{"getent", "group: files [NOTFOUND=continue] ldap\n", "echo 'u0      3 20500 7 3'", []uint32{20500, 3, 7}, false},
+		{"nobody's", "group: files ldap\n", `test "$*" = "initgroups -- u0" && test $(id -u) = 65534 && echo "u0  5"`, []uint32{20500, 5}, false},
+		{"initgroups", "group: files ldap\ninitgroups: files\n", "", []uint32{20500, 20901}, false},
+		{"none", "group: files ldap\n", "echo u0", []uint32{20500}, false},
+		{"no answer", "group: files ldap\n", "exit 0", nil, true},
+		{"another", "group: files ldap\n", "echo 'u00 4'", nil, true},
+		{"no number", "group: files ldap\n", "echo 'u0 4 x'", nil, true},
+		{"error", "group: files ldap\n", "exit 3", nil, true},
+		{"too long", "group: files ldap\n", "yes 'u0 4' | head -c 100000", nil, true},
+	} {
+		must(t, os.WriteFile(o.Names.NSSwitch, []byte(tt.nsswitch), 0o644))
+		must(t, os.WriteFile(o.Names.Getent, []byte("#!/bin/sh\n"+tt.getent+"\n"), 0o755))
+		must(t, os.Chmod(o.Names.Getent, 0o755)) // whatever the umask is
+		got, err := o.Names.groups(t.Context(), u0, newGetent(o.Names))
+		if (err != nil) != tt.fails || !slices.Equal(got, tt.want) {
+			t.Errorf("%s: %v, %v, want %v", tt.name, got, err, tt.want)
+		}
+	}
+}

@@ -1,0 +1,171 @@
+package privsep
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"postoffice/deliver/local"
+)
+
+// Worker does what is asked of a user's process: local.Person does. When the
+// context ends it ends its programs and returns.
+type Worker interface {
+	Run(ctx context.Context, j local.Job) local.Result
+	List(ctx context.Context, g local.Listing) ([]local.Line, error)
+}
+
+// UserLink is the end of a user's process.
+type UserLink struct {
+	conn     *conn
+	account  local.Account
+	settings []byte
+}
+
+// lastWords is how long a user's process waits for its work once the link is
+// closed: less than helperEnd.
+const lastWords = helperEnd * 3 / 4
+
+// ConnectUser takes up the link that this process, started as UserRole, has
+// inherited, and waits for what the master hands over. From here on the link
+// alone ends the process, no signal but SIGKILL; what it starts gets signals as
+// usual. Other processes of the user, his programs too, can't trace it, and it
+// leaves no core.
+func ConnectUser() (*UserLink, error) {
+	kind, err := unix.GetsockoptInt(linkFD, unix.SOL_SOCKET, unix.SO_TYPE)
+	if err != nil || kind != unix.SOCK_SEQPACKET {
+		return nil, fmt.Errorf("%snot started by a master: descriptor %d is no link", UserRole, linkFD)
+	}
+	unix.CloseOnExec(linkFD)
+	if err := errors.Join(hide(), unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})); err != nil {
+		return nil, fmt.Errorf("%s%w", UserRole, err)
+	}
+	// Not ignored: programs would inherit that.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGPIPE, syscall.SIGXFSZ)
+	c, err := unixConn(os.NewFile(linkFD, "link"))
+	if err != nil {
+		return nil, fmt.Errorf("%s%w", UserRole, err)
+	}
+	l := &UserLink{conn: newConn(c, toUser(), fromUser())}
+	if err := l.takeOver(); err != nil {
+		c.Close()
+		return nil, fmt.Errorf("%staking over from the master: %w", UserRole, err)
+	}
+	return l, nil
+}
+
+// takeOver reads the settings and the account.
+func (l *UserLink) takeOver() error {
+	if err := l.conn.c.SetReadDeadline(time.Now().Add(handOverTime)); err != nil {
+		return err
+	}
+	for {
+		f, files, err := l.conn.recv()
+		if err != nil {
+			return err
+		}
+		switch f.op {
+		case opSettings:
+			l.settings = append(l.settings, f.fields[0]...)
+		case opAccount:
+			if l.account, err = parseAccount(f); err != nil {
+				return err
+			}
+			return l.conn.c.SetReadDeadline(time.Time{})
+		default:
+			closeAll(files)
+			return fmt.Errorf("%w: op %d before the account", errFrame, f.op)
+		}
+	}
+}
+
+// Account is the user that this process is.
+func (l *UserLink) Account() local.Account { return l.account }
+
+// Settings are the octets of UserOptions.Settings.
+func (l *UserLink) Settings() []byte { return l.settings }
+
+// Serve has w do what the master asks for until the link closes. Then the
+// context of w's work ends, and Serve returns when that is over, or 1.5 s
+// later.
+func (l *UserLink) Serve(ctx context.Context, w Worker) {
+	ctx, cancel := context.WithCancel(ctx)
+	var working sync.WaitGroup
+	for {
+		f, files, err := l.conn.recv()
+		if err != nil {
+			break // the master is gone, or no longer needs us
+		}
+		switch f.op {
+		case opRun:
+			working.Go(func() { l.run(ctx, w, f.fields, files[0]) })
+		case opList:
+			working.Go(func() { l.list(ctx, w, f.fields, files[0]) })
+		}
+	}
+	l.conn.close()
+	cancel()
+	waitFor(&working, lastWords)
+}
+
+// item reads what runFields and listFields have in common.
+func item(f []string) local.Item {
+	i := local.Item{Source: f[2], Name: f[3]}
+	copy(i.Hash[:], f[4])
+	return i
+}
+
+func (l *UserLink) run(ctx context.Context, w Worker, f []string, from *os.File) {
+	defer from.Close()
+	defer context.AfterFunc(ctx, func() { from.SetReadDeadline(time.Unix(1, 0)) })()
+	body := newStreamReader(from)
+	defer body.release()
+	j := local.Job{User: f[1], Item: item(f), Final: f[5] == final, Body: body}
+	e := &j.Envelope
+	e.Sender.Local, e.Sender.Domain, e.Recipient.Local, e.Recipient.Domain, e.Extension, e.QueueID = f[6], f[7], f[8], f[9], f[10], f[11]
+	var res local.Result
+	if err := guarded(func() error { res = w.Run(ctx, j); return nil }); err != nil {
+		res = failed("the user's process has a fault", err)
+	}
+	// Without a master there is nobody to tell.
+	_ = l.conn.send(resultFrame(TokenResult{f[0], res}))
+}
+
+func (l *UserLink) list(ctx context.Context, w Worker, f []string, into *os.File) {
+	err := guarded(func() error {
+		defer into.Close()
+		lines, err := w.List(ctx, local.Listing{User: f[1], Item: item(f), Extension: f[5]})
+		if err != nil {
+			return err
+		}
+		b, err := local.EncodeLines(lines)
+		if err != nil {
+			return err
+		}
+		if err := into.SetWriteDeadline(time.Now().Add(listTime)); err != nil {
+			return err
+		}
+		return sendStream(into, bytes.NewReader(b))
+	})
+	_ = l.conn.send(listedFrame(f[0], err))
+}
+
+// guarded turns a panic of f into an error.
+func guarded(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			buf := make([]byte, 4<<10)
+			err = fmt.Errorf("panic: %v\n%s", p, buf[:runtime.Stack(buf, false)])
+		}
+	}()
+	return f()
+}
