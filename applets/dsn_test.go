@@ -54,6 +54,7 @@ func listen(t *testing.T, change func(*smtpd.Options)) *listening {
 }
 
 func (l *listening) Room(context.Context) error { return nil }
+func (l *listening) NewID() (string, error)     { return "Q1", nil }
 
 func (l *listening) Begin(_ context.Context, tx *smtpd.Transaction) (smtpd.Incoming, error) {
 	return &heard{l: l, tx: *tx}, nil
@@ -123,8 +124,12 @@ func TestInboxWakes(t *testing.T) {
 	for _, waits := range []bool{false, true} {
 		var woken, kept []spool.ID
 		b := inbox{q, func(id spool.ID) { woken = append(woken, id) }, func(id spool.ID) { kept = append(kept, id) }}
+		id, err := b.NewID()
+		if err != nil {
+			t.Fatal(err)
+		}
 		in, err := b.Begin(t.Context(), &smtpd.Transaction{
-			Client: &smtpd.Client{}, Queue: waits, Arrived: time.Now(), Recipients: []smtp.Recipient{{Path: smtp.Path{Local: "bob"}}},
+			ID: id, Client: &smtpd.Client{}, Queue: waits, Arrived: time.Now(), Recipients: []smtp.Recipient{{Path: smtp.Path{Local: "bob"}}},
 		})
 		if err != nil {
 			t.Fatal(err)

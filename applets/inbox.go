@@ -22,8 +22,13 @@ type inbox struct {
 
 func (b inbox) Room(context.Context) error { return b.queue.Room() }
 
+func (b inbox) NewID() (string, error) {
+	id, err := b.queue.NewID()
+	return string(id), err
+}
+
 func (b inbox) Begin(_ context.Context, t *smtpd.Transaction) (smtpd.Incoming, error) {
-	in, err := b.queue.Create(spool.Envelope{
+	in, err := b.queue.CreateAs(spool.ID(t.ID), spool.Envelope{
 		Arrived:     t.Arrived,
 		Client:      t.Client.String(),
 		Session:     t.SessionID,

@@ -46,11 +46,29 @@ var buffers = sync.Pool{New: func() any {
 	return &b
 }}
 
-// Create begins a message. ErrInvalid: the envelope can't be written.
-func (q *Queue) Create(env Envelope) (*Incoming, error) {
+// NewID makes an ID for CreateAs. One that is never used costs nothing.
+func (q *Queue) NewID() (ID, error) {
 	id, err := q.ids.next()
 	if err != nil {
-		return nil, fmt.Errorf("queue ID: %w", err)
+		return "", fmt.Errorf("queue ID: %w", err)
+	}
+	return id, nil
+}
+
+// Create begins a message with a new ID. ErrInvalid: the envelope can't be
+// written.
+func (q *Queue) Create(env Envelope) (*Incoming, error) {
+	id, err := q.NewID()
+	if err != nil {
+		return nil, err
+	}
+	return q.CreateAs(id, env)
+}
+
+// CreateAs is Create with an ID that NewID made, once.
+func (q *Queue) CreateAs(id ID, env Envelope) (*Incoming, error) {
+	if _, ok := ParseID(string(id)); !ok {
+		return nil, fmt.Errorf("%w: queue ID %q", ErrInvalid, string(id))
 	}
 	in := &Incoming{q: q, id: id, buf: buffers.Get().(*[]byte)}
 	b, err := appendEnvelope(append((*in.buf)[:0], blankFirst()...), &env)

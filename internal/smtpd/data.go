@@ -85,7 +85,11 @@ func (s *session) commit(ctx context.Context, h *header, info smtp.DataInfo) smt
 	id := s.incoming.ID()
 	s.incoming = nil
 	s.refusals, s.commands = 0, 0
-	attrs := []slog.Attr{maillog.QueueID(id), maillog.From(s.tx.ReversePath),
+	if id != s.tx.ID { // it was taken, by a clock that was set back
+		s.log(ctx, slog.LevelInfo, "queue ID changed", maillog.Reason("the message goes on as "+id))
+		s.tx.ID = id
+	}
+	attrs := []slog.Attr{maillog.From(s.tx.ReversePath),
 		maillog.NRcpt(len(s.tx.Recipients)), maillog.Size(h.written), maillog.MsgID(string(h.msgid))}
 	s.log(ctx, slog.LevelInfo, "message queued", attrs...)
 	return smtp.Reply{Code: 250, Status: "2.0.0", Text: "queued as " + id}

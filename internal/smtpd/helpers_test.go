@@ -29,8 +29,8 @@ type stored struct {
 
 // memQueue is a queue in memory with faults to order.
 type memQueue struct {
-	room, begin, write, commit error
-	committing                 func(context.Context) // called before a message is committed
+	room, begin, write, commit, noID error
+	committing                       func(context.Context) // called before a message is committed
 
 	mu      sync.Mutex
 	n       int
@@ -41,15 +41,21 @@ type memQueue struct {
 
 func (q *memQueue) Room(context.Context) error { return q.room }
 
+func (q *memQueue) NewID() (string, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.n++
+	return fmt.Sprintf("Q%d", q.n), q.noID
+}
+
 func (q *memQueue) Begin(_ context.Context, t *Transaction) (Incoming, error) {
 	if q.begin != nil {
 		return nil, q.begin
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.n++
 	q.open++
-	m := &memMessage{q: q, stored: stored{ID: fmt.Sprintf("Q%d", q.n), From: t.ReversePath, Client: *t.Client, Params: t.Params}}
+	m := &memMessage{q: q, stored: stored{ID: t.ID, From: t.ReversePath, Client: *t.Client, Params: t.Params}}
 	for _, r := range t.Recipients {
 		m.To = append(m.To, r.Path)
 		m.Params = append(m.Params, r.Params...)

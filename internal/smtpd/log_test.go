@@ -1,6 +1,7 @@
 package smtpd
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -27,12 +28,61 @@ func TestLogOfAMessage(t *testing.T) {
 		c.do("Message-ID: <m@client.example>\r\n\r\nbody\r\n.")
 		const session = `session=\w+ client=mail\.client\.example\[192\.0\.2\.7\]:40000 helo=client\.example `
 		for _, want := range []string{
-			`level=INFO msg="recipient refused" ` + session + `from=<joe@client\.example> to=<nobody@us\.example> reply="550 5\.1\.1 no such user"`,
-			`level=INFO msg="message queued" ` + session + `qid=Q1 from=<joe@client\.example> nrcpt=1 size=\d+ msgid=<m@client\.example>`,
+			`level=INFO msg="recipient refused" qid=Q1 ` + session + `from=<joe@client\.example> to=<nobody@us\.example> reply="550 5\.1\.1 no such user"`,
+			`level=INFO msg="message queued" qid=Q1 ` + session + `from=<joe@client\.example> nrcpt=1 size=\d+ msgid=<m@client\.example>`,
 		} {
 			if !regexp.MustCompile(`(?m) ` + want + `$`).MatchString(lines.String()) {
 				t.Errorf("no line %s in\n%s", want, lines)
 			}
+		}
+	})
+}
+
+// TestOneQueueID: from MAIL on every line has the transaction's ID, the session
+// and the client, also where nothing comes of it; the next transaction has
+// another ID.
+func TestOneQueueID(t *testing.T) {
+	event := regexp.MustCompile(`level=INFO msg="([^"]+)" (?:qid=(\w+) )?session=\w+ client=\S+`)
+	for _, tt := range []struct{ name, lines, want string }{
+		{"all refused", "MAIL FROM:<joe@a.example>\nRCPT TO:<nobody@us.example>\nDATA\nRSET\nMAIL FROM:<joe@a.example>\nRCPT TO:<no@us.example>\nQUIT",
+			" client connected;Q1 recipient refused;Q2 recipient refused"},
+		{"gone", "MAIL FROM:<joe@a.example>", " client connected;Q1 client gone"},
+		{"sender refused", "MAIL FROM:<joe@evil.example>\nQUIT", " client connected; sender refused"},
+		{"message refused", "MAIL FROM:<joe@a.example>\nRCPT TO:<alice@us.example>\nDATA\n" + strings.Repeat("Received: x|", 200) + ".\nQUIT",
+			" client connected;Q1 message refused"},
+		{"no message", "NOOP", " client connected"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			lines, q := &logLines{}, &memQueue{}
+			o := options(q)
+			o.Log = lines.logger()
+			c := dial(t, New(o))
+			for line := range strings.SplitSeq("HELO a.example\n"+tt.lines, "\n") {
+				c.do(strings.ReplaceAll(line, "|", "\r\n"))
+			}
+			c.conn.Close()
+			synctest.Wait()
+			var got []string
+			for _, m := range event.FindAllStringSubmatch(lines.String(), -1) {
+				got = append(got, m[2]+" "+m[1])
+			}
+			if got := strings.Join(got, ";"); got != tt.want {
+				t.Errorf("%s: got %s, want %s\n%s", tt.name, got, tt.want, lines)
+			}
+			if q.unfinished() != 0 || len(q.messages()) != 0 {
+				t.Errorf("%s: something is left of the message", tt.name)
+			}
+		})
+	}
+}
+
+// TestNoQueueID: without one the client is told to come again.
+func TestNoQueueID(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := dial(t, New(options(&memQueue{noID: errors.New("no random octets")})))
+		c.do("HELO a.example")
+		if r := c.do("MAIL FROM:<joe@a.example>"); r.Code != 451 {
+			t.Errorf("%v, want 451", r)
 		}
 	})
 }
@@ -71,8 +121,8 @@ func TestHostileLog(t *testing.T) {
 	})
 	closer.Close()
 	text, err := os.ReadFile(file)
-	if err != nil || strings.Count(string(text), "\n") != 2 {
-		t.Fatalf("want two lines: %q, %v", text, err)
+	if err != nil || strings.Count(string(text), "\n") != 3 {
+		t.Fatalf("want three lines: %q, %v", text, err)
 	}
 	for _, c := range text {
 		if c != '\n' && (c < ' ' || c > '~') {

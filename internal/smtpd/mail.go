@@ -35,7 +35,11 @@ func (s *session) mail(ctx context.Context, arg string) smtp.Reply {
 		s.log(ctx, slog.LevelInfo, "sender refused", maillog.From(path), maillog.Reply(r))
 		return r
 	}
-	s.tx = Transaction{Client: &s.client, ReversePath: path, Arrived: time.Now(), SessionID: s.id}
+	id, err := s.o.Queue.NewID()
+	if err != nil {
+		return s.notQueued(ctx, err)
+	}
+	s.tx = Transaction{ID: id, Client: &s.client, ReversePath: path, Arrived: time.Now(), SessionID: s.id}
 	isQueue := func(p smtp.Param) bool { return p.Name == ParamQueue }
 	s.tx.Queue = slices.ContainsFunc(params, isQueue)
 	s.tx.Params = slices.DeleteFunc(params, isQueue)

@@ -129,6 +129,7 @@ func anonymous(t *testing.T) int {
 type discardQueue struct{}
 
 func (discardQueue) Room(context.Context) error { return nil }
+func (discardQueue) NewID() (string, error)     { return "Q1", nil }
 
 func (discardQueue) Begin(context.Context, *Transaction) (Incoming, error) {
 	return discardMessage{}, nil

@@ -38,6 +38,7 @@ type Client struct {
 
 // Transaction is one message's envelope, complete when the queue gets it.
 type Transaction struct {
+	ID          string // Queue.NewID's; the log's qid from MAIL on
 	Client      *Client
 	ReversePath smtp.Path
 	Params      []smtp.Param     // of MAIL, checked: SIZE and BODY; from this machine RET and ENVID
@@ -52,7 +53,10 @@ type Queue interface {
 	// Room returns nil while there is room for a message; it is asked before
 	// every transaction. An error is answered with 452.
 	Room(ctx context.Context) error
-	// Begin opens a message with t as its envelope.
+	// NewID returns a queue ID that no other message has or gets.
+	NewID() (string, error)
+	// Begin opens a message with t as its envelope and t.ID, unless that has
+	// been taken meanwhile.
 	Begin(ctx context.Context, t *Transaction) (Incoming, error)
 }
 

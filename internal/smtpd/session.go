@@ -76,7 +76,7 @@ func (s *session) admit(k Kind, limited bool) bool {
 		s.counted = true
 	}
 	s.findName(s.server.ctx)
-	s.log(s.server.ctx, slog.LevelDebug, "session opened")
+	s.log(s.server.ctx, slog.LevelInfo, "client connected")
 	s.wire.put(smtp.Reply{Code: 220, Text: s.o.Hostname + " ESMTP postoffice"})
 	return true
 }
@@ -200,7 +200,7 @@ func (s *session) lost(err error) error {
 		r.Status, r.Text = "4.3.2", s.o.Hostname+" is shutting down"
 		level = slog.LevelDebug
 	default: // the client is gone
-		if s.incoming == nil {
+		if s.phase&opened == 0 {
 			level = slog.LevelDebug
 		}
 		s.log(s.server.ctx, level, "client gone", maillog.Err(err))
@@ -273,12 +273,16 @@ func (s *session) drop() {
 	}
 }
 
-// log writes one event of the session.
+// log writes one event of the session, with the queue ID of the transaction
+// where one is open.
 func (s *session) log(ctx context.Context, level slog.Level, event string, attrs ...slog.Attr) {
 	if !s.o.Log.Enabled(ctx, level) {
 		return
 	}
 	all := make([]slog.Attr, 0, len(attrs)+4)
+	if s.tx.ID != "" {
+		all = append(all, maillog.QueueID(s.tx.ID))
+	}
 	all = append(all, maillog.Session(s.id), maillog.Client(s.client.String()))
 	if s.client.Hello != "" {
 		all = append(all, maillog.Helo(s.client.Hello))
