@@ -42,6 +42,7 @@ func inetd(t *testing.T, dir string) (net.Conn, *exec.Cmd) {
 	defer f.Close()
 	cmd := exec.Command("/proc/self/exe", "-C", filepath.Join(dir, "cf"), "-bs")
 	cmd.Args[0] = "sendmail"
+	cmd.Env = append(os.Environ(), "HOME="+dir)
 	cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr = "/", f, f, f
 	if os.Getuid() == 0 {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
