@@ -42,6 +42,9 @@ func runConfig(_ context.Context, env *Env) error {
 		if err := alias.Open(conf.Aliases).Problem(); err != nil {
 			say(env.Stderr, env.Program, "warning: "+err.Error())
 		}
+		if _, err := alias.ParseUsermap(conf.Usermap); err != nil {
+			return exitWith(sysexits.Config, err, "usermap(7) says how an entry looks; mail that a wrong one may be meant for waits")
+		}
 		return nil
 	}
 	show := func(s config.Setting) error {

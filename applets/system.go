@@ -1,6 +1,7 @@
 package applets
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -109,6 +110,9 @@ func (s *system) deliverOptions() deliver.Options {
 		LocalByDNS:   s.conf.LocalByDNS,
 		Aliases:      s.aliases.Load(),
 		Accounts:     s.accounts,
+		Usermap:      s.conf.Usermap,
+		Delimiter:    s.conf.Delimiter,
+		DefaultUser:  cmp.Or(s.postmaster, s.conf.DefaultUser), // a private server has its user alone
 		Postmaster:   s.postmaster,
 		Local:        s.mailer,
 		EscapeFrom:   s.conf.EscapeFrom,

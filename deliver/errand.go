@@ -36,7 +36,7 @@ func (a *attempt) startErrands() {
 // back to its list when they have.
 func (a *attempt) startErrand(t *target, list *[]*target) {
 	a.r.mu.Lock()
-	gates := a.r.dests.gatesOf(t)
+	gates := a.r.dests.gatesOf(t, a.s.storeSocket() != "")
 	full, down := a.r.enterAll(a.it, gates)
 	a.r.mu.Unlock()
 	switch {
@@ -54,10 +54,14 @@ func (a *attempt) startErrand(t *target, list *[]*target) {
 	}
 }
 
-// gatesOf are the gates that an errand has to pass.
-func (d *destinations) gatesOf(t *target) []*gate {
+// gatesOf are the gates that an errand has to pass; stored, mailboxes are behind
+// an LMTP server.
+func (d *destinations) gatesOf(t *target, stored bool) []*gate {
 	switch t.step.Kind {
 	case StepMailbox:
+		if stored && t.folder == "" {
+			return []*gate{d.box(t.name), &d.store}
+		}
 		return []*gate{d.box(t.name)}
 	case StepRun:
 		return []*gate{&d.runs, d.lane("run "+t.name, runsOfUser)}
@@ -107,7 +111,7 @@ func (a *attempt) send(t *target, gates []*gate) {
 			x = a.askForwards(t, l)
 		default:
 			a.r.locals <- struct{}{}
-			x = a.deliverBox(t, token)
+			x = a.deliverBox(t, to, token)
 			<-a.r.locals
 			if x.forwarded {
 				x = a.ask(l, t.step.AskForward())
@@ -150,6 +154,7 @@ func (a *attempt) askForwards(t *target, l *Lead) answer {
 // runItem has a program run, or a file appended to.
 func (a *attempt) runItem(t *target, l *Lead, to smtp.Path, token string) answer {
 	body, done := a.finished(local.FormatOptions{
+		Form:        local.FormProgram,
 		ReversePath: t.reverse,
 		DeliveredTo: a.deliveredTo(l.Agent.Name),
 	})
