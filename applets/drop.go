@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"postoffice/internal/config"
@@ -33,14 +35,24 @@ func leave(conf *config.Config, d spool.Drop, text io.Reader, why error) error {
 	if !spool.IsMaildrop(dir) {
 		return why
 	}
-	err = d.Leave(dir, text, conf.Size)
-	if errors.Is(err, spool.ErrInvalid) {
-		return exitWith(sysexits.Unavailable, fmt.Errorf("leave the message in %s: %w", name, err))
-	}
-	if err != nil {
-		return exitWith(sysexits.TempFail, fmt.Errorf("leave the message in %s: %w", name, err))
+	if err := d.Leave(dir, text, conf.Size); err != nil {
+		return notLeft(fmt.Errorf("leave the message in %s, as no mail server answers: %w", name, err))
 	}
 	return nil
+}
+
+// notLeft says what to do about a message that couldn't be left.
+func notLeft(err error) error {
+	code, hint := sysexits.TempFail, "nothing was sent: try again when that is mended, or the server runs (postoffice smtpd)"
+	switch {
+	case errors.Is(err, spool.ErrInvalid):
+		code, hint = sysexits.Unavailable, "nothing was sent, and it wouldn't be later"
+	case errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission):
+		hint = "nothing was sent: ask root to start the server (postoffice smtpd), or to let this program write there"
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		hint = "nothing was sent: make room there, or ask root to start the server (postoffice smtpd)"
+	}
+	return exitWith(code, err, hint)
 }
 
 // watchMaildrop picks up what lies in maildrop/, at once and every minute.

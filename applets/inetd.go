@@ -52,7 +52,7 @@ func serveConn(ctx context.Context, env *Env, conn *os.File) error {
 			err = exitWith(sysexits.TempFail, unsure)
 		case running:
 			err = exitWith(sysexits.TempFail, errors.New("a mail server runs here and listens itself; it and inetd don't share a queue"))
-		case os.Getuid() != 0 && !ownsQueue(conf):
+		case !mayServe(conf):
 			err = exitWith(sysexits.TempFail, fmt.Errorf("%s belongs to somebody else; inetd must run this as its owner or as root", conf.QueueDir))
 		}
 	}

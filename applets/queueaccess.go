@@ -42,7 +42,7 @@ func atQueue(ctx context.Context, env *Env, change bool, do func(queueAccess, *c
 	if !isAbsent(err) {
 		return exitWith(sysexits.TempFail, fmt.Errorf("the mail server's socket: %w", err))
 	}
-	if os.Getuid() != 0 && !ownsQueue(conf) {
+	if !mayServe(conf) {
 		code, what := sysexits.Unavailable, "look into"
 		if change {
 			code, what = sysexits.NoPerm, "change"

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
 	"postoffice/internal/control"
 	"postoffice/internal/privsep"
@@ -43,7 +42,7 @@ func runTheQueue(ctx context.Context, env *Env) error {
 	if !isAbsent(err) {
 		return exitWith(sysexits.TempFail, fmt.Errorf("the mail server's socket: %w", err))
 	}
-	if os.Getuid() != 0 && !ownsQueue(conf) {
+	if !mayServe(conf) {
 		return exitWith(sysexits.NoPerm, fmt.Errorf("only root and the owner of %s may run it", conf.QueueDir))
 	}
 	if running, _ := privsep.Running(conf.RunDir); running {

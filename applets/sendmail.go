@@ -102,41 +102,54 @@ func send(ctx context.Context, env *Env, o sendOptions) error {
 		if o.fromBody {
 			to = head.recipients()
 		}
-		head = o.finish(head, from)
 	}
 	if len(to) == 0 {
 		return exitWith(sysexits.NoUser, fmt.Errorf("the message has no recipients"),
 			"name them on the command line, or use -t to take them from To, Cc and Bcc")
 	}
-	text := io.MultiReader(strings.NewReader(head.String()), body)
 	conn, err := submission(ctx, env, conf, confErr)
 	if errors.Is(err, errNoServer) {
 		d := spool.Drop{Params: ofMail, Recipients: asRecipients(to, ofRcpt)}
-		if strings.TrimSpace(o.sender) != "" {
+		if !o.own() {
 			d.ReversePath = &from
 		}
-		return leave(conf, d, text, err)
+		return leave(conf, d, o.text(head, from, body), err)
 	}
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	return submit(env, smtp.NewClient(conn, smtp.ClientOptions{Hello: "localhost", Step: 10 * time.Minute}), smtp.Transaction{
+	client := smtp.NewClient(conn, smtp.ClientOptions{Hello: "localhost", Step: 10 * time.Minute})
+	defer client.Close()
+	if err := greet(client); err != nil {
+		return err
+	}
+	if name, ok := client.Has(smtpd.KeywordUser); ok && o.own() {
+		from = smtp.Path{Local: name}
+	}
+	return submit(env, client, smtp.Transaction{
 		ReversePath: from,
 		Params:      ofMail,
 		Recipients:  asRecipients(to, ofRcpt),
-		Body:        text,
+		Body:        o.text(head, from, body),
 		Exact:       true,
 	})
 }
 
+// text is the message, with its header as it goes out.
+func (o sendOptions) text(head header, from smtp.Path, body io.Reader) io.Reader {
+	return io.MultiReader(strings.NewReader(o.finish(head, from).String()), body)
+}
+
+// own says whether the sender is the caller: nobody else was given.
+func (o sendOptions) own() bool { return strings.TrimSpace(o.sender) == "" }
+
 // from is the envelope sender: -f, else the caller's login name. "<>" is the
 // null reverse-path.
 func (o sendOptions) from() (smtp.Path, error) {
-	sender := strings.TrimSpace(o.sender)
-	if sender == "" {
+	if o.own() {
 		return smtp.Path{Local: login(os.Getuid())}, nil
 	}
+	sender := strings.TrimSpace(o.sender)
 	if bare, ok := strings.CutPrefix(sender, "<"); ok {
 		sender = strings.TrimSuffix(bare, ">")
 		if sender == "" {
@@ -217,10 +230,8 @@ func asRecipients(to []smtp.Path, params []smtp.Param) []smtp.Recipient {
 	return all
 }
 
-// submit does the transaction and turns its replies into an error. Recipients
-// that were refused beside good ones are told on standard error.
-func submit(env *Env, client *smtp.Client, t smtp.Transaction) error {
-	defer client.Close()
+// greet opens the session.
+func greet(client *smtp.Client) error {
 	for _, step := range []func() (smtp.Reply, error){client.Greeting, client.Hello} {
 		reply, err := step()
 		if err != nil {
@@ -230,6 +241,12 @@ func submit(env *Env, client *smtp.Client, t smtp.Transaction) error {
 			return refused("the mail server takes no session", reply, sysexits.Unavailable)
 		}
 	}
+	return nil
+}
+
+// submit does the transaction and turns its replies into an error. Recipients
+// that were refused beside good ones are told on standard error.
+func submit(env *Env, client *smtp.Client, t smtp.Transaction) error {
 	res, err := client.Send(t)
 	for i, reply := range res.Rcpt {
 		if reply.Class() == 4 || reply.Class() == 5 {

@@ -43,9 +43,9 @@ func submission(ctx context.Context, env *Env, conf *config.Config, confErr erro
 	case confErr != nil:
 		return nil, confErr
 	}
-	if os.Getuid() != 0 && !ownsQueue(conf) {
+	if !mayServe(conf) {
 		return nil, exitWith(sysexits.TempFail, fmt.Errorf("%w, and %s belongs to somebody else", errNoServer, conf.QueueDir),
-			"ask root to start it: postoffice smtpd")
+			"ask root to start it: postoffice smtpd; in a chroot or a container its socket must be at "+submissionPath(conf))
 	}
 	if running, _ := privsep.Running(conf.RunDir); running {
 		return nil, exitWith(sysexits.TempFail, fmt.Errorf("a mail server runs, but its socket %s doesn't answer", submissionPath(conf)),
@@ -96,7 +96,7 @@ func checkServer(conn net.Conn, conf *config.Config) error {
 	if err != nil {
 		return err
 	}
-	if peer.UID == 0 || peer.UID == os.Getuid() {
+	if peer.UID == 0 || peer.UID == os.Getuid() || config.Outsider(peer.UID) {
 		return nil
 	}
 	if u, err := serverUser(conf); err == nil && u.UID == peer.UID {
@@ -132,14 +132,20 @@ func startError(err error) error {
 	return exitWith(sysexits.TempFail, fmt.Errorf("start a server: %w", err))
 }
 
-// ownsQueue says whether the queue is the caller's, or would be if it were made.
-func ownsQueue(conf *config.Config) bool {
+// mayServe says whether the caller may run a server on the queue: he is root,
+// or it is his, or would be if it were made. Root of a user namespace that the
+// queue's owner isn't in has no right to it.
+func mayServe(conf *config.Config) bool {
 	for dir := conf.QueueDir; ; dir = filepath.Dir(dir) {
 		st, err := os.Stat(dir)
 		if errors.Is(err, os.ErrNotExist) && dir != "/" {
 			continue
 		}
-		return err == nil && st.Sys().(*syscall.Stat_t).Uid == uint32(os.Getuid())
+		if err != nil {
+			return os.Getuid() == 0
+		}
+		uid := int(st.Sys().(*syscall.Stat_t).Uid)
+		return !config.Outsider(uid) && (os.Getuid() == 0 || os.Getuid() == uid)
 	}
 }
 

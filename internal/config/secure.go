@@ -159,9 +159,15 @@ func open(name string) (*os.File, fs.FileInfo, error) {
 	return f, info, nil
 }
 
+// owner is who a file belongs to. In a user namespace an outsider counts as
+// root: the two look the same there, and nobody in it can be either.
 func owner(info fs.FileInfo) (uid, gid int) {
 	st := info.Sys().(*syscall.Stat_t)
-	return int(st.Uid), int(st.Gid)
+	uid, gid = int(st.Uid), int(st.Gid)
+	if Outsider(uid) {
+		return 0, 0
+	}
+	return uid, gid
 }
 
 func insecure(name, why string) *Error {

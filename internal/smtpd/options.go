@@ -114,6 +114,10 @@ type Options struct {
 	Crash bool
 }
 
+// KeywordUser stands before the caller's account, "uid-N" for one without, in
+// the reply to EHLO that a program of this machine gets.
+const KeywordUser = "XUSER"
+
 // ParamQueue is a parameter of MAIL that programs of this machine alone may
 // give, and without a value: it sets Transaction.Queue.
 const ParamQueue = "XQUEUE"

@@ -142,7 +142,16 @@ func (s *session) ehlo(ctx context.Context, arg string) smtp.Reply {
 		size += " " + strconv.FormatInt(s.o.Size, 10)
 	}
 	return smtp.Reply{Code: 250, Text: s.o.Hostname + " greets " + s.greeted() +
-		"\nPIPELINING\n" + size + "\n8BITMIME\nENHANCEDSTATUSCODES"}
+		"\nPIPELINING\n" + size + "\n8BITMIME\nENHANCEDSTATUSCODES" + s.you()}
+}
+
+// you is the line of EHLO's reply that tells a program of this machine whose it
+// is. In a chroot or a user namespace it can't know by itself.
+func (s *session) you() string {
+	if s.client.Kind != Submission {
+		return ""
+	}
+	return "\n" + KeywordUser + " " + printable(s.client.User)
 }
 
 // hello takes the name that the client gives itself. It is shown and never
