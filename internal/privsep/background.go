@@ -33,7 +33,8 @@ type Background struct {
 // exit code is in the *ExitError and its words went to our standard error. One
 // that is not ready in time, or when ctx ends, is killed; one that let go of us
 // without a word gets SIGTERM, and SIGKILL 20 s later. Its environment is a PATH
-// and nothing else, its working directory ours.
+// and nothing else, its working directory the root, so that no file system is
+// kept from being unmounted: paths in Args must be absolute.
 func (b Background) Start(ctx context.Context) error {
 	if b.Session != nil {
 		defer b.Session.Close()
@@ -47,6 +48,7 @@ func (b Background) Start(ctx context.Context) error {
 		Path:        "/proc/self/exe",
 		Args:        append([]string{MasterRole}, b.Args...),
 		Env:         childEnv(),
+		Dir:         "/",
 		Stderr:      os.Stderr,
 		ExtraFiles:  []*os.File{w}, // readyFD
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},

@@ -45,7 +45,8 @@ func fakeMaster(args []string) int {
 	}
 	bufio.NewReader(c).ReadString('\n')
 	out, _ := os.Readlink("/proc/self/fd/2")
-	fmt.Fprintln(c, os.Getpid(), "stderr", out, "files", files, "environment", os.Environ())
+	dir, _ := os.Getwd()
+	fmt.Fprintln(c, os.Getpid(), "directory", dir, "stderr", out, "files", files, "environment", os.Environ())
 	return 0
 }
 
@@ -65,8 +66,8 @@ func TestBackground(t *testing.T) {
 	k, theirs := sessionPair(t)
 	must(t, Background{Args: []string{"ready"}, Session: theirs}.Start(t.Context()))
 	got := k.say("go")
-	if !strings.Contains(got, "stderr /dev/null") || !strings.Contains(got, "environment [PATH=/usr/bin:/bin]") {
-		t.Errorf("%q: want it without our terminal and environment", got)
+	if !strings.Contains(got, "directory / stderr /dev/null") || !strings.Contains(got, "environment [PATH=/usr/bin:/bin]") {
+		t.Errorf("%q: want it without our terminal, environment and working directory", got)
 	}
 	if _, err := k.r.ReadByte(); err == nil { // wait for its end: the socket closes with it
 		t.Error("more than one line")
