@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"syscall"
 
 	"postoffice/deliver/local"
@@ -214,9 +216,8 @@ func (d *daemon) alone(ctx context.Context) error {
 	}
 	ctx, cancel := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer cancel()
-	only := local.Only(me)
-	boxes := local.NewMailboxes(local.Options{FS: disk.OS(), Dir: d.conf.MailDir, Accounts: only, Log: d.log})
-	s, err := assemble(ctx, d.conf, d.log, ground{accounts: only, mailer: ownMailboxes{boxes}, postmaster: me.Name})
+	own := newOwnMailer(d.conf, me, d.log)
+	s, err := assemble(ctx, d.conf, d.log, ground{accounts: local.Only(me), mailer: own, postmaster: me.Name})
 	if err != nil {
 		return err
 	}
@@ -245,7 +246,7 @@ func (d *daemon) alone(ctx context.Context) error {
 	s.deliverAll(ctx)
 	d.ready()
 	privsep.Notify("READY=1")
-	d.wait(ctx, s, again)
+	d.wait(ctx, s, own, again)
 	privsep.Notify("STOPPING=1")
 	s.stop()
 	return nil
@@ -262,7 +263,7 @@ func (d *daemon) give(ctx context.Context, again chan<- privsep.Listener) func(p
 }
 
 // wait takes SIGHUP and rebound listeners until ctx ends.
-func (d *daemon) wait(ctx context.Context, s *system, again <-chan privsep.Listener) {
+func (d *daemon) wait(ctx context.Context, s *system, own *ownMailer, again <-chan privsep.Listener) {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
@@ -276,6 +277,7 @@ func (d *daemon) wait(ctx context.Context, s *system, again <-chan privsep.Liste
 				d.log.LogAttrs(ctx, slog.LevelError, "configuration refused", maillog.Err(err), maillog.Reason("the present one stays in force"))
 				continue
 			}
+			own.use(conf)
 			s.reload(ctx, conf)
 		case l := <-again:
 			if err := s.listen(ctx, l); err != nil {
@@ -292,23 +294,13 @@ func ourselves() (local.Account, error) {
 	if err := local.CheckName(name); err != nil {
 		return local.Account{}, exitWith(sysexits.NoUser, fmt.Errorf("user %q can't have a mailbox: %w", name, err))
 	}
-	return local.Account{Name: name, UID: uid, GID: os.Getgid(), Home: os.Getenv("HOME")}, nil
-}
-
-// ownMailboxes delivers in this process; nothing outlives it, so there is
-// nothing to record.
-type ownMailboxes struct{ boxes *local.Mailboxes }
-
-func (o ownMailboxes) Deliver(ctx context.Context, _ string, d local.Delivery) local.Result {
-	return o.boxes.Deliver(ctx, d)
-}
-
-func (ownMailboxes) Recorded(string) {}
-
-func (ownMailboxes) Run(context.Context, string, local.Job) local.Result { return local.Result{} }
-
-func (ownMailboxes) Forwards(context.Context, string, string) (bool, error) { return false, nil }
-
-func (ownMailboxes) List(context.Context, local.Listing) ([]local.Line, error) {
-	return nil, errors.New("not read")
+	me := local.Account{Name: name, UID: uid, GID: os.Getgid(), Home: os.Getenv("HOME")}
+	if me.Home == "" { // in the background
+		u, err := user.LookupId(strconv.Itoa(uid))
+		if err != nil {
+			return local.Account{}, exitWith(sysexits.NoUser, fmt.Errorf("home directory of uid %d: %w", uid, err), "set HOME, and start with -d")
+		}
+		me.Home = u.HomeDir
+	}
+	return me, nil
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"postoffice/deliver/local"
@@ -20,12 +19,10 @@ import (
 type userSettings struct {
 	Aliases     string
 	Usermap     []string
-	Delimiter   string
 	Mailer      string
 	DefaultUser string
 	ProgramDir  string
 	ProgramTime time.Duration
-	Hostname    string
 }
 
 // userOptions is what the master needs for users' processes.
@@ -37,12 +34,10 @@ func userOptions(ctx context.Context, conf *config.Config) (privsep.UserOptions,
 	data, err := json.Marshal(userSettings{
 		Aliases:     conf.Aliases,
 		Usermap:     conf.Usermap,
-		Delimiter:   conf.Delimiter,
 		Mailer:      conf.Mailer,
 		DefaultUser: nobody.Name,
 		ProgramDir:  conf.ProgramDir,
 		ProgramTime: conf.ProgramTime,
-		Hostname:    nameForUsers(conf),
 	})
 	return privsep.UserOptions{Settings: data, DefaultUser: nobody.Name, RunTime: conf.ProgramTime}, err
 }
@@ -62,19 +57,6 @@ func defaultUser(ctx context.Context, conf *config.Config) (local.Account, error
 	return a, nil
 }
 
-// nameForUsers is our host name as programs are told it. To ask DNS is not the
-// master's business.
-func nameForUsers(conf *config.Config) string {
-	if conf.Hostname != "auto" && conf.Hostname != "literal" {
-		return conf.Hostname
-	}
-	name, err := os.Hostname()
-	if err != nil {
-		return "localhost"
-	}
-	return name
-}
-
 // runUserRole is a user's process of the root tree: it reads his .forward and
 // lists, runs his programs and writes his files, each when the master asks.
 func runUserRole(ctx context.Context, _ *Env) error {
@@ -86,17 +68,17 @@ func runUserRole(ctx context.Context, _ *Env) error {
 	if err := json.Unmarshal(link.Settings(), &s); err != nil {
 		return fmt.Errorf("settings: %w", err)
 	}
+	var names privsep.Names
 	link.Serve(ctx, local.NewPerson(local.PersonOptions{
 		Account:     link.Account(),
 		DefaultUser: s.DefaultUser,
-		Accounts:    privsep.Names{}.Accounts(),
+		Accounts:    names.Accounts(),
+		NameOf:      names.NameOf,
 		Aliases:     s.Aliases,
 		Usermap:     s.Usermap,
-		Delimiter:   s.Delimiter,
 		Mailer:      s.Mailer,
 		ProgramDir:  s.ProgramDir,
 		ProgramTime: s.ProgramTime,
-		Hostname:    s.Hostname,
 		FS:          disk.OS(),
 	}))
 	return nil

@@ -21,15 +21,13 @@ type PersonOptions struct {
 	Aliases    string // the alias file, absolute
 	AliasOwner int    // whose it must be; root's will always do
 	Usermap    []string
-	Delimiter  string
 	Mailer     string // the command of option mailer, "" none
 
 	ProgramDir  string        // the only programs that may run, as with smrsh(8); "" any
 	ProgramTime time.Duration // after which a program is killed with all its processes; 0: 15 minutes
 	Shells      string        // the list of login shells; "": /etc/shells
 
-	Hostname string
-	FS       disk.FS
+	FS disk.FS
 	// Files writes the files; nil: a Mailboxes of the Person's own. A process
 	// that writes mailboxes too gives the one that writes them.
 	Files    *Mailboxes
