@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"strings"
 	"testing"
+	"time"
 
 	"postoffice/deliver/local"
 	"postoffice/internal/disk"
@@ -88,4 +89,67 @@ func BenchmarkDeliver(b *testing.B) {
 			<-done
 		})
 	}
+}
+
+// BenchmarkUser is what goes through a user's process: a run of a program that
+// does nothing but read 4 KiB, in one that is there and in one that is started
+// for it; and a list of 50,000 lines.
+func BenchmarkUser(b *testing.B) {
+	self := local.Account{Name: "u0", UID: firstUID, GID: firstUID}
+	for _, bb := range []struct {
+		name  string
+		fresh bool
+		work  func(l *Link, token string) error
+	}{
+		{"run", false, runOnce},
+		{"start and run", true, runOnce},
+		{"list", false, func(l *Link, _ string) error {
+			lines, err := l.List(context.Background(), local.Listing{User: "u0", Item: local.Item{Source: local.FromAlias, Name: "lines:50000"}})
+			if err == nil && len(lines) != 50_000 {
+				err = fmt.Errorf("%d lines", len(lines))
+			}
+			return err
+		}},
+	} {
+		b.Run(bb.name, func(b *testing.B) {
+			ours, theirs, err := linkPair()
+			if err != nil {
+				b.Fatal(err)
+			}
+			peer, err := unixConn(theirs)
+			if err != nil {
+				b.Fatal(err)
+			}
+			o := MasterOptions{Mailboxes: local.Options{Accounts: local.Only(self)}, Names: Names{NSSwitch: "/dev/null"}}
+			o.Users = UserOptions{DefaultUser: "u0", RunTime: time.Minute}
+			m := newMaster(b.Context(), o)
+			s := newSession(m, &child{conn: newConn(ours, toMaster(), toServer()), cmd: noProcess()})
+			l := newLink(peer)
+			go l.read()
+			done := make(chan error)
+			go func() { done <- s.read() }()
+			for i := 0; b.Loop(); i++ {
+				token := fmt.Sprint("t", i)
+				if err := bb.work(l, token); err != nil {
+					b.Fatal(err)
+				}
+				l.Recorded(token)
+				if bb.fresh {
+					m.people.reload(o.Users)
+				}
+			}
+			l.conn.close()
+			<-done
+			m.people.stop()
+			m.people.watching.Wait()
+		})
+	}
+}
+
+func runOnce(l *Link, token string) error {
+	j := local.Job{User: "u0", Item: local.Item{Source: local.FromAlias, Name: "octets"}, Body: strings.NewReader(strings.Repeat("x", 4<<10))}
+	if r := l.Run(context.Background(), token, j); r.Status != local.Delivered {
+		return fmt.Errorf("%v", r)
+	}
+	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"postoffice/deliver/local"
@@ -32,6 +33,35 @@ func (n Names) accounts(ask func(ctx context.Context, name string) (local.Accoun
 		nsswitch: cmp.Or(n.NSSwitch, "/etc/nsswitch.conf"),
 		ask:      ask,
 	}
+}
+
+// NameOf returns the account with this uid, "" if none is known.
+func (n Names) NameOf(uid int) string {
+	number := strconv.Itoa(uid)
+	b, err := os.ReadFile(cmp.Or(n.Passwd, "/etc/passwd"))
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(b)) {
+		if !strings.Contains(line, ":"+number+":") {
+			continue
+		}
+		if a, err := local.ParseEntry(strings.TrimSuffix(line, "\n")); err == nil && a.UID == uid {
+			return a.Name
+		}
+	}
+	if more, err := moreThanFiles(cmp.Or(n.NSSwitch, "/etc/nsswitch.conf"), "passwd"); err != nil || !more {
+		return ""
+	}
+	out, err := newGetent(n).command(context.Background(), "passwd", number)
+	if err != nil {
+		return ""
+	}
+	line, _, _ := strings.Cut(string(out), "\n")
+	if a, err := local.ParseEntry(line); err == nil && a.UID == uid && local.CheckName(a.Name) == nil {
+		return a.Name
+	}
+	return ""
 }
 
 type accounts struct {

@@ -19,7 +19,7 @@ import (
 const fakeGetent = `#!/bin/sh
 echo "$# $1 $2 $3 $(id -u) $(env | sort | tr '\n' ' ') $(ls /proc/self/fd | wc -l)" >> %s/asked
 case $3 in
-ldap) echo 'ldap:*:5000:5000:L D:/home/ldap:/bin/sh' ;;
+ldap | 5000) echo 'ldap:*:5000:5000:L D:/home/ldap:/bin/sh' ;;
 0) echo 'root:x:0:0:root:/root:/bin/sh' ;;
 slow) sleep 60 ;;
 broken) exit 1 ;;
@@ -82,6 +82,19 @@ func TestNamesA76(t *testing.T) {
 	for name, times := range map[string]int{"ldap": 1, "LDAP": 1, "nix": 1, "0": 1, "-x": 0, "root": 0, "broken": 1} {
 		if got := strings.Count(asked, " -- "+name+" "); got != times {
 			t.Errorf("getent was asked for %q %d times, want %d", name, got, times)
+		}
+	}
+}
+
+// TestNameOfA76: an account that only getent knows is found by its uid too.
+func TestNameOfA76(t *testing.T) {
+	requireRoot(t)
+	for nsswitch, want := range map[string]string{"passwd: files\n": "", "passwd: files ldap\n": "ldap"} {
+		n := namesIn(t, nsswitch)
+		for uid, name := range map[int]string{65534: "nobody", 0: "root", 5000: want, 5001: ""} {
+			if got := n.NameOf(uid); got != name {
+				t.Errorf("%q: uid %d is %q, want %q", nsswitch, uid, got, name)
+			}
 		}
 	}
 }
