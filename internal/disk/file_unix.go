@@ -28,11 +28,18 @@ func (f *osFile) Write(p []byte) (int, error) {
 }
 
 func (f *osFile) WriteAt(p []byte, off int64) (int, error) {
-	n, err := f.write(p, func(p []byte) (int, error) {
-		defer func() { off += int64(len(p)) }() // where the probe of a short write goes
-		return unix.Pwrite(f.fd, p, off)
-	})
+	n, err := f.write(p, from(off, func(p []byte, off int64) (int, error) { return unix.Pwrite(f.fd, p, off) }))
 	return n, f.fail("write", err)
+}
+
+// from makes calls write from off on, each behind what the ones before it have
+// written: one that was interrupted has written nothing and comes again.
+func from(off int64, call func([]byte, int64) (int, error)) func([]byte) (int, error) {
+	return func(p []byte) (int, error) {
+		n, err := call(p, off)
+		off += int64(max(n, 0))
+		return n, err
+	}
 }
 
 // write calls once for all of p. A short write is an error whatever comes
