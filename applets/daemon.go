@@ -65,25 +65,25 @@ func (d *daemon) program() string {
 func (d *daemon) listeners(ctx context.Context, gid int) ([]privsep.Listener, error) {
 	var err error
 	if d.runDir, err = privsep.LockRunDir(d.conf.RunDir, gid); err != nil {
-		if errors.Is(err, privsep.ErrRunning) {
-			return nil, exitWith(sysexits.TempFail, err, "it holds "+filepath.Join(d.conf.RunDir, "lock")+"; end it first, or use another run-dir")
-		}
-		return nil, fmt.Errorf("run directory %s: %w", d.conf.RunDir, err)
+		return nil, runDirError(d.conf.RunDir, err)
 	}
 	all := d.inherited
 	if len(all) == 0 && !d.deaf {
 		if all, err = privsep.Listen(ctx, d.conf.Listen, d.log); err != nil {
-			return nil, exitWith(sysexits.OSErr, err, "ss -ltnp shows who holds a port; option listen changes ours")
+			return nil, portError(err)
 		}
 	}
 	for _, name := range []string{privsep.Submission, privsep.Control} {
 		l, err := privsep.ListenUnix(name, filepath.Join(d.conf.RunDir, name))
 		if err != nil {
-			return nil, err
+			return nil, runDirError(d.conf.RunDir, fmt.Errorf("make the socket %s: %w", name, err))
 		}
 		all = append(all, l)
 	}
-	return all, d.runDir.WritePID()
+	if err := d.runDir.WritePID(); err != nil {
+		return nil, runDirError(d.conf.RunDir, err)
+	}
+	return all, nil
 }
 
 // ready tells whoever waits that the server answers.
@@ -174,8 +174,7 @@ func (d *daemon) reloaded() (*config.Config, error) {
 func makeQueueDir(dir string, owner privsep.User) error {
 	err := os.Mkdir(dir, 0o700)
 	if err != nil && !errors.Is(err, os.ErrExist) {
-		return exitWith(exitStatus(err), fmt.Errorf("make the queue directory: %w", err),
-			"option queue-dir says where it is; the directory above it must be there")
+		return queueDirError(dir, fmt.Errorf("make the queue directory: %w", err))
 	}
 	info, err := os.Lstat(dir)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"postoffice/internal/privsep"
+	"postoffice/internal/sysexits"
 )
 
 // TestQueueDirectory: a queue directory that is missing, or that root has left

@@ -69,7 +69,7 @@ func assemble(ctx context.Context, conf *config.Config, log *slog.Logger, g grou
 	var err error
 	s.queue, err = spool.Open(spool.Options{Dir: conf.QueueDir, Log: log, MinFree: conf.MinFree, Maildrop: g.maildrop})
 	if err != nil {
-		return nil, fmt.Errorf("open the queue: %w", err)
+		return nil, queueDirError(conf.QueueDir, fmt.Errorf("open the queue: %w", err))
 	}
 	s.dropSize.Store(conf.Size)
 	s.runner = deliver.NewRunner(s.deliverOptions())

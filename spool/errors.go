@@ -18,7 +18,7 @@ var (
 	ErrLocked  = errors.New("queue is locked by another process")         // TryLock
 	ErrNoLock  = errors.New("the queue lock is not held")                 // Clean
 	ErrClosed  = errors.New("message is closed")                          // any call after Commit, Abort, Finish, Hold, Close
-	ErrForeign = errors.New("spool was made with another lock or format") // Open
+	ErrForeign = errors.New("not a spool of this server") // Open
 )
 
 // full adds ErrFull to errors that room on the disk, or in a quota, would mend.

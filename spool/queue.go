@@ -163,10 +163,14 @@ func openRoot(o Options) (disk.Dir, error) {
 	if err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, fs.ErrPermission) {
 		return nil, err
 	}
-	root, err := o.FS.OpenDir(o.Dir)
-	if err != nil {
+	root, opened := o.FS.OpenDir(o.Dir)
+	switch {
+	case errors.Is(opened, fs.ErrNotExist) && err != nil: // why it couldn't be made
 		return nil, err
+	case opened != nil:
+		return nil, opened
 	}
+	err = nil
 	if made && (o.UID > 0 || o.GID > 0) {
 		err = root.Chown(owner(o.UID), owner(o.GID))
 	}
