@@ -117,13 +117,18 @@ type destinations struct {
 	hosts   map[string]*host
 	boxes   map[string]*gate
 	runs    gate    // of programs and files, in all
+	store   gate    // of the LMTP server that keeps the mailboxes
 	first   int     // hosts with a session
 	extra   int     // sessions beyond those
 	hungry  []*host // have a job and may not have a session
 }
 
 func newDestinations() destinations {
-	return destinations{domains: map[string]*domain{}, hosts: map[string]*host{}, boxes: map[string]*gate{}, runs: gate{places: runsAtOnce, max: runsAtOnce}}
+	return destinations{
+		domains: map[string]*domain{}, hosts: map[string]*host{}, boxes: map[string]*gate{},
+		runs:  gate{places: runsAtOnce, max: runsAtOnce},
+		store: gate{places: storePlaces, max: storePlaces},
+	}
 }
 
 func (d *destinations) domain(name string) *domain {
@@ -177,6 +182,7 @@ func (d *destinations) forgetDown() {
 	for _, g := range d.boxes {
 		g.downUntil = time.Time{}
 	}
+	d.store.downUntil = time.Time{}
 }
 
 func (d *destinations) forgetRoutes() {

@@ -1,26 +1,88 @@
 package deliver
 
 import (
+	"strings"
+
 	"postoffice/deliver/local"
 	"postoffice/internal/smtp"
 )
 
-// deliveredTo is the address that names a mailbox or an alias in Delivered-To.
-func (a *attempt) deliveredTo(name string) smtp.Path {
-	return smtp.Path{Local: name, Domain: a.s.Hostname}
+// A boxWay is how a message gets into a mailbox: one way for all users. The
+// answer is forwarded where the user has a .forward that counts.
+type boxWay func(a *attempt, t *target, to smtp.Path, token string) answer
+
+// boxWay is what options mailer and mailbox ask for.
+func (o *Options) boxWay() boxWay {
+	switch {
+	case o.Mailer != "":
+		return (*attempt).byMailer
+	case o.storeSocket() != "":
+		return (*attempt).toStore
+	}
+	return (*attempt).toFile
 }
 
-// deliverBox writes the message into one mailbox.
-func (a *attempt) deliverBox(t *target, token string) answer {
-	body, done := a.finished(local.FormatOptions{ReversePath: t.reverse, DeliveredTo: a.deliveredTo(t.name)})
-	res := a.s.Local.Deliver(a.work, token, local.Delivery{User: t.name, Body: body, Size: -1, Final: t.final, Extension: t.extension})
+// storeSocket is the socket of the LMTP server that keeps the mailboxes; ""
+// where there is none.
+func (o *Options) storeSocket() string {
+	socket, ok := strings.CutPrefix(o.Mailbox, "lmtp:")
+	if !ok || o.Mailer != "" {
+		return ""
+	}
+	return socket
+}
+
+// deliverBox gives the message to one mailbox. A folder is always a file. to
+// is the recipient of the envelope.
+func (a *attempt) deliverBox(t *target, to smtp.Path, token string) answer {
+	if t.folder != "" {
+		return a.toFile(t, to, token)
+	}
+	return a.s.way(a, t, to, token)
+}
+
+// toFile has it written into a file or Maildir.
+func (a *attempt) toFile(t *target, _ smtp.Path, token string) answer {
+	body, done := a.finished(local.FormatOptions{
+		Form:        local.FormOf(a.s.Mailbox, t.folder),
+		ReversePath: t.reverse,
+		DeliveredTo: a.deliveredTo(t.name),
+	})
+	res := a.s.Local.Deliver(a.work, token, local.Delivery{
+		User: t.name, Body: body, Size: -1,
+		Final: t.final, Extension: t.extension, Folder: t.folder,
+	})
 	done()
+	return a.boxAnswer(t, res, token)
+}
+
+// byMailer has the program of option mailer run for it.
+func (a *attempt) byMailer(t *target, to smtp.Path, token string) answer {
+	body, done := a.finished(local.FormatOptions{
+		Form:        local.FormProgram,
+		ReversePath: t.reverse,
+		DeliveredTo: a.deliveredTo(t.name),
+	})
+	res := a.s.Local.Run(a.work, token, local.Job{
+		User: t.name, Item: local.Item{Source: local.FromMailer, Name: t.name}, Body: body, Final: t.final,
+		Envelope: local.Envelope{Sender: t.reverse, Recipient: to, Extension: t.extension, QueueID: string(a.id)},
+	})
+	done()
+	return a.boxAnswer(t, res, token)
+}
+
+func (a *attempt) boxAnswer(t *target, res local.Result, token string) answer {
 	if res.Status == local.Forwarded {
 		return answer{forwarded: true, token: token}
 	}
 	x := answer{outcome: localOutcome(res, t.name), token: token}
 	x.skipped = x.outcome.Action == Deferred && a.work.Err() != nil
 	return x
+}
+
+// deliveredTo is the address that names a mailbox or an alias in Delivered-To.
+func (a *attempt) deliveredTo(name string) smtp.Path {
+	return smtp.Path{Local: name, Domain: a.s.Hostname}
 }
 
 // localOutcome translates a result of deliver/local.

@@ -37,6 +37,13 @@ type Options struct {
 	// private server names him.
 	Postmaster string
 	Local      LocalMailer
+	// Mailbox is where mail of a user goes, as the option has it: "" into
+	// mail-dir, "~/file", "~/Maildir/", or "lmtp:/socket" for the LMTP server
+	// that keeps the mailboxes. Local has to know the first three too.
+	Mailbox string
+	// Mailer says that a program delivers to a user instead, which Local runs;
+	// its text is nothing to us.
+	Mailer     string
 	EscapeFrom bool // ">" before lines of the body that begin with "From "
 
 	QReturn time.Duration // a message is returned after this long; 0 means 3 days

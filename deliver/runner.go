@@ -24,6 +24,7 @@ const (
 type settings struct {
 	Options
 	router *Router
+	way    boxWay
 }
 
 // A Runner delivers what is in the queue. Run or Pass may be called once at a
@@ -33,6 +34,8 @@ type Runner struct {
 	queue    *spool.Queue
 	kick     chan struct{} // something to do, or something has ended
 	locals   chan struct{} // a place for each local delivery
+
+	storeJobs chan *storeJob // for sessions with the LMTP server that linger
 
 	mu    sync.Mutex
 	sched schedule
@@ -51,8 +54,11 @@ func NewRunner(o Options) *Runner {
 		queue:  o.Queue,
 		kick:   make(chan struct{}, 1),
 		locals: make(chan struct{}, maxLocal),
-		sched:  newSchedule(),
-		dests:  newDestinations(),
+
+		storeJobs: make(chan *storeJob),
+
+		sched: newSchedule(),
+		dests: newDestinations(),
 	}
 	r.stop, r.work = context.Background(), context.Background()
 	r.Reload(o)
@@ -64,7 +70,7 @@ func NewRunner(o Options) *Runner {
 func (r *Runner) Reload(o Options) {
 	o = o.filled()
 	o.Queue = r.queue
-	r.settings.Store(&settings{Options: o, router: NewRouter(o)})
+	r.settings.Store(&settings{Options: o, router: NewRouter(o), way: o.boxWay()})
 	r.mu.Lock()
 	r.dests.forgetRoutes()
 	r.mu.Unlock()

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -19,20 +20,26 @@ type place struct {
 
 const homePrefix = "~/"
 
+// FormOf is the form of messages that go where option mailbox, or the folder,
+// says.
+func FormOf(mailbox, folder string) Form {
+	spec := cmp.Or(folder, mailbox)
+	if strings.HasPrefix(spec, homePrefix) && strings.HasSuffix(spec, "/") {
+		return FormMaildir
+	}
+	return FormMbox
+}
+
 // place finds where mail for a goes: into the folder, or else as option mailbox
 // says.
 func (m *Mailboxes) place(a Account, folder string) (place, error) {
-	spec := m.o.Mailbox
-	if folder != "" {
-		spec = folder
-	}
-	switch {
+	switch spec := cmp.Or(folder, m.o.Mailbox); {
 	case spec == "":
 		return place{top: m.o.Dir, name: a.Name, word: "mailbox"}, nil
 	case strings.HasPrefix(spec, homePrefix):
 		return homePlace(a, spec)
 	case folder == "":
-		return place{}, fmt.Errorf("option mailbox is %q, which is no place for files", spec)
+		return place{}, fmt.Errorf("option mailbox is %q, which is no place for files", m.o.Mailbox)
 	}
 	name := a.Name + ":" + folder // no account has a colon in its name
 	if err := checkElement(folder); err != nil {
