@@ -7,6 +7,9 @@
 // with a function that lends a thread the account's ids; an ordinary user's
 // single process calls it as it is.
 //
+// A Person is the other half: what is done in a process of the user's own. It
+// reads his .forward and lists, runs his programs and appends to his files.
+//
 // Invariants:
 //   - Delivered means that the mailbox was synced with the whole message in
 //     it, and the mail directory too where the mailbox's name may be new.
@@ -29,6 +32,12 @@
 // batch; what is below a home directory is opened with the account's ids, one
 // directory after the other, through no link, and all of them must belong to
 // the account or to root.
+//
+//   - A Person takes what is to be run from the file where it stands, by the
+//     hash of its text, and never from who asks (A18, A71). A file counts if
+//     the user or root alone can have written it, as its open descriptor says
+//     (A49). Nothing is read or run with uid 0 (A43).
+//   - A program that got a part of a message is ended before its input is.
 //
 // What a crash of this process or a power cut leaves: messages reported as
 // delivered are whole; of the batch that was being written each message may
