@@ -32,6 +32,9 @@ func (s *system) controls(ctx context.Context) control.Handler {
 			return nil
 		},
 		Version: version,
+		Watch: func(request context.Context, p control.Peer, r control.Request, send func([]control.Sight) error) error {
+			return s.watch(request, ctx, p, r, send)
+		},
 		Act: func(request context.Context, p control.Peer, r control.Request) error {
 			return s.act(request, ctx, p, r)
 		},

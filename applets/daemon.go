@@ -29,6 +29,7 @@ type daemon struct {
 	onePass    bool
 	deaf       bool               // listen on no port
 	session    *os.File           // an SMTP session to take before the pass, or nil
+	control    *os.File           // a request to answer beside the pass, or nil; with no session, what it asks for is all that is done
 	inherited  []privsep.Listener // from a service manager
 	answers    func() error       // called when the server answers; nil: nobody waits for it
 
@@ -122,6 +123,9 @@ func (d *daemon) master(ctx context.Context) error {
 		Grace:     killWait,
 		Log:       d.log,
 		Reload:    func() (privsep.Reloaded, error) { return d.reloadMaster(ctx) },
+	}
+	if d.control != nil { // it has no place of its own between the processes
+		o.Listeners = []privsep.Listener{{Name: privsep.Control, File: d.control}}
 	}
 	if !d.onePass {
 		if o.Listeners, err = d.listeners(ctx, owner.GID); err != nil {
@@ -222,7 +226,7 @@ func (d *daemon) alone(ctx context.Context) error {
 	}
 	if d.onePass {
 		d.ready()
-		err := s.pass(ctx, d.session)
+		err := s.pass(ctx, d.session, d.control)
 		cancel()
 		s.stop()
 		return err

@@ -114,35 +114,34 @@ func TestDeliveryModes(t *testing.T) {
 	}
 }
 
-// TestInboxWakes: the runner is told of a message, unless that is to wait.
-func TestInboxWakes(t *testing.T) {
+// TestInboxTells: who must know is told of a message that is durable.
+func TestInboxTells(t *testing.T) {
 	q, err := spool.Open(spool.Options{Dir: filepath.Join(t.TempDir(), "q"), UID: -1, GID: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer q.Close()
-	for _, waits := range []bool{false, true} {
-		var woken, kept []spool.ID
-		b := inbox{q, func(id spool.ID) { woken = append(woken, id) }, func(id spool.ID) { kept = append(kept, id) }}
-		id, err := b.NewID()
-		if err != nil {
-			t.Fatal(err)
+	var told []spool.ID
+	b := inbox{q, func(id spool.ID, tx *smtpd.Transaction) {
+		if told = append(told, id); len(tx.Recipients) != 1 {
+			t.Errorf("told of %+v", tx)
 		}
-		in, err := b.Begin(t.Context(), &smtpd.Transaction{
-			ID: id, Client: &smtpd.Client{}, Queue: waits, Arrived: time.Now(), Recipients: []smtp.Recipient{{Path: smtp.Path{Local: "bob"}}},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := in.Write([]byte("x\n")); err != nil {
-			t.Fatal(err)
-		}
-		if err := in.Commit(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if len(woken) != 1 && !waits || len(kept) != 1 && waits || len(woken)+len(kept) != 1 {
-			t.Errorf("waits %v: woken %v, kept %v", waits, woken, kept)
-		}
+	}}
+	id, err := b.NewID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := b.Begin(t.Context(), &smtpd.Transaction{
+		ID: id, Client: &smtpd.Client{}, Arrived: time.Now(), Recipients: []smtp.Recipient{{Path: smtp.Path{Local: "bob"}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := in.Write([]byte("x\n")); err != nil || len(told) != 0 {
+		t.Fatalf("%v, told of %v", err, told)
+	}
+	if err := in.Commit(t.Context()); err != nil || len(told) != 1 || string(told[0]) != id || in.ID() != id {
+		t.Errorf("%v, told of %v, want %s", err, told, id)
 	}
 }
 

@@ -120,11 +120,15 @@ func (e *Env) report(err error) {
 
 // say writes one line; control characters in it can't make more.
 func say(w io.Writer, program, text string) {
-	text = strings.Map(func(r rune) rune {
+	fmt.Fprintf(w, "%s: %s\n", program, printed(text))
+}
+
+// printed is text without control characters.
+func printed(text string) string {
+	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
 			return '?'
 		}
 		return r
 	}, text)
-	fmt.Fprintf(w, "%s: %s\n", program, text)
 }

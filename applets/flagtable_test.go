@@ -86,7 +86,8 @@ var flagRows = []flagRow{
 	{"-U", "first submission", "i", "i", "", "", "-U", ""},
 	{"-V ID", "ENVID of RFC 3461", "the same", "", "ENVID", "ENVID of RFC 3461", "-Vabc -V abc", "--envelope-id=abc --envelope-id=abc"},
 	{"-V, last or before a flag", "", "", "", "", "show the version", "-V -V", "-V -V"},
-	{"-v", "show what is delivered how", "a report by mail", "show what is delivered how", "show the session with the server", "", "-v", ""},
+	{"-v", "show what is delivered how", "a report by mail", "show what is delivered how", "show the session with the server", "show what is delivered how, on standard error", "-v", "-v"},
+	{"--wait=TIME", "", "", "", "", "wait for the outcome of each recipient, and exit with it", "--wait=30s --wait 5m", "--wait=30s --wait 5m"},
 	{"-X FILE", "log of all traffic", "-XV: VERP", "i", "", "", "-X/tmp/x -X x", ""},
 }
 

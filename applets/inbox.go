@@ -15,9 +15,8 @@ import (
 
 // inbox is the spool as the SMTP server sees it.
 type inbox struct {
-	queue *spool.Queue
-	wake  func(spool.ID) // told of each message that is durable
-	keep  func(spool.ID) // told instead of one that waits for the next run
+	queue   *spool.Queue
+	arrived func(spool.ID, *smtpd.Transaction) // told of each message that is durable
 }
 
 func (b inbox) Room(context.Context) error { return b.queue.Room() }
@@ -39,16 +38,13 @@ func (b inbox) Begin(_ context.Context, t *smtpd.Transaction) (smtpd.Incoming, e
 	if err != nil {
 		return nil, err
 	}
-	if t.Queue {
-		return incoming{in, b.keep}, nil
-	}
-	return incoming{in, b.wake}, nil
+	return incoming{in, func() { b.arrived(in.ID(), t) }}, nil
 }
 
 // incoming is one message on its way into the spool.
 type incoming struct {
 	*spool.Incoming
-	wake func(spool.ID)
+	arrived func()
 }
 
 func (in incoming) ID() string { return string(in.Incoming.ID()) }
@@ -58,7 +54,7 @@ func (in incoming) Commit(context.Context) error {
 	if err := in.Incoming.Commit(); err != nil {
 		return err
 	}
-	in.wake(in.Incoming.ID())
+	in.arrived()
 	return nil
 }
 

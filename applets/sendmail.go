@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/user"
 	"strconv"
@@ -36,6 +37,8 @@ type sendOptions struct {
 	dots     bool   // -i
 	dsn      dsnOptions
 	delivery string // -od
+	verbose  bool   // -v
+	wait     string // --wait
 }
 
 func runSendmail(ctx context.Context, env *Env) error {
@@ -47,6 +50,8 @@ func runSendmail(ctx context.Context, env *Env) error {
 	env.Flags.BoolVarP(&o.dots, "ignore-dots", "i", false, "a line with only a dot is part of the message")
 	o.dsn.flags(env.Flags)
 	env.Flags.StringVar(&o.delivery, deliveryMode, "b", "`MODE`: b or i deliver at once, q or d at the next run of the queue; also -odMODE")
+	env.Flags.BoolVarP(&o.verbose, "verbose", "v", false, "show on standard error how the message, or with -q the queue, is delivered")
+	env.Flags.StringVar(&o.wait, "wait", "", "wait up to `TIME` (30s, 5m) for the outcome of each recipient, and exit with it")
 	mode := env.Flags.StringP("mode", "b", "m", "`MODE`: m send, s speak SMTP, p list the queue, q run it, i build the alias database, d or D serve")
 	rebuild := env.Flags.BoolP("aliases", "I", false, "build the alias database, as -bi and newaliases")
 	queue := env.Flags.StringP("queue", "q", "", "run the queue now; with `TIME` every so often, as a server that listens on no port")
@@ -60,7 +65,7 @@ func runSendmail(ctx context.Context, env *Env) error {
 	case *mode == "d" || *mode == "D":
 		return serve(ctx, env, serverFlags{foreground: *mode == "D", every: strings.TrimPrefix(*queue, "now")})
 	case *mode == "q" || *queue == "now":
-		return runTheQueue(ctx, env)
+		return runTheQueue(ctx, env, o.verbose)
 	case *queue != "":
 		return serve(ctx, env, serverFlags{every: *queue, deaf: true})
 	case *mode == "p":
@@ -75,69 +80,91 @@ func runSendmail(ctx context.Context, env *Env) error {
 	return usageErrorf("mode -b%s is not known", *mode)
 }
 
-// send submits the message on standard input.
-func send(ctx context.Context, env *Env, o sendOptions) error {
-	conf, confErr := env.Config()
-	from, err := o.from()
-	if err != nil {
-		return err
+// letter is a message with its envelope, as sendmail sends it.
+type letter struct {
+	o      sendOptions
+	from   smtp.Path
+	params []smtp.Param
+	to     []smtp.Recipient
+	head   header    // of the message, as far as it was read
+	body   io.Reader // what follows
+}
+
+// letter reads the command line, and of standard input what it needs of the
+// header.
+func (o sendOptions) letter(env *Env) (letter, error) {
+	l := letter{o: o}
+	var err error
+	if l.from, err = o.from(); err != nil {
+		return l, err
 	}
 	ofMail, ofRcpt, err := o.dsn.params()
 	if err != nil {
-		return err
+		return l, err
 	}
+	l.params = ofMail
 	if o.delivery == "q" || o.delivery == "d" {
-		ofMail = append(ofMail, smtp.Param{Name: smtpd.ParamQueue})
+		l.params = append(l.params, smtp.Param{Name: smtpd.ParamQueue})
 	}
 	body := bufio.NewReaderSize(newInput(env.Stdin, o.dots), 32<<10)
 	to, err := operands(env)
 	if err != nil {
-		return err
+		return l, err
 	}
-	var head header
 	if o.fromBody || o.fullName != "" {
-		if head, err = readHeader(body); err != nil {
-			return fmt.Errorf("read the message: %w", err)
+		if l.head, err = readHeader(body); err != nil {
+			return l, fmt.Errorf("read the message: %w", err)
 		}
 		if o.fromBody {
-			to = head.recipients()
+			to = l.head.recipients()
 		}
 	}
 	if len(to) == 0 {
-		return exitWith(sysexits.NoUser, fmt.Errorf("the message has no recipients"),
+		return l, exitWith(sysexits.NoUser, fmt.Errorf("the message has no recipients"),
 			"name them on the command line, or use -t to take them from To, Cc and Bcc")
 	}
-	conn, err := submission(ctx, env, conf, confErr)
-	if errors.Is(err, errNoServer) {
-		d := spool.Drop{Params: ofMail, Recipients: asRecipients(to, ofRcpt)}
-		if !o.own() {
-			d.ReversePath = &from
-		}
-		return leave(conf, d, o.text(head, from, body), err)
-	}
-	if err != nil {
-		return err
-	}
-	client := smtp.NewClient(conn, smtp.ClientOptions{Hello: "localhost", Step: 10 * time.Minute})
-	defer client.Close()
-	if err := greet(client); err != nil {
-		return err
-	}
-	if name, ok := client.Has(smtpd.KeywordUser); ok && o.own() {
-		from = smtp.Path{Local: name}
-	}
-	return submit(env, client, smtp.Transaction{
-		ReversePath: from,
-		Params:      ofMail,
-		Recipients:  asRecipients(to, ofRcpt),
-		Body:        o.text(head, from, body),
-		Exact:       true,
-	})
+	l.to, l.body = asRecipients(to, ofRcpt), body
+	return l, nil
 }
 
 // text is the message, with its header as it goes out.
-func (o sendOptions) text(head header, from smtp.Path, body io.Reader) io.Reader {
-	return io.MultiReader(strings.NewReader(o.finish(head, from).String()), body)
+func (l letter) text() io.Reader {
+	return io.MultiReader(strings.NewReader(l.o.finish(l.head, l.from).String()), l.body)
+}
+
+// send submits the message on standard input.
+func send(ctx context.Context, env *Env, o sendOptions) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	conf, confErr := env.Config()
+	w, err := o.waiter(env)
+	if err != nil {
+		return err
+	}
+	l, err := o.letter(env)
+	if err != nil {
+		return err
+	}
+	s, err := submission(ctx, env, conf, confErr, w != nil)
+	if errors.Is(err, errNoServer) {
+		d := spool.Drop{Params: l.params, Recipients: l.to}
+		if !o.own() {
+			d.ReversePath = &l.from
+		}
+		return w.left(leave(conf, d, l.text(), err))
+	}
+	if err != nil {
+		return w.notTaken(err)
+	}
+	defer s.close()
+	if w == nil {
+		_, err := submit(env, s.mail, l)
+		return err
+	}
+	if err := w.begin(ctx, s); err != nil {
+		return err
+	}
+	return w.follow(func() (*submitted, error) { return submit(env, s.mail, l) })
 }
 
 // own says whether the sender is the caller: nobody else was given.
@@ -246,27 +273,43 @@ func greet(client *smtp.Client) error {
 
 // submit does the transaction and turns its replies into an error. Recipients
 // that were refused beside good ones are told on standard error.
-func submit(env *Env, client *smtp.Client, t smtp.Transaction) error {
-	res, err := client.Send(t)
+func submit(env *Env, conn net.Conn, l letter) (*submitted, error) {
+	client := smtp.NewClient(conn, smtp.ClientOptions{Hello: "localhost", Step: 10 * time.Minute})
+	defer client.Close()
+	if err := greet(client); err != nil {
+		return nil, err
+	}
+	if name, ok := client.Has(smtpd.KeywordUser); ok && l.o.own() {
+		l.from = smtp.Path{Local: name}
+	}
+	res, err := client.Send(smtp.Transaction{ReversePath: l.from, Params: l.params, Recipients: l.to, Body: l.text(), Exact: true})
+	var sent submitted
 	for i, reply := range res.Rcpt {
-		if reply.Class() == 4 || reply.Class() == 5 {
-			say(env.Stderr, env.Program, fmt.Sprintf("%s: %s", t.Recipients[i].Path, reply))
+		switch reply.Class() {
+		case 2:
+			sent.to = append(sent.to, l.to[i].Path)
+		case 4, 5:
+			sent.refused = append(sent.refused, reply)
+			say(env.Stderr, env.Program, fmt.Sprintf("%s: %s", l.to[i].Path, reply))
 		}
 	}
 	switch {
 	case res.Final.Class() == 2:
+		sent.id, _ = strings.CutPrefix(res.Final.Text, "queued as ")
 		client.Quit()
-		return nil
+		return &sent, nil
 	case !res.Final.IsZero():
-		return refused("the message was refused", res.Final, sysexits.Unavailable)
+		err = refused("the message was refused", res.Final, sysexits.Unavailable)
 	case err != nil:
-		return exitWith(sysexits.TempFail, fmt.Errorf("the message was not taken: %w", err))
+		err = exitWith(sysexits.TempFail, fmt.Errorf("the message was not taken: %w", err))
 	case res.Mail.Class() != 2:
-		return refused(fmt.Sprintf("sender %s", t.ReversePath), res.Mail, sysexits.Unavailable)
+		err = refused(fmt.Sprintf("sender %s", l.from), res.Mail, sysexits.Unavailable)
 	case !res.Data.IsZero():
-		return refused("the message was refused", res.Data, sysexits.Unavailable)
+		err = refused("the message was refused", res.Data, sysexits.Unavailable)
+	default:
+		err = nobodyGood(res.Rcpt)
 	}
-	return nobodyGood(res.Rcpt)
+	return nil, err
 }
 
 // refused is the error for a reply that ends it: later, or never with code.
@@ -292,11 +335,12 @@ func nobodyGood(replies []smtp.Reply) error {
 // output.
 func speakSMTP(ctx context.Context, env *Env) error {
 	conf, confErr := env.Config()
-	conn, err := submission(ctx, env, conf, confErr)
+	s, err := submission(ctx, env, conf, confErr, false)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer s.close()
+	conn := s.mail
 	go func() {
 		io.Copy(conn, env.Stdin)
 		if half, ok := conn.(interface{ CloseWrite() error }); ok {

@@ -3,6 +3,7 @@ package applets
 import (
 	"context"
 	"log/slog"
+	"os"
 
 	"postoffice/deliver"
 	"postoffice/internal/config"
@@ -70,7 +71,11 @@ func (s *system) serveOnce(ctx context.Context, cancel func(), link *privsep.Lin
 			}
 		}
 	}()
-	err := s.pass(ctx, link.Session())
+	var asked *os.File
+	for _, l := range link.Listeners() {
+		asked = l.File
+	}
+	err := s.pass(ctx, link.Session(), asked)
 	cancel()
 	s.stop()
 	if err != nil {

@@ -136,6 +136,6 @@ func runMasterRole(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	d := daemon{env: env, conf: conf, onePass: *pass, deaf: *deaf, session: starter.Session, answers: starter.Ready}
+	d := daemon{env: env, conf: conf, onePass: *pass, deaf: *deaf, session: starter.Session, control: starter.Control, answers: starter.Ready}
 	return d.run(ctx)
 }

@@ -23,6 +23,21 @@ const backlogWait = 60 * time.Second
 // start: he may leave his message in maildrop/.
 var errNoServer = errors.New("no mail server answers here")
 
+// service is how a program speaks with the server: in SMTP, and beside that, if
+// it wants to watch, over a connection to the control socket.
+type service struct {
+	mail    net.Conn
+	control *control.Client
+	blind   error // why there is no control
+}
+
+func (s *service) close() {
+	s.mail.Close()
+	if s.control != nil {
+		s.control.Close()
+	}
+}
+
 // submission opens an SMTP session with whoever takes mail on this machine: the
 // daemon behind its socket, or, for root and the owner of the queue, a server
 // started for this one message, which goes on delivering in the background.
@@ -30,14 +45,18 @@ var errNoServer = errors.New("no mail server answers here")
 // A configuration with errors (confErr) keeps nobody from a daemon that
 // answers: a typo must not lose cron's mail. It is told, and it is what the
 // caller gets where no daemon runs.
-func submission(ctx context.Context, env *Env, conf *config.Config, confErr error) (net.Conn, error) {
+func submission(ctx context.Context, env *Env, conf *config.Config, confErr error, watch bool) (*service, error) {
 	conn, err := dialSubmission(ctx, conf)
 	switch {
 	case err == nil:
 		if confErr != nil {
 			env.report(confErr)
 		}
-		return conn, nil
+		s := &service{mail: conn}
+		if watch {
+			s.control, s.blind = dialControl(ctx, conf)
+		}
+		return s, nil
 	case !isAbsent(err):
 		return nil, exitWith(sysexits.TempFail, fmt.Errorf("the mail server's socket: %w", err))
 	case confErr != nil:
@@ -51,7 +70,7 @@ func submission(ctx context.Context, env *Env, conf *config.Config, confErr erro
 		return nil, exitWith(sysexits.TempFail, fmt.Errorf("a mail server runs, but its socket %s doesn't answer", submissionPath(conf)),
 			"try again; the server's log says why, if it stays so")
 	}
-	return startForOne(ctx, env)
+	return startForOne(ctx, env, watch)
 }
 
 func submissionPath(conf *config.Config) string {
@@ -107,20 +126,43 @@ func checkServer(conn net.Conn, conf *config.Config) error {
 
 // startForOne starts a server in the background that takes one session, from
 // us, and then tries the queue once.
-func startForOne(ctx context.Context, env *Env) (net.Conn, error) {
-	ours, theirs, err := socketPair()
+func startForOne(ctx context.Context, env *Env, watch bool) (*service, error) {
+	start := privsep.Background{Args: append([]string{"--pass"}, env.ConfigFlags()...)}
+	mail, theirs, err := connPair()
 	if err != nil {
 		return nil, err
 	}
-	defer theirs.Close()
-	start := privsep.Background{Args: append([]string{"--pass"}, env.ConfigFlags()...), Session: theirs}
+	s := &service{mail: mail}
+	start.Session = theirs
+	if watch {
+		var ours *net.UnixConn
+		if ours, start.Control, err = connPair(); err != nil {
+			theirs.Close()
+			s.close()
+			return nil, err
+		}
+		s.control = control.NewClient(ours)
+	}
 	if err := start.Start(ctx); err != nil {
-		ours.Close()
+		s.close()
 		return nil, startError(err)
+	}
+	return s, nil
+}
+
+// connPair is a connection with one end for us and one for another process.
+func connPair() (*net.UnixConn, *os.File, error) {
+	ours, theirs, err := socketPair()
+	if err != nil {
+		return nil, nil, err
 	}
 	conn, err := net.FileConn(ours)
 	ours.Close()
-	return conn, err
+	if err != nil {
+		theirs.Close()
+		return nil, nil, err
+	}
+	return conn.(*net.UnixConn), theirs, nil
 }
 
 // startError is what a program ends with when the server that it started could

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"os/user"
 	"strconv"
@@ -47,6 +46,7 @@ type system struct {
 	aliases  atomic.Pointer[alias.Aliases]
 	runner   *deliver.Runner
 	smtp     *smtpd.Server
+	watchers watchers
 	self     string // our host name
 
 	queueOnly bool         // only runq delivers: fixed at the start
@@ -55,6 +55,7 @@ type system struct {
 	work    sync.WaitGroup // listeners and the runner
 	passing sync.Mutex     // one pass at a time, with queue-only
 	kept    atomic.Bool    // a message came that waits for the next run
+	passes  func()         // begins the one pass that this server is for; nil: it stays
 
 	broken    func(name string) error // has a listener bound again, which then comes to listen
 	listening map[string]func()       // what ends each listener; of the goroutine that calls listen
@@ -119,16 +120,13 @@ func (s *system) deliverOptions() deliver.Options {
 		QReturn:      s.conf.QReturn,
 		Hops:         s.conf.Hops,
 		Remote:       remote.Options{Hostname: s.self, Log: s.log},
+		Watch:        &s.watchers,
 		Log:          s.log,
 	}
 }
 
 func (s *system) smtpdOptions(ctx context.Context) smtpd.Options {
 	known := newClients(ctx, s.conf.Trusted, s.resolver.IsOurs, s.resolver.HostAddrs, s.log)
-	wake := s.runner.Wake
-	if s.queueOnly {
-		wake = func(spool.ID) {}
-	}
 	return smtpd.Options{
 		Hostname:          s.self,
 		Size:              s.conf.Size,
@@ -138,7 +136,7 @@ func (s *system) smtpdOptions(ctx context.Context) smtpd.Options {
 		Load:              s.conf.Load,
 		Hops:              s.conf.Hops,
 		RejectBareNewline: s.conf.BareNewline == config.Reject,
-		Queue:             inbox{s.queue, wake, func(spool.ID) { s.kept.Store(true) }},
+		Queue:             inbox{s.queue, s.arrived},
 		Policy:            policy{s.runner},
 		Log:               s.log,
 		ClientName:        s.resolver.Name,
@@ -146,6 +144,18 @@ func (s *system) smtpdOptions(ctx context.Context) smtpd.Options {
 		Account:           accountOf,
 		OwnSender:         newSenders(s.conf, s.self).own,
 	}
+}
+
+// arrived is told of each message that is durable. keep says that it waits for
+// the next run of the queue.
+func (s *system) arrived(id spool.ID, t *smtpd.Transaction) {
+	if t.Queue {
+		s.kept.Store(true)
+	} else if !s.queueOnly {
+		s.runner.Wake(id)
+		return
+	}
+	s.watchers.kept(id, t.Client.String(), len(t.Recipients))
 }
 
 // accountOf is the login and full name of a user of this machine.
@@ -276,31 +286,6 @@ func (s *system) runNow(ctx context.Context) {
 			s.log.LogAttrs(ctx, slog.LevelWarn, "queue not run", maillog.Err(err))
 		}
 	})
-}
-
-// pass takes one session, if there is one, and then tries every message once.
-func (s *system) pass(ctx context.Context, session *os.File) error {
-	if session != nil {
-		conn, err := net.FileConn(session)
-		session.Close()
-		if err != nil {
-			return fmt.Errorf("session: %w", err)
-		}
-		kind := smtpd.Port25 // inetd's
-		if _, unix := conn.(*net.UnixConn); unix {
-			kind = smtpd.Submission
-		} else if conn.RemoteAddr() == nil {
-			return conn.Close() // the client is gone, or there never was one
-		}
-		if err := s.smtp.ServeConn(ctx, conn, kind); err != nil {
-			s.log.LogAttrs(ctx, slog.LevelDebug, "session ended", maillog.Err(err))
-		}
-	}
-	if session != nil && (s.queueOnly || s.kept.Load()) {
-		return nil
-	}
-	s.pickUp(ctx)
-	return s.runner.Pass(ctx)
 }
 
 // A server that is told to end has stopWait for its sessions; a master kills

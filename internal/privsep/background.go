@@ -17,6 +17,7 @@ import (
 const (
 	readyFD   = 3 // a pipe: one octet says that it is ready
 	sessionFD = 4 // a socket, if there is a session
+	controlFD = 5 // a socket, if somebody asks
 	startWait = time.Minute
 	endWait   = 20 * time.Second // for one that can't say that it is ready to end
 )
@@ -25,6 +26,7 @@ const (
 type Background struct {
 	Args    []string      // what follows argv[0]
 	Session *os.File      // an SMTP session's end to hand over; taken over; or nil
+	Control *os.File      // the same of a connection for a request to the control socket
 	Wait    time.Duration // for it to be ready; 0: one minute
 }
 
@@ -36,8 +38,10 @@ type Background struct {
 // and nothing else, its working directory the root, so that no file system is
 // kept from being unmounted: paths in Args must be absolute.
 func (b Background) Start(ctx context.Context) error {
-	if b.Session != nil {
-		defer b.Session.Close()
+	for _, f := range []*os.File{b.Session, b.Control} {
+		if f != nil {
+			defer f.Close()
+		}
 	}
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -50,11 +54,8 @@ func (b Background) Start(ctx context.Context) error {
 		Env:         childEnv(),
 		Dir:         "/",
 		Stderr:      os.Stderr,
-		ExtraFiles:  []*os.File{w}, // readyFD
+		ExtraFiles:  []*os.File{w, b.Session, b.Control}, // readyFD, sessionFD, controlFD
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
-	}
-	if b.Session != nil {
-		cmd.ExtraFiles = append(cmd.ExtraFiles, b.Session) // sessionFD
 	}
 	err = cmd.Start()
 	w.Close()
@@ -87,6 +88,7 @@ func (b Background) Start(ctx context.Context) error {
 // Starter is the process that started this master with Background.
 type Starter struct {
 	Session *os.File // or nil
+	Control *os.File // or nil
 	ready   *os.File
 }
 
@@ -98,11 +100,18 @@ func FromStarter() (*Starter, error) {
 	}
 	unix.CloseOnExec(readyFD)
 	s := &Starter{ready: os.NewFile(readyFD, "starter")}
-	if kindOf(sessionFD) == unix.S_IFSOCK {
-		unix.CloseOnExec(sessionFD)
-		s.Session = os.NewFile(sessionFD, "session")
-	}
+	s.Session = socketAt(sessionFD, "session")
+	s.Control = socketAt(controlFD, "control")
 	return s, nil
+}
+
+// socketAt is an inherited socket, or nil.
+func socketAt(fd int, name string) *os.File {
+	if kindOf(fd) != unix.S_IFSOCK {
+		return nil
+	}
+	unix.CloseOnExec(fd)
+	return os.NewFile(uintptr(fd), name)
 }
 
 // kindOf is the type of an open descriptor, 0 if it is not open.

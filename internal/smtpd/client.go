@@ -23,6 +23,18 @@ func (c *Client) String() string {
 	return name + "[" + c.Addr.Addr().String() + "]:" + strconv.Itoa(int(c.Addr.Port()))
 }
 
+// ProgramUID is the user of the program of this machine that a Client's String
+// names; ok is false for a client of the network, which ends in its port.
+func ProgramUID(client string) (uid int, ok bool) {
+	const before, after = "[uid ", "]"
+	i := strings.LastIndex(client, before)
+	if i < 0 || !strings.HasSuffix(client, after) {
+		return 0, false
+	}
+	uid, err := strconv.Atoi(client[i+len(before) : len(client)-len(after)])
+	return uid, err == nil && uid >= 0
+}
+
 // identify fills in the client from what the kernel says of the connection.
 func (s *session) identify(k Kind) error {
 	c := &s.client
