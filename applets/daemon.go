@@ -117,7 +117,7 @@ func (d *daemon) master(ctx context.Context) error {
 		OnePass:   d.onePass,
 		Detach:    d.answers != nil,
 		Server:    owner,
-		Mailboxes: local.Options{FS: disk.OS(), Dir: d.conf.MailDir, Log: d.log},
+		Mailboxes: local.Options{FS: disk.OS(), Dir: d.conf.MailDir, Mailbox: d.conf.Mailbox, Log: d.log},
 		Users:     users,
 		Ready:     d.ready,
 		Grace:     killWait,

@@ -21,7 +21,7 @@ type ownMailer struct {
 
 func newOwnMailer(conf *config.Config, me local.Account, log *slog.Logger) *ownMailer {
 	o := &ownMailer{me: me, log: log, boxes: local.NewMailboxes(local.Options{
-		FS: disk.OS(), Dir: conf.MailDir, Accounts: local.Only(me), Log: log,
+		FS: disk.OS(), Dir: conf.MailDir, Mailbox: conf.Mailbox, Accounts: local.Only(me), Log: log,
 	})}
 	o.use(conf)
 	return o

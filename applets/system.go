@@ -116,6 +116,8 @@ func (s *system) deliverOptions() deliver.Options {
 		DefaultUser:  cmp.Or(s.postmaster, s.conf.DefaultUser), // a private server has its user alone
 		Postmaster:   s.postmaster,
 		Local:        s.mailer,
+		Mailbox:      s.conf.Mailbox,
+		Mailer:       s.conf.Mailer,
 		EscapeFrom:   s.conf.EscapeFrom,
 		QReturn:      s.conf.QReturn,
 		Hops:         s.conf.Hops,

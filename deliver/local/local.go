@@ -60,7 +60,10 @@ type Options struct {
 	As func(a Account, dirGID int, f func() error) error
 	// Mailbox says where mail goes that is for no folder: "" into a file of
 	// the account's name in Dir, "~/file" or "~/Maildir/" in the home directory.
-	Mailbox  string
+	Mailbox string
+	// Folders are those in the home directory ("~/path") that a Delivery may
+	// name: whoever asks for one is not believed to know a good file there.
+	Folders  []string
 	Hostname string        // in the names of a Maildir's files; "": the machine's
 	LockWait time.Duration // for all locks of one mailbox together; 0: 60 s (A46)
 	Log      *slog.Logger  // nil: nothing is logged

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -36,8 +37,10 @@ func (m *Mailboxes) place(a Account, folder string) (place, error) {
 	switch spec := cmp.Or(folder, m.o.Mailbox); {
 	case spec == "":
 		return place{top: m.o.Dir, name: a.Name, word: "mailbox"}, nil
-	case strings.HasPrefix(spec, homePrefix):
+	case strings.HasPrefix(spec, homePrefix) && (folder == "" || slices.Contains(m.o.Folders, folder)):
 		return homePlace(a, spec)
+	case strings.HasPrefix(spec, homePrefix):
+		return place{}, fmt.Errorf("folder %q is not one that the configuration names", folder)
 	case folder == "":
 		return place{}, fmt.Errorf("option mailbox is %q, which is no place for files", m.o.Mailbox)
 	}

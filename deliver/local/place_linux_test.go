@@ -130,13 +130,23 @@ func TestMaildirNamesA47(t *testing.T) {
 func TestFolderNames(t *testing.T) {
 	r := newReal(t, "")
 	before := tree(t, r.top())
-	for _, folder := range []string{
+	bad := []string{
 		"~/", "~/../x", "~/a/../../x", "/tmp/x", "a/b", "../x", ".", "..", "~/a//b", "~/./x", "~bob/x",
 		"a\nb", "a\x00b", "~/a\x7fb", "x.lock", "~/x.lock", "~/x.lock/y", strings.Repeat("x", 250), "~/" + strings.Repeat("x", 250),
-	} {
+	}
+	for _, folder := range append(bad, "~/.bashrc") {
 		res := r.letter("From a\n\n", local.Delivery{Folder: folder})
 		if res.Status != local.Deferred || res.Err == nil || !strings.Contains(res.Err.Error(), "folder") {
 			t.Errorf("%q: %v, %v, want deferred", folder, res.Status, res.Err)
+		}
+	}
+	folders = append(folders, bad...)
+	defer func() { folders = folders[:len(folders)-len(bad)] }()
+	r.with("") // those at home are named by the configuration now
+	for _, folder := range bad {
+		res := r.letter("From a\n\n", local.Delivery{Folder: folder})
+		if res.Status != local.Deferred || res.Err == nil || !strings.Contains(res.Err.Error(), "want ~/path") {
+			t.Errorf("%q, configured: %v, %v, want deferred", folder, res.Status, res.Err)
 		}
 	}
 	if after := tree(t, r.top()); !slices.Equal(before, after) {

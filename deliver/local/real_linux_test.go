@@ -44,11 +44,14 @@ func newReal(t *testing.T, mailbox string) *real {
 	return r
 }
 
+// folders are those at home that the configuration names.
+var folders = []string{"~/mail/spam", "~/Maildir/.Junk/"}
+
 // with begins anew with option mailbox.
 func (r *real) with(mailbox string) {
 	r.Mailboxes = local.NewMailboxes(local.Options{
 		FS: disk.OS(), Dir: r.mail, Accounts: local.Only(r.a), As: privsep.As,
-		Mailbox: mailbox, Hostname: "host/a:b", LockWait: 100 * time.Millisecond,
+		Mailbox: mailbox, Folders: folders, Hostname: "host/a:b", LockWait: 100 * time.Millisecond,
 	})
 }
 

@@ -50,7 +50,7 @@ var options = []option{
 	{name: "recipient-delimiter", def: "+",
 		doc:  "What parts a local name from a detail behind it, as in user+detail; empty is nothing.",
 		bind: func(c *Config) value { return text(&c.Delimiter, delimiter, "one of + - = _") }},
-	{name: "mailbox",
+	{name: "mailbox", once: true,
 		doc:  "Where a user's mail goes instead of mail-dir: ~/Maildir/ with a slash behind it is a Maildir, ~/file a file in his home directory, lmtp:/socket an LMTP server.",
 		bind: func(c *Config) value { return text(&c.Mailbox, mailbox, "~/file, ~/Maildir/ or lmtp:/socket") }},
 	{name: "mailer",
