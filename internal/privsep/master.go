@@ -50,7 +50,7 @@ type MasterOptions struct {
 	Log   *slog.Logger  // nil: nothing is logged
 
 	firstPause, lastPause, lookPause time.Duration // shorter for tests
-	idleTime, placeWait              time.Duration // too
+	idleTime, placeWait, runSpare    time.Duration // too
 }
 
 // Reloaded is what a reload changes: MasterOptions.Settings and Users.

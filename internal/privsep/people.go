@@ -1,6 +1,7 @@
 package privsep
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,6 +53,7 @@ type people struct {
 	log    *slog.Logger
 	idle   time.Duration
 	wait   time.Duration
+	spare  time.Duration
 
 	watching sync.WaitGroup // one for each helper, until its process is gone
 
@@ -65,11 +67,9 @@ type people struct {
 
 func newPeople(o MasterOptions, g *getent) *people {
 	p := &people{
-		names: o.Names, getent: g, log: o.Log, options: o.Users, idle: idleTime, wait: placeWait,
+		names: o.Names, getent: g, log: o.Log, options: o.Users,
+		idle: cmp.Or(o.idleTime, idleTime), wait: cmp.Or(o.placeWait, placeWait), spare: cmp.Or(o.runSpare, runSpare),
 		all: map[*helper]bool{}, changed: make(chan struct{}),
-	}
-	if o.idleTime != 0 {
-		p.idle, p.wait = o.idleTime, o.placeWait
 	}
 	return p
 }
@@ -116,7 +116,7 @@ func (p *people) ask(ctx context.Context, a local.Account, k kind, f frame, file
 	defer p.leave(h, k)
 	limit := listTime
 	if k == forRun {
-		limit = h.runTime + runSpare
+		limit = h.runTime + p.spare
 	}
 	return h.ask(limit, f, file)
 }

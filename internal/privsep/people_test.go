@@ -230,7 +230,7 @@ func TestManyUsers(t *testing.T) {
 
 // TestWaitForAPlaceEnds: a request that finds no place in time is deferred.
 func TestWaitForAPlaceEnds(t *testing.T) {
-	h := start(t, func(o *MasterOptions) { o.idleTime, o.placeWait = time.Minute, 100*time.Millisecond })
+	h := start(t, func(o *MasterOptions) { o.placeWait = 100 * time.Millisecond })
 	g := h.gate()
 	for i := range perHelper {
 		h.dial().begin("run u3 alias ask t%d 10", i)
@@ -239,11 +239,49 @@ func TestWaitForAPlaceEnds(t *testing.T) {
 	h.dial().want("deferred 4.3.0 the program can't be run now too many users' processes are busy", "run u3 alias ask t9 10")
 }
 
+// TestRunTakesTooLong: a process that gives no answer in the time of a program
+// and some more is killed.
+func TestRunTakesTooLong(t *testing.T) {
+	h := start(t, func(o *MasterOptions) { o.Users.RunTime, o.runSpare = 50*time.Millisecond, 50*time.Millisecond })
+	g := h.gate()
+	k := h.dial()
+	answer := k.begin("run u3 alias ask t 10")
+	c := g.next()
+	if got := k.answer(answer); !strings.Contains(got, "deferred 4.3.0 the program can't be run now the user's process ended: it gave no answer in 100ms") {
+		t.Errorf("%q", got)
+	}
+	awaitEnd(t, c.pid)
+}
+
+// TestNotStartedA43: without a process, for want of places in the system or of
+// his groups, a user's mail waits.
+func TestNotStartedA43(t *testing.T) {
+	h := start(t, nil)
+	k := h.dial()
+	k.say("hello") // the server runs
+	var limit unix.Rlimit
+	must(t, unix.Getrlimit(unix.RLIMIT_NPROC, &limit))
+	none := limit
+	none.Cur = 0
+	must(t, unix.Setrlimit(unix.RLIMIT_NPROC, &none))
+	got := k.say("run u3 alias x t 10")
+	must(t, unix.Setrlimit(unix.RLIMIT_NPROC, &limit))
+	// The kernel refuses the process, or its threads a moment later.
+	if !strings.HasPrefix(got, "deferred 4.3.0 the program can't be run now the user's process ") {
+		t.Errorf("%q, want deferred", got)
+	}
+	must(t, os.Remove(h.path("group")))
+	must(t, os.Mkdir(h.path("group"), 0o755))
+	k.want("deferred 4.3.0 the program can't be run now the user's process could not be started: look for the groups of u3", "run u3 alias x t 10")
+	must(t, os.Remove(h.path("group")))
+	k.want("delivered", "run u3 alias x t 10") // whoever has no such file is in no group
+}
+
 // TestIdleUsersEnd: a process that nobody needs ends; so does one whose
 // settings are old, after its work.
 func TestIdleUsersEnd(t *testing.T) {
 	h := start(t, func(o *MasterOptions) {
-		o.idleTime, o.placeWait = 50*time.Millisecond, time.Minute
+		o.idleTime = 50 * time.Millisecond
 		changed := o.Users
 		changed.DefaultUser = "u2"
 		o.Reload = func() (Reloaded, error) { return Reloaded{[]byte("second"), changed}, nil }
