@@ -8,17 +8,17 @@ import (
 
 // What a caller may branch on, with errors.Is.
 var (
-	ErrFull    = errors.New("no room in the spool")                       // disk, quota, inodes, or below MinFree: 452
-	ErrInvalid = errors.New("not a valid envelope")                       // the caller's mistake: nothing is written
-	ErrBusy    = errors.New("message is held by another")                 // flock(2)
-	ErrGone    = errors.New("no such message")                            // done, or moved, meanwhile
-	ErrCorrupt = errors.New("message file is damaged")                    // it is in corrupt/ now
-	ErrLater   = errors.New("message can't be worked on now")             // read error, not writable, or set aside
-	ErrPending = errors.New("message has pending recipients")             // Finish
-	ErrLocked  = errors.New("queue is locked by another process")         // TryLock
-	ErrNoLock  = errors.New("the queue lock is not held")                 // Clean
-	ErrClosed  = errors.New("message is closed")                          // any call after Commit, Abort, Finish, Hold, Close
-	ErrForeign = errors.New("not a spool of this server") // Open
+	ErrFull    = errors.New("no room in the spool")               // disk, quota, inodes, or below MinFree: 452
+	ErrInvalid = errors.New("not a valid envelope")               // the caller's mistake: nothing is written
+	ErrBusy    = errors.New("message is held by another")         // flock(2)
+	ErrGone    = errors.New("no such message")                    // done, or moved, meanwhile
+	ErrCorrupt = errors.New("message file is damaged")            // it is in corrupt/ now
+	ErrLater   = errors.New("message can't be worked on now")     // read error, not writable, or set aside
+	ErrPending = errors.New("message has pending recipients")     // Finish
+	ErrLocked  = errors.New("queue is locked by another process") // TryLock
+	ErrNoLock  = errors.New("the queue lock is not held")         // Clean
+	ErrClosed  = errors.New("message is closed")                  // any call after Commit, Abort, Finish, Hold, Close
+	ErrForeign = errors.New("not a spool of this server")         // Open
 )
 
 // full adds ErrFull to errors that room on the disk, or in a quota, would mend.

@@ -304,21 +304,6 @@ func (q *Queue) examine(d *Dropped, limit int64) (err error) {
 	return err
 }
 
-// setDropAside moves a file that is no message into corrupt/, where it is
-// listed as one of a foreign owner and can never be released.
-func (q *Queue) setDropAside(d *Dropped, why error) (bool, error) {
-	id, err := q.ids.next()
-	if err == nil {
-		err = q.maildrop.RenameNoReplace(d.Name, q.dirs[Corrupt], string(id))
-	}
-	if err != nil {
-		return false, err
-	}
-	err = q.dirs[Corrupt].Sync()
-	q.logDrop(slog.LevelError, "drop set aside", d.Name, d.Owner, why, maillog.QueueID(id))
-	return true, err
-}
-
 // tell logs what keeps a file from being picked up, once while it lies there.
 func (q *Queue) tell(before map[string]bool, c *candidate, why error) {
 	if len(q.told) >= maxTold {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 
 	"postoffice/internal/disk"
 )
@@ -21,6 +22,24 @@ func (q *Queue) ClaimAny(id ID) (m *Message, err error) {
 
 // Held reports whether the message is out of the queue until Release.
 func (m *Message) Held() bool { return m.place == Held }
+
+// Discard removes a damaged message for good. ErrGone: there is none.
+func (q *Queue) Discard(id ID) error {
+	if _, ok := ParseID(string(id)); !ok {
+		return fmt.Errorf("queue %.20q: %w", string(id), ErrGone)
+	}
+	err := q.dirs[Corrupt].Unlink(string(id))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = ErrGone
+	}
+	if err == nil {
+		err = q.dirs[Corrupt].Sync()
+	}
+	if err != nil {
+		return fmt.Errorf("queue %s: %w", id, err)
+	}
+	return nil
+}
 
 // Reading is a message's header and body, read without claiming it: nobody is
 // kept from working on it, and it can be read to its end also when it is
