@@ -18,8 +18,8 @@ import (
 // starts ends with ctx.
 func (s *system) controls(ctx context.Context) control.Handler {
 	return control.Handler{
-		List: func(_ context.Context, _ control.Peer) iter.Seq2[control.Message, error] {
-			return listing{s.queue, s.runner.Active}.all()
+		List: func(_ context.Context, p control.Peer) iter.Seq2[control.Message, error] {
+			return listing{s.queue, s.runner.Active}.all(p)
 		},
 		Show: func(_ context.Context, _ control.Peer, id string) (control.Message, error) {
 			return listing{s.queue, s.runner.Active}.one(spool.ID(id))
@@ -54,8 +54,8 @@ type listing struct {
 }
 
 // all goes through the queue in the order of arrival; messages that end
-// meanwhile are passed over.
-func (l listing) all() iter.Seq2[control.Message, error] {
+// meanwhile are passed over. Behind it is what p may know of maildrop/.
+func (l listing) all(p control.Peer) iter.Seq2[control.Message, error] {
 	return func(yield func(control.Message, error) bool) {
 		var ids []spool.ID
 		for e, err := range l.queue.Entries() {
@@ -75,7 +75,35 @@ func (l listing) all() iter.Seq2[control.Message, error] {
 				return
 			}
 		}
+		for _, m := range l.dropped(p) {
+			if !yield(m, nil) {
+				return
+			}
+		}
 	}
+}
+
+// dropped is what waits in maildrop/: of all users for root and the owner of
+// the queue, for anybody else his own.
+func (l listing) dropped(p control.Peer) (all []control.Message) {
+	waiting, err := l.queue.Waiting()
+	if err != nil {
+		return nil // others' rights to the directory are none of the queue's
+	}
+	for _, w := range waiting {
+		if mayChange(p) != nil && w.Owner != p.UID {
+			continue
+		}
+		files := "one message"
+		if w.Files > 1 {
+			files = fmt.Sprintf("%d messages", w.Files)
+		}
+		all = append(all, control.Message{
+			ID: spool.MaildropDir, Size: w.Octets, Arrived: w.Oldest, Sender: login(w.Owner), State: control.Dropped,
+			Reason: files + " of " + login(w.Owner) + " in maildrop/, for the next server or run of the queue",
+		})
+	}
+	return all
 }
 
 // one is a message with its history.

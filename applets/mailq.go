@@ -90,11 +90,15 @@ func listJSON(w io.Writer, messages iter.Seq2[control.Message, error]) error {
 // listText prints the original's layout (original.md 1.5). It counts before it
 // prints, so it holds the lines of the list in memory.
 func listText(w io.Writer, messages iter.Seq2[control.Message, error]) error {
-	var b strings.Builder
+	var b, dropped strings.Builder
 	n := 0
 	for m, err := range messages {
 		if err != nil {
 			return err
+		}
+		if m.State == control.Dropped {
+			fmt.Fprintf(&dropped, "%s, the oldest since %s\n", m.Reason, m.Arrived.Local().Format("15:04 02-Jan-2006"))
+			continue
 		}
 		n++
 		messageLines(&b, m)
@@ -107,7 +111,7 @@ func listText(w io.Writer, messages iter.Seq2[control.Message, error]) error {
 		}
 		head = fmt.Sprintf("   Mail Queue (%d request%s)\n --ID--  --Size-- -----Queued------ ------Sender/Recipient------\n", n, s)
 	}
-	_, err := io.WriteString(w, head+b.String())
+	_, err := io.WriteString(w, head+b.String()+dropped.String())
 	return err
 }
 

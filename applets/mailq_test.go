@@ -32,6 +32,7 @@ func TestMailqText(t *testing.T) {
 		}}
 	held := control.Message{ID: "HOH1EMU5ZW18ZQ", Size: 20_480, Arrived: at, State: control.Held, Reason: "an administrator asked",
 		Recipients: []control.Recipient{{Address: "d@x.example", State: "pending"}}}
+	dropped := control.Message{ID: "maildrop", Size: 30, Arrived: at, Sender: "joe", State: control.Dropped, Reason: "2 messages of joe in maildrop/"}
 	corrupt := control.Message{ID: "HOH1EMU5ZW18ZR", State: control.Corrupt, Reason: "first line torn"}
 	for _, tt := range []struct {
 		name string
@@ -39,6 +40,7 @@ func TestMailqText(t *testing.T) {
 		want string
 	}{
 		{"empty", listOf(), "Mail queue is empty.\n"},
+		{"maildrop", listOf(dropped), "Mail queue is empty.\n2 messages of joe in maildrop/, the oldest since 12:30 24-Nov-2026\n"},
 		{"one", listOf(deferred), `   Mail Queue (1 request)
  --ID--  --Size-- -----Queued------ ------Sender/Recipient------
  HOH1EMTUA2UONG     388  12:30 24-Nov-2026 <a@b.example>

@@ -271,7 +271,7 @@ func (q *queueRun) foresee(ctx context.Context, id string) error {
 		return toldError(id, deliver.ErrHeld)
 	case verb == control.Release && m.State != control.Held && m.State != control.Corrupt:
 		return toldError(id, deliver.ErrNotHeld)
-	case verb != control.Release && m.State == control.Corrupt:
+	case verb != control.Release && verb != control.Remove && m.State == control.Corrupt:
 		return toldError(id, spool.ErrCorrupt)
 	}
 	return nil

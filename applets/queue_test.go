@@ -150,7 +150,9 @@ func TestQueueCommands(t *testing.T) {
 		{"remove -n REMOTE GONE", 69, "REMOTE: would be removed\n", "GONE: no message", ""},
 		{"retry -n REMOTE HELD", 69, "REMOTE: would be tried now\n", "HELD: it is held", ""},
 		{"release -n REMOTE HELD", 69, "HELD: would be released\n", "REMOTE: it is not held", ""},
-		{"remove -n DAMAGED", 69, "", "DAMAGED: its file is damaged", ""},
+		{"remove -n DAMAGED", 0, "DAMAGED: would be removed\n", "", ""},
+		{"hold -n DAMAGED", 69, "", "DAMAGED: its file is damaged", ""},
+		{"remove -n --reason *torn*", 0, "DAMAGED: would be removed\n", "", ""},
 		{"retry --from ann@*", 0, "REMOTE: to be tried now\nMIXED: to be tried now\n", "", "retry REMOTE,retry MIXED"},
 		{"retry --from zoe@*", 0, "", "no message fits", ""},
 		{"hold REMOTE --reason odd", 0, "REMOTE: held\n", "", "hold REMOTE odd"},
@@ -198,6 +200,10 @@ func TestQueueFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	damaged := mailInto(t, files.listing.queue, "z@four.example")
+	if err := os.Rename(filepath.Join(dir, "q/queue", damaged), filepath.Join(dir, "q/corrupt", damaged)); err != nil {
+		t.Fatal(err)
+	}
 	first := mailInto(t, files.listing.queue, "x@two.example")
 	second := mailInto(t, files.listing.queue, "y@three.example")
 	for _, tt := range []struct {
@@ -205,6 +211,8 @@ func TestQueueFiles(t *testing.T) {
 		code int
 		out  string
 	}{
+		{[]string{"remove", damaged}, 0, damaged + ": removed\n"},
+		{[]string{"list", damaged}, 69, ""},
 		{[]string{"hold", "--host", "two.*", "--reason", "odd"}, 0, first + ": held\n"},
 		{[]string{"list", "--reason", "odd"}, 0, "!" + first},
 		{[]string{"cat", first}, 0, "Subject: x\n\nhello\n"},

@@ -178,7 +178,9 @@ func openFiles(env *Env, conf *config.Config, change bool) (fileAccess, error) {
 	return f, nil
 }
 
-func (f fileAccess) list(context.Context) iter.Seq2[control.Message, error] { return f.all() }
+func (f fileAccess) list(context.Context) iter.Seq2[control.Message, error] {
+	return f.all(control.Peer{UID: os.Getuid()})
+}
 
 func (f fileAccess) show(_ context.Context, id string) (control.Message, error) {
 	return f.one(spool.ID(id))

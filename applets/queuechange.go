@@ -73,7 +73,7 @@ func toldError(id string, err error) error {
 	case errors.Is(err, spool.ErrGone):
 		_, err = noMessage(id)
 	case errors.Is(err, spool.ErrCorrupt):
-		err = refused("its file is damaged; mailq " + id + " tells more")
+		err = refused("its file is damaged; mailq " + id + " tells more, and remove drops it")
 	case errors.Is(err, spool.ErrBusy):
 		err = &control.Error{Code: sysexits.TempFail, Text: "it is being delivered just now; try again in a while"}
 	case errors.Is(err, deliver.ErrHeld):

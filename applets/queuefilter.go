@@ -52,6 +52,9 @@ func (f *queueFilter) empty() bool {
 // fits says whether a message is chosen. Of a damaged one only the reason is
 // known.
 func (f *queueFilter) fits(m control.Message) bool {
+	if m.State == control.Dropped {
+		return f.empty() // it is no message of the queue yet
+	}
 	if m.State == control.Corrupt {
 		return f.to == "" && f.from == "" && f.host == "" && f.older == "" && like(f.reason, m.Reason)
 	}

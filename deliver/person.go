@@ -102,9 +102,15 @@ func (r *Runner) Bounce(ctx context.Context, id spool.ID, by string) error {
 }
 
 // Remove takes all pending recipients out: nothing more is delivered, and
-// nobody is told.
+// nobody is told. Of a damaged message nothing else is known.
 func (r *Runner) Remove(ctx context.Context, id spool.ID, by string) error {
 	m, err := r.seize(ctx, id)
+	if errors.Is(err, spool.ErrCorrupt) {
+		if err = r.queue.Discard(id); err == nil {
+			r.inform("damaged message removed", id, maillog.Reason("by "+by))
+		}
+		return err
+	}
 	if err != nil {
 		return err
 	}

@@ -186,7 +186,7 @@ func TestPersonWaits(t *testing.T) {
 	r.want()
 }
 
-// TestDamagedByHand: what is in corrupt/ is known, and nothing is done to it.
+// TestDamagedByHand: what is in corrupt/ is known, and can only be removed.
 func TestDamagedByHand(t *testing.T) {
 	r := newRig(t)
 	const id = "0000000000AAAA"
@@ -194,7 +194,7 @@ func TestDamagedByHand(t *testing.T) {
 	run := NewRunner(r.o)
 	for _, err := range []error{
 		run.Hold(t.Context(), id, "odd", "uid 0"), run.Release(t.Context(), id, "uid 0"), run.Retry(id),
-		run.Bounce(t.Context(), id, "uid 0"), run.Remove(t.Context(), id, "uid 0"),
+		run.Bounce(t.Context(), id, "uid 0"),
 	} {
 		if !errors.Is(err, spool.ErrCorrupt) {
 			t.Errorf("%v, want ErrCorrupt", err)
@@ -202,6 +202,12 @@ func TestDamagedByHand(t *testing.T) {
 	}
 	if s := r.snapshot(id); s.Place != spool.Corrupt {
 		t.Errorf("it is %v now", s.Place)
+	}
+	if err := run.Remove(t.Context(), id, "uid 0"); err != nil {
+		t.Error(err)
+	}
+	if err := run.Remove(t.Context(), id, "uid 0"); !errors.Is(err, spool.ErrGone) {
+		t.Errorf("again: %v, want ErrGone", err)
 	}
 }
 

@@ -40,7 +40,7 @@ type Message struct {
 	Size       int64       `json:"size"` // octets of header and body
 	Arrived    time.Time   `json:"arrived"`
 	Sender     string      `json:"sender"`           // "" is the null reverse-path
-	State      string      `json:"state"`            // Active, Deferred, Held or Corrupt
+	State      string      `json:"state"`            // Active, Deferred, Held, Corrupt or Dropped
 	Reason     string      `json:"reason,omitempty"` // why it is held or corrupt
 	Recipients []Recipient `json:"recipients"`
 	History    []Event     `json:"history,omitempty"` // Show only, oldest first
@@ -52,6 +52,7 @@ const (
 	Deferred = "deferred" // waits for its next attempt
 	Held     = "held"     // waits for an administrator
 	Corrupt  = "corrupt"  // can't be read and is kept aside
+	Dropped  = "dropped"  // none yet: all that the user Sender has left in maildrop/, the oldest at Arrived
 )
 
 // Recipient is one recipient of a Message.
