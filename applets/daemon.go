@@ -298,12 +298,11 @@ func ourselves() (local.Account, error) {
 		return local.Account{}, exitWith(sysexits.NoUser, fmt.Errorf("user %q can't have a mailbox: %w", name, err))
 	}
 	me := local.Account{Name: name, UID: uid, GID: os.Getgid(), Home: os.Getenv("HOME")}
-	if me.Home == "" { // in the background
-		u, err := user.LookupId(strconv.Itoa(uid))
-		if err != nil {
-			return local.Account{}, exitWith(sysexits.NoUser, fmt.Errorf("home directory of uid %d: %w", uid, err), "set HOME, and start with -d")
-		}
+	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil { // HOME may be that of whoever became this user
 		me.Home = u.HomeDir
+	}
+	if me.Home == "" {
+		return local.Account{}, exitWith(sysexits.NoUser, fmt.Errorf("uid %d has no account, and no home directory", uid), "set HOME")
 	}
 	return me, nil
 }
