@@ -127,11 +127,11 @@ func kindOf(fd int) uint32 {
 // /dev/null, then it is told. A server has its own standard error:
 // MasterOptions.Detach.
 func (s *Starter) Ready() error {
-	if err := detach(); err != nil {
-		return err
+	err := detach()
+	if err == nil {
+		_, err = s.ready.Write([]byte{1})
 	}
-	_, err := s.ready.Write([]byte{1})
-	return errors.Join(err, s.ready.Close())
+	return errors.Join(err, s.ready.Close()) // without the octet this ends us
 }
 
 // detach makes standard input, output and error /dev/null: whoever reads what
