@@ -25,18 +25,20 @@ const (
 
 // A RouteStep is one recipient that an address leads to, and what becomes of it.
 type RouteStep struct {
-	Depth     int    `json:"depth"`          // 0 is the address that was asked for; targets follow their alias one deeper
-	Recipient string `json:"recipient"`      // an address, \user, or an item as it may stand in an alias file
-	File      string `json:"file,omitempty"` // where it stands; not that of Depth 0, nor of what option usermap says
-	Line      int    `json:"line,omitempty"` // in File, counted from 1
-	How       string `json:"how"`            // one of the Route words
-	Name      string `json:"name,omitempty"` // of an alias, usermap or list: its name; of a forward the user
-	Sender    string `json:"sender"`         // the reverse-path it would go out with: an owner's, perhaps
+	Depth     int    `json:"depth"`           // 0 is the address that was asked for; targets follow their alias one deeper
+	Recipient string `json:"recipient"`       // an address, \user, or an item as it may stand in an alias file
+	File      string `json:"file,omitempty"`  // where it stands; not that of Depth 0, nor of what option usermap says
+	Line      int    `json:"line,omitempty"`  // in File, counted from 1
+	How       string `json:"how"`             // one of the Route words
+	Name      string `json:"name,omitempty"`  // of an alias, usermap or list: its name; of a forward the user; of an item whose it is
+	Again     bool   `json:"again,omitempty"` // a list that has been expanded above: a message goes through it once
+	Sender    string `json:"sender"`          // the reverse-path it would go out with: an owner's, perhaps
 
 	User      string `json:"user,omitempty"` // who writes the mailbox or file, or runs the program
 	UID       int    `json:"uid"`            // his; -1 where there is no user, or he is not known now
 	Extension string `json:"extension,omitempty"`
-	Hash      string `json:"sha256,omitempty"` // of a program's or file's item, as the queue names it
+	Source    string `json:"source,omitempty"` // of an item, as the queue names it: alias, forward or usermap
+	Hash      string `json:"sha256,omitempty"` // the same, beside Name
 
 	RelayHost string      `json:"relay_host,omitempty"` // of a remote one: the option, where it decides
 	Hosts     []RouteHost `json:"hosts,omitempty"`      // in the order in which they would be tried
@@ -60,7 +62,7 @@ type RouteHost struct {
 // same steps as the queue run (Resolve).
 func (r *Router) DryRun(ctx context.Context, to, from smtp.Path) iter.Seq[RouteStep] {
 	return func(yield func(RouteStep) bool) {
-		d := dryRun{ctx: ctx, s: &settings{Options: r.o, router: r}, yield: yield}
+		d := dryRun{ctx: ctx, s: &settings{Options: r.o, router: r}, yield: yield, lists: map[spool.Agent]bool{}}
 		d.walk(&Lead{Path: to, ReversePath: from}, RouteStep{Recipient: to.String()}, new(int))
 	}
 }
@@ -70,6 +72,7 @@ type dryRun struct {
 	ctx   context.Context
 	s     *settings
 	yield func(RouteStep) bool
+	lists map[spool.Agent]bool // their members have been shown
 }
 
 // walk follows one lead; at says where it stands, and added counts what is
@@ -78,6 +81,9 @@ func (d *dryRun) walk(l *Lead, at RouteStep, added *int) bool {
 	r := d.s.router
 	l.Added = *added
 	at.Sender, at.UID = l.ReversePath.String(), -1
+	if l.Agent != nil {
+		at.Source, at.Name, at.Hash = string(l.Agent.Source), l.Agent.Name, hex.EncodeToString(l.Agent.Hash[:])
+	}
 	step := r.Resolve(d.ctx, l)
 	if step.Kind == StepRemote {
 		rt := d.s.findRoute(d.ctx, d.s.routeName(l.Path.Domain))
@@ -94,7 +100,9 @@ func (d *dryRun) walk(l *Lead, at RouteStep, added *int) bool {
 		step = d.forward(step)
 	}
 	if step.Kind == StepAsk {
-		step = r.Ask(d.ctx, l, step)
+		if step = r.Ask(d.ctx, l, step); step.Kind == StepExpand && d.again(l) {
+			step.Targets, at.Again = nil, true
+		}
 	}
 	switch step.Kind {
 	case StepExpand:
@@ -112,6 +120,17 @@ func (d *dryRun) walk(l *Lead, at RouteStep, added *int) bool {
 		at.Reason = joined(at.Reason, printable(o.Err.Error(), 500))
 	}
 	return d.yield(at)
+}
+
+// again says whether a list has been expanded before: a message goes through it
+// once.
+func (d *dryRun) again(l *Lead) bool {
+	if l.Agent == nil {
+		return false
+	}
+	before := d.lists[*l.Agent]
+	d.lists[*l.Agent] = true
+	return before
 }
 
 func joined(a, b string) string {
@@ -168,7 +187,7 @@ func (d *dryRun) run(at RouteStep, s Step) bool {
 	if at.How != RouteFile {
 		at.How = RouteProgram
 	}
-	at.User, at.Extension, at.Hash = s.User, s.Extension, hex.EncodeToString(s.Item.Hash[:])
+	at.User, at.Extension = s.User, s.Extension
 	if a, err := d.s.Accounts.Lookup(d.ctx, s.User); err == nil {
 		at.UID = a.UID
 	}

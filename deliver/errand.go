@@ -107,6 +107,8 @@ func (a *attempt) send(t *target, gates []*gate) {
 			x = a.ask(l, t.step)
 		case t.step.Kind == StepRun:
 			x = a.runItem(t, l, to, token)
+		case inIt && t.final:
+			x = answer{outcome: already("mailbox")}
 		case inIt:
 			x = a.askForwards(t, l)
 		default:

@@ -16,7 +16,11 @@ func (a *attempt) delay() time.Duration {
 }
 
 func (a *attempt) log(level slog.Level, msg string, attrs ...slog.Attr) {
-	a.s.Log.LogAttrs(context.Background(), level, msg, append([]slog.Attr{maillog.QueueID(a.id)}, attrs...)...)
+	first := []slog.Attr{maillog.QueueID(a.id)}
+	if a.env.Session != "" {
+		first = append(first, maillog.Session(a.env.Session))
+	}
+	a.s.Log.LogAttrs(context.Background(), level, msg, append(first, attrs...)...)
 }
 
 // logRecipients writes one line for each recipient of an answer.

@@ -206,6 +206,10 @@ func (a *attempt) toHost(rc spool.Recipient, rt *route) {
 	hopID := rt.key + "\x00" + rc.ReversePath.String()
 	id := hopID + "\x00" + rc.Path.Local + "\x00" + fold(rc.Path.Domain)
 	t := a.remotes[id]
+	if t != nil && t.done && t.ended == Delivered { // a .forward led there too, and was read late
+		a.settle([]spool.Key{rc.Key}, already("address"))
+		return
+	}
 	if t == nil || t.done {
 		t = &target{path: rc.Path, params: rc.Params}
 		a.remotes[id] = t
