@@ -210,6 +210,11 @@ type dovecot struct {
 }
 
 func newDovecot(s *site, user string) *dovecot {
+	return newDovecotAt(s, user, "mbox:"+s.path("home", user)+"/folders:INBOX="+s.mailbox(user))
+}
+
+// newDovecotAt reads mail at a place that it calls location.
+func newDovecotAt(s *site, user, location string) *dovecot {
 	s.t.Helper()
 	root, libs := unpackAll(s.t, "dovecot-imapd") // with dovecot-core
 	core := filepath.Join(filepath.Dir(root), "dovecot-core")
@@ -217,7 +222,7 @@ func newDovecot(s *site, user string) *dovecot {
 	conf := filepath.Join(home, "dovecot.conf")
 	writeFile(s.t, conf, strings.Join([]string{
 		"base_dir = " + home + "/run",
-		"mail_location = mbox:" + home + "/folders:INBOX=" + s.mailbox(user),
+		"mail_location = " + location,
 		"mbox_read_locks = fcntl", "mbox_write_locks = dotlock fcntl", // as Debian has it
 		"mail_privileged_group = mail", "first_valid_uid = 1", "ssl = no", "protocols = imap",
 		"log_path = " + home + "/log", "stats_writer_socket_path =", "import_environment = LD_LIBRARY_PATH",

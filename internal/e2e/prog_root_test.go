@@ -17,9 +17,11 @@ import (
 	"testing"
 )
 
-// programPackages are the Debian packages whose programs send mail here.
+// programPackages are the Debian packages whose programs send mail here, or
+// deliver it.
 var programPackages = []string{"bsd-mailx", "s-nail", "mutt", "git-email", "libmailtools-perl", "cron", "at", "php-cli", "libmail-sendmail-perl",
-	"libemail-sender-perl", "python3", "logwatch", "logcheck", "mdadm", "smartmontools", "reportbug"}
+	"libemail-sender-perl", "python3", "logwatch", "logcheck", "mdadm", "smartmontools", "reportbug", "mlmmj", "vacation",
+	"procmail", "maildrop", "dovecot-lmtpd"}
 
 // notUnpacked are packages that those would bring along and that have no part
 // in this: mail servers, and what starts the machine.
