@@ -90,10 +90,8 @@ func (s *system) take(ctx context.Context, d *spool.Dropped) error {
 	defer end()
 	client := smtp.NewClient(conn, smtp.ClientOptions{Hello: "localhost", Step: 10 * time.Minute})
 	defer client.Close()
-	for _, step := range []func() (smtp.Reply, error){client.Greeting, client.Hello} {
-		if reply, err := step(); err != nil || reply.Class() != 2 {
-			return errors.Join(err, errors.New(reply.String()))
-		}
+	if err := greet(client); err != nil {
+		return err
 	}
 	from := smtp.Path{Local: login(d.Owner)}
 	if d.ReversePath != nil {

@@ -12,6 +12,7 @@ import (
 
 	"postoffice/internal/config"
 	"postoffice/internal/control"
+	"postoffice/internal/peer"
 	"postoffice/internal/privsep"
 	"postoffice/internal/sysexits"
 )
@@ -111,17 +112,17 @@ func dialSubmission(ctx context.Context, conf *config.Config) (net.Conn, error) 
 
 // checkServer says whether the process that listens is one of the server's.
 func checkServer(conn net.Conn, conf *config.Config) error {
-	peer, err := control.PeerOf(conn.(*net.UnixConn))
+	server, err := peer.Of(conn.(*net.UnixConn))
 	if err != nil {
 		return err
 	}
-	if peer.UID == 0 || peer.UID == os.Getuid() || config.Outsider(peer.UID) {
+	if server.UID == 0 || server.UID == os.Getuid() || config.Outsider(server.UID) {
 		return nil
 	}
-	if u, err := serverUser(conf); err == nil && u.UID == peer.UID {
+	if u, err := serverUser(conf); err == nil && u.UID == server.UID {
 		return nil
 	}
-	return fmt.Errorf("%s belongs to uid %d, neither root nor %s: no mail goes there", submissionPath(conf), peer.UID, conf.ServerUser)
+	return fmt.Errorf("%s belongs to uid %d, neither root nor %s: no mail goes there", submissionPath(conf), server.UID, conf.ServerUser)
 }
 
 // startForOne starts a server in the background that takes one session, from

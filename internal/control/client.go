@@ -9,6 +9,8 @@ import (
 	"iter"
 	"net"
 	"time"
+
+	"postoffice/internal/peer"
 )
 
 // Limits of the client's side.
@@ -35,7 +37,7 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 func NewClient(conn *net.UnixConn) *Client { return &Client{conn: conn} }
 
 // Peer is the server, by the kernel's word.
-func (c *Client) Peer() (Peer, error) { return PeerOf(c.conn) }
+func (c *Client) Peer() (Peer, error) { return peer.Of(c.conn) }
 
 // Close ends the connection.
 func (c *Client) Close() error { return c.conn.Close() }

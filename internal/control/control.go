@@ -1,6 +1,10 @@
 package control
 
-import "time"
+import (
+	"time"
+
+	"postoffice/internal/peer"
+)
 
 // MaxLine bounds a line of a request or an answer, in octets.
 const MaxLine = 64 << 10
@@ -32,7 +36,7 @@ const (
 )
 
 // Peer is who sits at the other end, by the kernel's word.
-type Peer struct{ PID, UID, GID int }
+type Peer = peer.Peer
 
 // Message is one queued message as mailq shows it, and its --json object.
 type Message struct {

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"postoffice/internal/peer"
 )
 
 // Limits of the server's side.
@@ -106,20 +108,20 @@ func (s *server) accept(ctx context.Context, conn net.Conn) {
 		conn.Close()
 		return
 	}
-	peer, err := PeerOf(unix)
-	if err != nil || !s.requests.enter(peer.UID) {
+	who, err := peer.Of(unix)
+	if err != nil || !s.requests.enter(who.UID) {
 		a := &answer{conn: unix, until: time.Now().Add(time.Second)}
 		_ = a.fail(&Error{codeTempFail, "too many requests at once, try again later"})
 		conn.Close()
 		return
 	}
-	leave := sync.OnceFunc(func() { s.requests.leave(peer.UID) })
+	leave := sync.OnceFunc(func() { s.requests.leave(who.UID) })
 	s.all.Go(func() {
 		defer leave()
 		defer conn.Close()
 		stop := context.AfterFunc(ctx, func() { conn.Close() })
 		defer stop()
-		s.serve(ctx, unix, peer, leave)
+		s.serve(ctx, unix, who, leave)
 	})
 }
 

@@ -2,12 +2,13 @@ package smtpd
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/netip"
 	"os"
 	"strconv"
 	"strings"
+
+	"postoffice/internal/peer"
 )
 
 // String returns the client for the log: name[address]:port, or the program's
@@ -60,11 +61,11 @@ func (s *session) identifyProgram() error {
 	if s.wire.user != nil {
 		c.UID, c.Absent = *s.wire.user, true
 	} else if u, ok := s.wire.conn.(*net.UnixConn); ok {
-		uid, err := peer(u)
+		p, err := peer.Of(u)
 		if err != nil {
 			return err
 		}
-		c.UID = uid
+		c.UID = p.UID
 	}
 	if s.o.Account != nil {
 		c.User, c.Full = s.o.Account(c.UID)
@@ -74,8 +75,6 @@ func (s *session) identifyProgram() error {
 	}
 	return nil
 }
-
-var errNoPeer = errors.New("the system doesn't say who is at the other end")
 
 // findName looks up the client's name. For this machine none is asked for:
 // its mail needs no DNS.
