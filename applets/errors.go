@@ -49,8 +49,6 @@ func statuses() []status {
 		{config.ErrNotAllowed, sysexits.NoPerm},
 		{config.ErrBad, sysexits.Config},
 		{fs.ErrPermission, sysexits.NoPerm},
-		{syscall.ENOSPC, sysexits.TempFail},
-		{syscall.EDQUOT, sysexits.TempFail},
 		{syscall.EADDRINUSE, sysexits.OSErr},
 		{context.Canceled, sysexits.TempFail},
 		{context.DeadlineExceeded, sysexits.TempFail},
@@ -63,10 +61,28 @@ type status struct {
 	code int
 }
 
+// mayPass says whether err has an error of the machine in it that may be gone at
+// the next try: what waited for a file then is later, whatever it means
+// otherwise that the file can't be used (A36).
+func mayPass(err error) bool {
+	for _, errno := range []syscall.Errno{
+		syscall.EIO, syscall.ENOSPC, syscall.EDQUOT, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS,
+		syscall.EINTR, syscall.EAGAIN, syscall.ENOLCK, syscall.ESTALE, syscall.ETIMEDOUT, syscall.ECONNRESET,
+	} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
+}
+
 // exitStatus is the exit code for what an applet returned.
 func exitStatus(err error) int {
-	if err == nil {
+	switch {
+	case err == nil:
 		return sysexits.OK
+	case mayPass(err):
+		return sysexits.TempFail
 	}
 	if e := (*exitError)(nil); errors.As(err, &e) {
 		return e.code

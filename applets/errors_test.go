@@ -29,6 +29,8 @@ func TestExitStatus(t *testing.T) {
 		{config.Errors{{Kind: config.ErrBad}, {Kind: config.ErrNotAllowed}}, sysexits.NoPerm},
 		{config.Errors{{Kind: config.ErrInsecure}}, sysexits.OSFile},
 		{config.Errors{{Kind: config.ErrUnreadable}}, sysexits.NoInput},
+		{config.Errors{{Kind: errors.Join(config.ErrUnreadable, syscall.EIO)}}, sysexits.TempFail},
+		{exitWith(sysexits.CantCreate, fmt.Errorf("make the log: %w", syscall.EMFILE)), sysexits.TempFail},
 		{&os.PathError{Op: "open", Path: "/x", Err: syscall.EACCES}, sysexits.NoPerm},
 		{&os.PathError{Op: "write", Path: "/x", Err: syscall.ENOSPC}, sysexits.TempFail},
 		{os.NewSyscallError("bind", syscall.EADDRINUSE), sysexits.OSErr},

@@ -25,6 +25,10 @@ type Error struct {
 func (e *Error) Error() string { return e.Where + ": " + e.Text }
 func (e *Error) Unwrap() error { return e.Kind }
 
+// unreadable is the kind of a file that can't be read, with the system's error
+// in it: some may pass.
+func unreadable(err error) error { return errors.Join(ErrUnreadable, err) }
+
 // Errors is everything that is wrong, in the order of the files.
 type Errors []*Error
 

@@ -78,7 +78,7 @@ func (l *loader) file(o Options) {
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
-		l.fail(ErrUnreadable, name, "", "%v", reason(err))
+		l.fail(unreadable(err), name, "", "%v", reason(err))
 		return
 	}
 	l.parse(name, data)

@@ -120,7 +120,7 @@ func openNamed(name string, uid int) (*os.File, error) {
 	}
 	f, info, err := open(name)
 	if err != nil {
-		return nil, &Error{Kind: ErrUnreadable, Where: name, Text: reason(err).Error()}
+		return nil, &Error{Kind: unreadable(err), Where: name, Text: reason(err).Error()}
 	}
 	if why := notMine(info, uid); why != "" {
 		f.Close()
