@@ -64,7 +64,7 @@ var only = map[string][]string{
 	"net/smtp":                        {}, // internal/smtp
 	"net/textproto":                   {}, // ends a message at a bare LF (A5)
 	"testing":                         {"internal/disk/crashfs", "internal/testenv"},
-	"unsafe":                          {"internal/disk", "internal/privsep"},
+	"unsafe":                          {"internal/disk", "internal/privsep", "internal/testenv"},
 }
 
 // goFiles calls check with each Go file of the tree, tests included, whatever

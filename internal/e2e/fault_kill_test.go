@@ -20,7 +20,18 @@ import (
 
 // faults says how much is done: "short" is for every change, "long" for a
 // machine that has an hour.
-var faults = flag.String("faults", "short", "short, or long: 10,000 kills, 300 power cuts, every system call")
+var (
+	faults = flag.String("faults", "short", "short, or long: 10,000 kills, 300 power cuts, every system call")
+	kills  = flag.Int("kills", 0, "how many processes TestKillAnyProcess kills in each mode; 0: as -faults says")
+)
+
+// killed is the number of processes to be killed in each mode.
+func killed() int {
+	if *kills > 0 {
+		return *kills
+	}
+	return many(100, 5000)
+}
 
 // many is n, or the number of the long form.
 func many(n, long int) int {
@@ -37,10 +48,12 @@ type keeper struct {
 	prefix []string // of the command that starts it
 	cmd    *exec.Cmd
 	done   chan struct{}
-	log    *os.File
-	from   *host
-	starts int
-	worst  time.Duration // from the start of a server, or a kill, to its greeting
+
+	started func(pid int) // called with each new server, if not nil
+	log     *os.File
+	from    *host
+	starts  int
+	worst   time.Duration // from the start of a server, or a kill, to its greeting
 }
 
 func newKeeper(s *site, from *host) *keeper {
@@ -88,6 +101,9 @@ func (k *keeper) start() {
 	cmd, done := k.cmd, make(chan struct{})
 	k.done = done
 	go func() { cmd.Wait(); close(done) }()
+	if k.started != nil {
+		k.started(cmd.Process.Pid)
+	}
 }
 
 func (k *keeper) running() bool {
@@ -135,10 +151,12 @@ func (k *keeper) end() {
 }
 
 // kill kills the process that was started, in weight of ten cases, or one of
-// the others, and says which it was; "" if it was gone already.
-func (k *keeper) kill(weight int) string {
+// the others, and says which it was; "" if it was gone already. All stand still
+// meanwhile, and look is called.
+func (k *keeper) kill(weight int, look func()) string {
+	k.t.Helper()
+	all := k.freeze()
 	var rest []int
-	all := k.family()
 	for pid := range all {
 		if pid != k.cmd.Process.Pid {
 			rest = append(rest, pid)
@@ -148,9 +166,11 @@ func (k *keeper) kill(weight int) string {
 	if len(rest) > 0 && roll(10) >= weight {
 		victim = rest[roll(len(rest))]
 	}
+	look()
 	if err := syscall.Kill(victim, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 		k.t.Fatal(err)
 	}
+	thaw(all)
 	until(k.t, 10*time.Second, "a killed process is gone", func() bool { return k.family()[victim] == "" })
 	if victim == k.cmd.Process.Pid {
 		<-k.done
@@ -174,12 +194,12 @@ func TestKillAnyProcess(t *testing.T) {
 	t.Run("root tree", func(t *testing.T) {
 		t.Parallel()
 		s := root.on(t).install("trusted=10.77.0.2", "clients=50")
-		killCycles(t, newKeeper(s, two.on(t)), sinks, many(100, 5000), "bob", "alice@one.test", "carol@one.test", "x@two.test")
+		killCycles(t, newKeeper(s, two.on(t)), sinks, killed(), "bob", "alice@one.test", "carol@one.test", "x@two.test")
 	})
 	t.Run("ordinary user", func(t *testing.T) {
 		t.Parallel()
 		s := alone.on(t).installFor(people[6], "trusted=10.77.0.2", "smtp-port=25")
-		killCycles(t, newKeeper(s, two.on(t)), sinks, many(100, 5000), "alice", "alice@three.test", "y@two.test")
+		killCycles(t, newKeeper(s, two.on(t)), sinks, killed(), "alice", "alice@three.test", "y@two.test")
 	})
 }
 
@@ -189,7 +209,8 @@ func killCycles(t *testing.T, k *keeper, sink *testenv.Sink, n int, submitter st
 	k.up()
 	f.write(4, net.JoinHostPort(k.IP, k.port))
 	f.submit(submitter)
-	killed, total := map[string]int{}, 0
+	names, total := map[string]int{}, 0
+	var instants []instant
 	server := false
 	for total < n {
 		if !pause(t.Context(), span(20*time.Millisecond, 200*time.Millisecond)) {
@@ -200,9 +221,12 @@ func killCycles(t *testing.T, k *keeper, sink *testenv.Sink, n int, submitter st
 			weight = 8
 		}
 		k.start()
-		what := k.kill(weight)
+		var now instant
+		what := k.kill(weight, func() { now = k.instant(sink) })
 		if what != "" {
-			killed[filepath.Base(what)]++
+			now.killed = filepath.Base(what)
+			instants = append(instants, now)
+			names[filepath.Base(what)]++
 			total++
 		}
 		server = strings.Contains(what, "server")
@@ -211,10 +235,11 @@ func killCycles(t *testing.T, k *keeper, sink *testenv.Sink, n int, submitter st
 		}
 	}
 	f.stop()
-	t.Logf("killed: %v; %d starts, at most %v until it answered", killed, k.starts, k.worst)
+	t.Logf("killed: %v; %d starts, at most %v until it answered", names, k.starts, k.worst)
 	k.end()
 	k.recovered()
-	f.outcome(t, f.snapshot(), total, k.mailboxes(), map[string][]delivery{"sink": own(f.ledger, readSink(sink))})
+	boxes, sent := k.mailboxes(), own(f.ledger, readSink(sink))
+	f.outcome(t, f.snapshot(), explain(t, instants, boxes, sent), boxes, map[string][]delivery{"sink": sent})
 }
 
 // own are the deliveries of one ledger, and what belongs to none.

@@ -11,12 +11,18 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"postoffice/internal/testenv"
 )
 
 // binary is the postoffice under test, built as `make` builds it.
 var binary string
 
 func TestMain(m *testing.M) {
+	if err := testenv.RunTraced(); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		os.Exit(126)
+	}
 	code, err := setUp(m.Run)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
@@ -55,6 +61,13 @@ func setUp(run func() int) (int, error) {
 		if err := os.Symlink(binary, filepath.Join(dir, name)); err != nil {
 			return 1, err
 		}
+	}
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		return 1, err
+	}
+	if err := os.WriteFile(applet("launcher"), self, 0o755); err != nil {
+		return 1, err
 	}
 	return run(), nil
 }

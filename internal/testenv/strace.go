@@ -9,25 +9,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 )
-
-// FileCalls are the system calls by which a program of ours changes a disk or
-// learns what is on it: each is worth a crash or an error. On an architecture
-// that lacks one, it never hits.
-var FileCalls = []string{
-	"openat2", "openat", "mkdirat", "write", "pwrite64", "pwritev2", "ftruncate", "fallocate",
-	"fsync", "fdatasync", "renameat", "renameat2", "linkat", "unlinkat", "fchmod", "fchown",
-	"flock", "fcntl", "fstat", "newfstatat", "fstatfs", "getdents64", "pread64", "close",
-}
-
-// SocketCalls are those of a conversation.
-var SocketCalls = []string{"socket", "connect", "accept4", "read", "write", "sendmsg", "recvmsg", "shutdown", "close"}
 
 // Injection is what is done to one system call. The zero value does nothing.
 type Injection struct {
@@ -56,9 +42,6 @@ type Strace struct {
 	Dir   string
 	Stdin io.Reader
 	Limit time.Duration // of the run; 0: a minute
-
-	Within []string // what strace itself is started by, "ip netns exec NAME" say
-	User   string   // whose ids the command gets, by name; "": strace's own
 }
 
 // Traced is what became of it.
@@ -81,18 +64,7 @@ func (s Strace) Run(t testing.TB, in Injection) Traced {
 	ctx, cancel := context.WithTimeout(t.Context(), s.Limit)
 	defer cancel()
 	trace := filepath.Join(t.TempDir(), "trace")
-	what := append([]string{"--"}, s.Args...)
-	if s.User != "" {
-		what = append([]string{"-u", s.User}, what...)
-	}
-	cmd := straceCommand(t, ctx, trace, in, what)
-	if len(s.Within) > 0 {
-		path, err := exec.LookPath(s.Within[0])
-		if err != nil {
-			t.Fatal(err)
-		}
-		cmd.Path, cmd.Args = path, append(slices.Clone(s.Within), cmd.Args...)
-	}
+	cmd := straceCommand(t, ctx, trace, in, append([]string{"--"}, s.Args...))
 	var stdout, stderr bytes.Buffer
 	cmd.Env, cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr = s.Env, s.Dir, s.Stdin, &stdout, &stderr
 	err := cmd.Run()
@@ -162,48 +134,10 @@ func hit(trace, call string, killed bool) string {
 	return ""
 }
 
-// Attach does the injection to a process that runs already, and to all its
-// threads and children, from the moment it returns until stop is called or the
-// test ends. The counts begin with it.
-func Attach(t testing.TB, pid int, in Injection) (stop func() Traced) {
-	t.Helper()
-	trace := filepath.Join(t.TempDir(), "trace")
-	cmd := straceCommand(t, t.Context(), trace, in, []string{"-p", fmt.Sprint(pid)})
-	cmd.Args = slices.DeleteFunc(cmd.Args, func(a string) bool { return a == "-qq" }) // it says when it is attached
-	said, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("strace: %v", err)
-	}
-	stop = sync.OnceValue(func() Traced {
-		_ = cmd.Process.Signal(syscall.SIGINT) // detaches
-		// strace 6.1 waits for ever for a thread that was killed in the midst of a call.
-		giveUp := time.AfterFunc(500*time.Millisecond, func() { _ = cmd.Process.Kill() })
-		_ = cmd.Wait() // its code is the signal
-		giveUp.Stop()
-		out := Traced{Injection: in, Code: -1}
-		out.read(t, trace)
-		return out
-	})
-	t.Cleanup(func() { stop() })
-	var words []byte
-	for buf := make([]byte, 1); !bytes.Contains(words, []byte("attached")); {
-		n, err := said.Read(buf)
-		if err != nil {
-			t.Fatalf("strace -p %d: %v: %s", pid, err, words)
-		}
-		words = append(words, buf[:n]...)
-	}
-	go func() { _, _ = io.Copy(io.Discard, said) }() // ends with strace
-	return stop
-}
-
 // EveryCall calls run for the first, second, … of each of the calls, until
 // two runs in a row were not hit, and returns the number of hits by call.
 // run starts on a fresh disk, does its checks itself, and returns what Run
-// or Attach returned.
+// returned.
 func EveryCall(t testing.TB, calls []string, do string, onward bool, run func(in Injection) Traced) map[string]int {
 	t.Helper()
 	hits := map[string]int{}

@@ -5,14 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 )
 
-// TestStraceProgram is the program that the tests below trace: it syncs three
+// TestStraceProgram is the program that the tests trace: it syncs three
 // files, and says so of each, after a line on its standard input.
 func TestStraceProgram(t *testing.T) {
 	dir := os.Getenv("STRACE_PROGRAM")
@@ -82,33 +81,5 @@ func TestStrace(t *testing.T) {
 				t.Errorf("%v", hits)
 			}
 		})
-	}
-}
-
-func TestAttach(t *testing.T) {
-	s := traced(t)
-	cmd := exec.Command(s.Args[0], s.Args[1:]...)
-	cmd.Env = s.Env
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewReader(out)
-	if line, err := lines.ReadString('\n'); line != "ready\n" {
-		t.Fatalf("%q, %v", line, err)
-	}
-	stop := Attach(t, cmd.Process.Pid, Injection{Call: "fsync", Do: "error=ENOSPC", When: 1})
-	fmt.Fprintln(in, "go")
-	_, _ = lines.ReadString(0) // to its end
-	_ = cmd.Wait()
-	if r := stop(); cmd.ProcessState.ExitCode() != 75 || !strings.Contains(r.Hit, "/0>") {
-		t.Errorf("code %d, hit %q\n%s", cmd.ProcessState.ExitCode(), r.Hit, r.Trace)
 	}
 }
