@@ -59,6 +59,40 @@ func TestDovecotWhileMailArrives(t *testing.T) {
 	f.onceEach(t, taken)
 }
 
+// TestMaildirWhileMailArrives has Dovecot and mutt take letters out of Maildirs
+// while others arrive; readers and writer need no lock (A47).
+func TestMaildirWhileMailArrives(t *testing.T) {
+	s, client := readerSite(t, "mailbox=~/Maildir/")
+	f := newFleet(s, client, 32<<10, "bob@one.test")
+	f.trickle(4, 50*time.Millisecond, s.IP+":25")
+	until(t, 30*time.Second, "mail arrives", func() bool { return len(inMaildir(t, s.path("home", "bob", "Maildir"))) > 0 })
+	d := newDovecotAt(s, "bob", "maildir:"+s.path("home", "bob", "Maildir"))
+	var taken []delivery
+	rounds := 0
+	for end := time.Now().Add(time.Minute); (rounds < 50 || len(f.snapshot()) < 300) && time.Now().Before(end); rounds++ {
+		taken = append(taken, d.takeAll(t)...)
+		pause(f.ctx, span(0, 50*time.Millisecond))
+	}
+	f.stop()
+	s.drained(time.Minute)
+	taken = append(taken, d.takeAll(t)...)
+	t.Logf("%d rounds of Dovecot took %d of %d letters", rounds, len(taken), len(f.snapshot()))
+	f.onceEach(t, taken)
+
+	alice := newFleet(s, client, 32<<10, "alice@one.test")
+	alice.trickle(2, 0, s.IP+":25")
+	m := newMutt(s, "alice")
+	m.openMaildir(s.path("home", "alice", "Maildir"))
+	for range 3 {
+		until(t, 30*time.Second, "mail arrives", m.hasMail)
+		m.moveAll(t)
+	}
+	alice.stop()
+	s.drained(time.Minute)
+	m.moveAll(t)
+	alice.onceEach(t, readMailbox(t, m.archive))
+}
+
 // TestReadersCount has bounces, text that looks like a From_ line, and an
 // unended message in a mailbox: mutt and Dovecot see as many messages as were
 // delivered (R10, A27).
@@ -155,6 +189,14 @@ type mutt struct {
 	archive string
 }
 
+// openMaildir makes mutt read a Maildir instead of the mailbox.
+func (m *mutt) openMaildir(path string) {
+	for i, arg := range m.command {
+		m.command[i] = strings.ReplaceAll(arg, " -f "+m.box, " -f "+path)
+	}
+	m.box = path
+}
+
 func newMutt(s *site, user string) *mutt {
 	root, libs := unpackAll(s.t, "mutt")
 	home := s.path("home", user)
@@ -175,6 +217,9 @@ push "<tag-pattern>~A<enter><tag-prefix-cond><save-message>=archive<enter><end-c
 // hasMail says whether the mailbox has a message. Nobody but mutt takes one.
 func (m *mutt) hasMail() bool {
 	st, err := os.Stat(m.box)
+	if err == nil && st.IsDir() {
+		return len(inMaildir(m.s.t, m.box)) > 0
+	}
 	return err == nil && st.Size() > 0
 }
 
