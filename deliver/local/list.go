@@ -53,12 +53,13 @@ func (p *Person) include(path string) ([]Line, error) {
 		return nil, fmt.Errorf(":include:%s: want an absolute path", path)
 	}
 	path = filepath.Clean(path)
-	if err := p.mayRead(path); err != nil {
+	group, err := p.mayRead(path)
+	if err != nil {
 		return nil, err
 	}
-	text, err := readOwn(path, p.o.Account, p.o.Account.GID, maxList)
+	text, err := readOwn(path, p.o.Account, group, maxList)
 	if err != nil {
-		return nil, fmt.Errorf("list of an alias, read by %s: %w", p.o.Account.Name, p.denied(path, err))
+		return nil, p.denied(path, err)
 	}
 	lines, err := parseLines(path, text)
 	if err != nil {
@@ -73,20 +74,23 @@ func (p *Person) include(path string) ([]Line, error) {
 }
 
 // mayRead looks whose the list is, and whether somebody else could put another
-// in its place.
-func (p *Person) mayRead(path string) error {
+// in its place. It returns the group that may write it: the owner's.
+func (p *Person) mayRead(path string) (group int, err error) {
 	above, err := os.Stat(filepath.Dir(path))
 	if err != nil {
-		return p.denied(path, err)
+		return noGroup, p.denied(path, err)
 	}
 	if above.Mode().Perm()&0o002 != 0 && above.Mode()&fs.ModeSticky == 0 {
-		return fmt.Errorf("anybody may put another file in the place of the list %s: chmod o-w its directory", path)
+		return noGroup, fmt.Errorf("anybody may put another file in the place of the list %s: chmod o-w its directory", path)
 	}
 	info, err := os.Lstat(path)
 	if err != nil {
-		return p.denied(path, err)
+		return noGroup, p.denied(path, err)
 	}
-	return p.owner(path, info)
+	if uidOf(info) == 0 {
+		return 0, nil
+	}
+	return p.o.Account.GID, p.owner(path, info)
 }
 
 // owner says whom to ask instead, if neither the user nor root has the file.
@@ -98,10 +102,14 @@ func (p *Person) owner(path string, info fs.FileInfo) error {
 	return &OwnerError{File: path, User: p.o.NameOf(uid), UID: uid}
 }
 
-// denied says whom to ask where the way to a list is shut: who owns the
-// directory that can't be entered, as a home directory of mode 0700.
+// denied explains why a list can't be read. Where the way to it is shut, who
+// owns the directory that can't be entered is to be asked instead, as for a
+// home directory of mode 0700.
 func (p *Person) denied(path string, err error) error {
-	for dir := filepath.Dir(path); errors.Is(err, fs.ErrPermission) && dir != "/"; dir = filepath.Dir(dir) {
+	if !errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("list of an alias: %w", err)
+	}
+	for dir := filepath.Dir(path); dir != "/"; dir = filepath.Dir(dir) {
 		if info, serr := os.Stat(dir); serr == nil {
 			if instead := p.owner(path, info); instead != nil {
 				return instead
@@ -109,7 +117,7 @@ func (p *Person) denied(path string, err error) error {
 			break
 		}
 	}
-	return err
+	return fmt.Errorf("list of an alias, which %s has to read (or its owner, if that is a user): %w", p.o.Account.Name, err)
 }
 
 // nameOf finds the account with this uid in passwd(5), "" if there is none.

@@ -228,6 +228,9 @@ func listsOfOthers(t *testing.T, dir string) {
 	write(t, filepath.Join(dir, "root's group's"), "bob\n")
 	must(t, os.Chown(filepath.Join(dir, "root's group's"), 0, 1))
 	must(t, os.Chmod(filepath.Join(dir, "root's group's"), 0o664))
+	write(t, filepath.Join(dir, "root's, his group's"), "bob\n")
+	must(t, os.Chown(filepath.Join(dir, "root's, his group's"), 0, personGID))
+	must(t, os.Chmod(filepath.Join(dir, "root's, his group's"), 0o664))
 }
 
 // TestListsB56: a list is read by the one whose it is, and by everybody if it
@@ -253,6 +256,7 @@ func TestListsB56(t *testing.T) {
 		{file: dir + "/open/list", err: "chmod o-w its directory"},
 		{file: dir + "/link", err: "symbolic link"},
 		{file: dir + "/root's group's", err: "others may write"},
+		{file: dir + "/root's, his group's", err: "others may write"},
 		{file: dir + "/nothing", err: "no such file"},
 		{file: dir, err: "no regular file"},
 		{file: "relative", err: "absolute path"},

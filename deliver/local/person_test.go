@@ -35,6 +35,7 @@ func asUser(t *testing.T, prepare func(dir string)) (dir string, done bool) {
 	if os.Getuid() != 0 {
 		t.Fatal("this test starts a process as another user: run it as root")
 	}
+	t.Parallel()                               // most of them wait
 	dir, err := os.MkdirTemp("", "po-person-") // t.TempDir is closed to others
 	must(t, err)
 	defer os.RemoveAll(dir)

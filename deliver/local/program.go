@@ -20,6 +20,7 @@ const (
 	readFirst  = 1 << 20  // octets of a message that are there before the program starts
 
 	termWait = 2 * time.Second       // between SIGTERM and SIGKILL
+	killWait = 5 * time.Second       // for what not even SIGKILL ends, as a set-uid program
 	feedWait = time.Second           // for processes that a program left behind, and that still read
 	readWait = 50 * time.Millisecond // for what a program printed last
 )
@@ -33,11 +34,12 @@ type process struct {
 
 // runProgram runs a command for one message and waits for its end.
 func (p *Person) runProgram(ctx context.Context, c command, j Job) Result {
-	// A message that breaks off early need not start a program.
-	first, err := io.ReadAll(io.LimitReader(j.Body, readFirst))
+	body, err := begin(j.Body)
 	if err != nil {
-		err = bodyError{fmt.Errorf("read the message: %w", err)}
 		return deferred("4.3.0", "message was not delivered whole", err)
+	}
+	if ctx.Err() != nil {
+		return deferred("4.3.0", "local delivery was interrupted", context.Cause(ctx))
 	}
 	a := p.o.Account
 	x, err := start(c, a.Home, environment(a, p.shell(), j.Envelope))
@@ -47,8 +49,24 @@ func (p *Person) runProgram(ctx context.Context, c command, j Job) Result {
 	if err != nil { // also that no more processes may be started (A43)
 		return deferred("4.3.5", "program can't be started", fmt.Errorf("start %s as %s: %w", c.path, a.Name, err))
 	}
-	printed, err := x.follow(ctx, io.MultiReader(bytes.NewReader(first), j.Body), p.o.ProgramTime)
-	return ended(x.cmd.ProcessState, printed, err)
+	printed, err := x.follow(ctx, body, p.o.ProgramTime)
+	if err != nil {
+		return stopped(printed, err)
+	}
+	return ended(x.cmd.ProcessState, printed)
+}
+
+// begin reads the first part of a message: one that breaks off in it need not
+// start a program.
+func begin(body io.Reader) (io.Reader, error) {
+	first, err := io.ReadAll(io.LimitReader(body, readFirst))
+	if err != nil {
+		return nil, bodyError{fmt.Errorf("read the message: %w", err)}
+	}
+	if len(first) < readFirst {
+		return bytes.NewReader(first), nil
+	}
+	return io.MultiReader(bytes.NewReader(first), body), nil
 }
 
 // shell is what a program is told as the user's shell.
@@ -167,7 +185,12 @@ func (x *process) end(over <-chan struct{}, why error) {
 		patience.Stop()
 	}
 	_ = unix.Kill(group, unix.SIGKILL) // ESRCH: all are gone
-	<-over
+	patience := time.NewTimer(killWait)
+	defer patience.Stop()
+	select {
+	case <-over:
+	case <-patience.C:
+	}
 }
 
 // feed writes the message. A program that reads no further is none of our
@@ -195,17 +218,19 @@ func firstOctets(r io.Reader) []byte {
 	return first
 }
 
-// ended is the result of a program that is over; why says that we ended it.
-func ended(state *os.ProcessState, printed []byte, why error) Result {
-	if why != nil {
-		if _, broken := errors.AsType[bodyError](why); broken {
-			return deferred("4.3.0", "message was not delivered whole", why)
-		}
-		if why != errTime {
-			return deferred("4.3.0", "local delivery was interrupted", why)
-		}
-		return deferred("4.3.0", reason(why.Error(), printed), why)
+// stopped is the result of a program that we had to end.
+func stopped(printed []byte, why error) Result {
+	if _, broken := errors.AsType[bodyError](why); broken {
+		return deferred("4.3.0", "message was not delivered whole", why)
 	}
+	if why != errTime {
+		return deferred("4.3.0", "local delivery was interrupted", why)
+	}
+	return deferred("4.3.0", reason(why.Error(), printed), why)
+}
+
+// ended is the result of a program that ended by itself.
+func ended(state *os.ProcessState, printed []byte) Result {
 	status, ok := state.Sys().(syscall.WaitStatus)
 	switch {
 	case !ok || !status.Exited() && !status.Signaled():

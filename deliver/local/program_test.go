@@ -168,6 +168,26 @@ func TestProgramTime(t *testing.T) {
 	}
 }
 
+// TestProgramThatCantBeEnded: one with root's rights holds nobody up.
+func TestProgramThatCantBeEnded(t *testing.T) {
+	dir, done := asUser(t, func(dir string) {
+		b, err := os.ReadFile("/usr/bin/setpriv")
+		must(t, err)
+		must(t, os.WriteFile(filepath.Join(dir, "setpriv"), b, 0o755))
+		must(t, os.Chmod(filepath.Join(dir, "setpriv"), 0o755|os.ModeSetuid))
+	})
+	if done {
+		return
+	}
+	p := newPerson(t, func(o *PersonOptions) { o.ProgramTime = 300 * time.Millisecond })
+	begun := time.Now()
+	r := p.runBody(p.alias(`"|`+dir+`/setpriv --reuid 0 sleep 20"`), strings.Repeat("x", 1<<20))
+	wants(t, "set-uid program", r, Deferred, "4.3.0", "too long")
+	if took := time.Since(begun); took < termWait+killWait || took > 18*time.Second {
+		t.Errorf("it held us for %v", took)
+	}
+}
+
 // TestShutdown: the end of ctx is the program's.
 func TestShutdown(t *testing.T) {
 	if _, done := asUser(t, nil); done {
