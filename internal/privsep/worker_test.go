@@ -175,7 +175,7 @@ func (g *gate) next() *call {
 	}
 }
 
-// userCommands are the fake server's for users' processes.
+// userCommand is what the fake server does about users' processes.
 func (s *fake) userCommand(words []string) string {
 	arg := func(i int) string {
 		if i < len(words) {
@@ -210,7 +210,7 @@ func (s *fake) userCommand(words []string) string {
 		yes, err := s.link.Forwards(ctx, arg(1), arg(2))
 		return fmt.Sprint(yes, " ", err)
 	}
-	return "unknown command"
+	return s.misbehave(words)
 }
 
 func resultLine(r local.Result) string {

@@ -1,0 +1,93 @@
+//go:build linux
+
+package privsep
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestForbiddenRunsA71: a server that asks for what no server of ours does is
+// killed.
+func TestForbiddenRunsA71(t *testing.T) {
+	h := start(t, nil)
+	hash := strings.Repeat("h", 32)
+	run := func(change ...string) frame {
+		f := frame{opRun, []string{"t", "u3", "alias", "a", hash, "", "", "", "", "", "", "Q"}}
+		copy(f.fields, change)
+		return f
+	}
+	list := func(change ...string) frame {
+		f := frame{opList, []string{"1", "u3", "alias", "a", hash, ""}}
+		copy(f.fields, change)
+		return f
+	}
+	for i, tt := range []struct {
+		f      frame
+		file   string // its descriptor; "": a pipe
+		reason string
+	}{
+		{run("t", "../x"), "", "name begins with"},
+		{run("t", ""), "", "empty name"},
+		{run("t", "u3", "file"), "", `source`},
+		{run("t", "u3", "alias", "a", "short"), "", "hash of 5 octets"},
+		{run("t", "u3", "alias", "a", hash, "yes"), "", "or nothing"},
+		{run("a b"), "", "token with the octet"},
+		{run("t", "u1", "forward", "u0"), "", "forward of"},
+		{run("t", "u1", "mailer", "u0"), "", "mailer of"},
+		{run(), "/dev/null", "want a pipe"},
+		{run(), "/etc/passwd", "want a pipe"},
+		{list("1", "../x"), "", "name begins with"},
+		{list("1", "u1", "forward", "u0"), "", "forward of"},
+		{list("1", "u1", "forward", "u1", "short"), "", "hash of 5 octets"},
+		{list("x"), "", "invalid syntax"},
+		{list(), "/etc/passwd", "want a pipe"},
+		{frame{opForwards, []string{"1", "../x", ""}}, "none", "name begins with"},
+		{frame{opForwards, []string{"x", "u0", ""}}, "none", "invalid syntax"},
+		{run(), "none", "0 descriptors"},
+	} {
+		file := tt.file
+		if file == "" {
+			file = "pipe"
+		}
+		h.dial().say("with %s %x", file, tt.f.append(nil))
+		h.log.wait(t, `msg="server ended"`, i+1)
+		if log := h.log.String(); !strings.Contains(log, tt.reason) {
+			t.Errorf("%v: no %q in the log", tt.f, tt.reason)
+		}
+	}
+	if list := helpers(t); len(list) > 0 {
+		t.Errorf("users' processes %v, want none", list)
+	}
+	h.dial().want("delivered", "run u3 alias x t 10")
+}
+
+// TestForeignUsersA71: requests for uid 0, for users that don't exist and for
+// aliases' items of somebody else than the default-user are refused, told in
+// the log and not endured for long.
+func TestForeignUsersA71(t *testing.T) {
+	h := start(t, nil)
+	k := h.dial()
+	before := len(helpers(t))
+	n := 0
+	for _, tt := range []struct{ want, command string }{
+		{"deferred 4.3.0 this user's process can't be started now not allowed: root has uid 0", "run root forward root t 1"},
+		{"deferred 4.3.0 this user's process can't be started now not allowed: toor has uid 0", "run toor alias x t 1"},
+		{"deferred 4.3.0 this user's process can't be started now not allowed: items of aliases", "run u1 alias x t 1"},
+		{"refused 5.1.1", "run nobody-here forward nobody-here t 1"},
+		{"0 lines, not allowed: root has uid 0", "list root alias x"},
+		{"0 lines, not allowed: toor has uid 0", "list toor forward toor"},
+		{"0 lines, no such user", "list nobody-here alias x"},
+	} {
+		k.want(tt.want, "%s", tt.command)
+		n++
+	}
+	if got := strings.Count(h.log.String(), `msg="request refused"`); got != n || len(helpers(t)) != before {
+		t.Errorf("%d refused in the log, %d processes started, want %d and none", got, len(helpers(t))-before, n)
+	}
+	for ; n <= maxForeign; n++ {
+		k.say("run root forward root t%d 1", n)
+	}
+	h.log.wait(t, `msg="server ended"`, 1)
+	h.dial().want("delivered", "run u3 alias x t 10")
+}

@@ -1,0 +1,211 @@
+//go:build linux
+
+package privsep
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestManyUsers: 40 at once with 32 processes, and no more than four runs of
+// one user at one time.
+func TestManyUsers(t *testing.T) {
+	h := start(t, nil)
+	g := h.gate()
+	passwd, err := os.ReadFile(h.path("passwd"))
+	must(t, err)
+	for i := range 40 {
+		passwd = fmt.Appendf(passwd, "p%d:x:%d:%d::/nonexistent:/bin/false\n", i, 21000+i, 21000+i)
+	}
+	must(t, os.WriteFile(h.path("passwd"), passwd, 0o644))
+	var done []<-chan string
+	for i := range 40 {
+		done = append(done, h.dial().begin("run p%d usermap ask t%d 10", i, i))
+	}
+	var held []*call
+	pids := map[int]bool{}
+	for range maxHelpers {
+		c := g.next()
+		held, pids[c.pid] = append(held, c), true
+	}
+	if len(pids) != maxHelpers || len(helpers(t)) != maxHelpers || len(g.calls) > 0 {
+		t.Errorf("%d processes worked, %d are alive, %d more work, want %d, %[4]d, 0", len(pids), len(helpers(t)), len(g.calls), maxHelpers)
+	}
+	for i := range 40 {
+		if i < len(held) {
+			held[i].say("delivered")
+		} else {
+			g.next().say("delivered")
+		}
+		if n := len(helpers(t)); n > maxHelpers {
+			t.Errorf("%d processes, want at most %d", n, maxHelpers)
+		}
+	}
+	for i, answer := range done {
+		if got := <-answer; !strings.HasPrefix(got, "delivered") {
+			t.Errorf("user %d: %q", i, got)
+		}
+	}
+	done = nil
+	for i := range 2 * perHelper {
+		done = append(done, h.dial().begin("run u3 alias ask x%d 10", i))
+	}
+	held = held[:0]
+	for range perHelper {
+		held = append(held, g.next())
+	}
+	h.dial().want("1 lines", "list u3 alias lines:1") // lists have places of their own
+	if len(g.calls) > 0 {
+		t.Errorf("more than %d runs at one time", perHelper)
+	}
+	for i := range 2 * perHelper {
+		if i < perHelper {
+			held[i].say("delivered")
+		} else {
+			g.next().say("delivered")
+		}
+	}
+	for _, answer := range done {
+		<-answer
+	}
+}
+
+// TestWaitForAPlaceEnds: a request that finds no place in time is deferred.
+func TestWaitForAPlaceEnds(t *testing.T) {
+	h := start(t, func(o *MasterOptions) { o.placeWait = 100 * time.Millisecond })
+	g := h.gate()
+	for i := range perHelper {
+		h.dial().begin("run u3 alias ask t%d 10", i)
+		g.next()
+	}
+	h.dial().want("deferred 4.3.0 the program can't be run now too many users' processes are busy", "run u3 alias ask t9 10")
+}
+
+// TestRunTakesTooLong: a process that gives no answer in the time of a program
+// and some more is killed.
+func TestRunTakesTooLong(t *testing.T) {
+	h := start(t, func(o *MasterOptions) { o.Users.RunTime, o.runSpare = 50*time.Millisecond, 50*time.Millisecond })
+	g := h.gate()
+	k := h.dial()
+	answer := k.begin("run u3 alias ask t 10")
+	c := g.next()
+	if got := k.answer(answer); !strings.Contains(got, "deferred 4.3.0 the program can't be run now the user's process ended: it gave no answer in 100ms") {
+		t.Errorf("%q", got)
+	}
+	awaitEnd(t, c.pid)
+}
+
+// TestNotStartedA43: without a process, for want of places in the system or of
+// his groups, a user's mail waits.
+func TestNotStartedA43(t *testing.T) {
+	h := start(t, nil)
+	k := h.dial()
+	k.say("hello") // the server runs
+	var limit unix.Rlimit
+	must(t, unix.Getrlimit(unix.RLIMIT_NPROC, &limit))
+	none := limit
+	none.Cur = 0
+	must(t, unix.Setrlimit(unix.RLIMIT_NPROC, &none))
+	got := k.say("run u3 alias x t 10")
+	must(t, unix.Setrlimit(unix.RLIMIT_NPROC, &limit))
+	// The kernel refuses the process, or its threads a moment later.
+	if !strings.HasPrefix(got, "deferred 4.3.0 the program can't be run now the user's process ") {
+		t.Errorf("%q, want deferred", got)
+	}
+	must(t, os.Remove(h.path("group")))
+	must(t, os.Mkdir(h.path("group"), 0o755))
+	k.want("deferred 4.3.0 the program can't be run now the user's process could not be started: look for the groups of u3", "run u3 alias x t 10")
+	must(t, os.Remove(h.path("group")))
+	k.want("delivered", "run u3 alias x t 10") // whoever has no such file is in no group
+}
+
+// TestIdleUsersEnd: a process that nobody needs ends; so does one whose
+// settings are old, after its work.
+func TestIdleUsersEnd(t *testing.T) {
+	h := start(t, func(o *MasterOptions) {
+		o.idleTime = 50 * time.Millisecond
+		changed := o.Users
+		changed.DefaultUser = "u2"
+		o.Reload = func() (Reloaded, error) { return Reloaded{[]byte("second"), changed}, nil }
+	})
+	g := h.gate()
+	k := h.dial()
+	var answer <-chan string
+	ask := func(user string) *call {
+		answer = k.begin("run %s alias ask t 10", user)
+		return g.next()
+	}
+	c := ask("u3")
+	c.say("delivered")
+	<-answer
+	k.want("ok", "recorded t")
+	awaitEnd(t, c.pid)
+	c = ask("u3")
+	must(t, syscall.Kill(os.Getpid(), syscall.SIGHUP))
+	k2 := h.dial()
+	if got := k2.say("reloaded"); got != "second" {
+		t.Errorf("settings %q", got)
+	}
+	k2.want("deferred 4.3.0 this user's process can't be started now not allowed", "run u3 alias x t2 10") // no longer the default-user
+	c.say("refused")
+	if got := <-answer; !strings.HasPrefix(got, "refused 5.3.0") {
+		t.Errorf("%q", got)
+	}
+	awaitEnd(t, c.pid)
+	c = ask("u2")
+	c.say("delivered")
+	<-answer
+}
+
+// TestNoUsersLeft: after the end no process, goroutine or descriptor of users is
+// there, whatever they were at.
+func TestNoUsersLeft(t *testing.T) {
+	var pids []int
+	once := func() {
+		h := start(t, func(o *MasterOptions) { o.Grace = helperEnd + 100*time.Millisecond })
+		g := h.gate()
+		k := h.dial()
+		k.want("1 lines", "list u0 alias lines:1")
+		k.want("delivered", "run u3 alias octets t1 100000")
+		busy, stopped := h.dial(), h.dial()
+		answers := []<-chan string{busy.begin("run u3 alias ask t2 10")}
+		first := g.next()
+		answers = append(answers, stopped.begin("run u1 usermap ask t3 10"))
+		second := g.next()
+		second.say("stop") // it hears nothing: killed
+		pids = append(helpers(t), first.pid, second.pid)
+		k.c.Close()
+		h.stop()
+		must(t, <-h.done)
+		h.done = nil
+		<-answers[0]
+		<-answers[1]
+		busy.c.Close()
+		stopped.c.Close()
+		first.c.Close()
+		second.c.Close()
+		g.l.Close()
+	}
+	once()
+	files, goroutines := countFiles(t), runtime.NumGoroutine()
+	once()
+	for _, pid := range pids {
+		awaitEnd(t, pid)
+	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > goroutines && time.Now().Before(end); {
+		<-tick.C
+	}
+	if f, n := countFiles(t), runtime.NumGoroutine(); f > files || n > goroutines {
+		stacks := make([]byte, 64<<10)
+		t.Errorf("%d descriptors and %d goroutines, before %d and %d\n%s", f, n, files, goroutines, stacks[:runtime.Stack(stacks, true)])
+	}
+}
