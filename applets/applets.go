@@ -32,7 +32,7 @@ type role struct {
 // roles what the server starts from /proc/self/exe. Nobody else calls the
 // roles: one without the descriptors that it inherits ends at once.
 func applets() []Applet {
-	return []Applet{smtpdApplet, sendmail, mailq, runq, queueApplet, newaliases, dbmApplet, configApplet}
+	return []Applet{smtpdApplet, sendmail, mailq, runq, queueApplet, routeApplet, newaliases, dbmApplet, configApplet}
 }
 
 func roles() []role {

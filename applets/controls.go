@@ -32,6 +32,7 @@ func (s *system) controls(ctx context.Context) control.Handler {
 			return nil
 		},
 		Version: version,
+		Route:   s.route,
 		Watch: func(request context.Context, p control.Peer, r control.Request, send func([]control.Sight) error) error {
 			return s.watch(request, ctx, p, r, send)
 		},

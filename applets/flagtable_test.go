@@ -48,7 +48,7 @@ var flagRows = []flagRow{
 	{"-bp", "list the queue", "the same", "the same", "i", "list the queue", "-bp", "-b p"},
 	{"-bd, -bD", "daemon, in the foreground with D", "-bd: start Postfix", "-bd; -bdf in the foreground", "i", "daemon, in the foreground with D", "-bd -bD", "-b d -b D"},
 	{"-bi, -I", "build the alias database", "the same", "-bi ignored", "-bi: the same", "build the alias database", "-bi -I", "-b i -I"},
-	{"-bv, -bt", "verify addresses; test rules", "-bv: a report by mail", "verify; show the route", "i", "refused, 64", "-bv -bt", "-b v -b t"},
+	{"-bv, -bt", "verify addresses; test rules", "-bv: a report by mail", "verify; show the route", "i", "show where the addresses lead; --json for programs", "-bv -bt", "-b v -b t"},
 	{"-C FILE", "configuration file", "configuration directory", "configuration file", "", "configuration file, read with the caller's rights", "-C/x -C /y", "-C /x -C /y"},
 	{"-c", "old: no expensive mailers now", "i", "", "", "", "-c", ""},
 	{"-D FILE", "where debugging goes", "", "a macro", "", "", "-D/tmp/x", ""},

@@ -22,7 +22,7 @@ import (
 var sendmail = Applet{
 	Name:    "sendmail",
 	Others:  []string{"send-mail"},
-	Usage:   "[-i] [-t] [-f SENDER] [-F NAME] [-bs | -bp | -bd | -q] [ADDRESS ...]",
+	Usage:   "[-i] [-t] [-f SENDER] [-F NAME] [-v] [--wait=TIME] [-bs | -bv | -bp | -bd | -q] [ADDRESS ...]",
 	Short:   "send a message from standard input",
 	Ignored: sendmailIgnored,
 	Classic: true,
@@ -52,7 +52,8 @@ func runSendmail(ctx context.Context, env *Env) error {
 	env.Flags.StringVar(&o.delivery, deliveryMode, "b", "`MODE`: b or i deliver at once, q or d at the next run of the queue; also -odMODE")
 	env.Flags.BoolVarP(&o.verbose, "verbose", "v", false, "show on standard error how the message, or with -q the queue, is delivered")
 	env.Flags.StringVar(&o.wait, "wait", "", "wait up to `TIME` (30s, 5m) for the outcome of each recipient, and exit with it")
-	mode := env.Flags.StringP("mode", "b", "m", "`MODE`: m send, s speak SMTP, p list the queue, q run it, i build the alias database, d or D serve")
+	asJSON := env.Flags.Bool("json", false, "with -bv, -bt and -bp one JSON object per address or message")
+	mode := env.Flags.StringP("mode", "b", "m", "`MODE`: m send, s speak SMTP, v or t show where an address leads, p list the queue, q run it, i build the alias database, d or D serve")
 	rebuild := env.Flags.BoolP("aliases", "I", false, "build the alias database, as -bi and newaliases")
 	queue := env.Flags.StringP("queue", "q", "", "run the queue now; with `TIME` every so often, as a server that listens on no port")
 	env.Flags.Lookup("queue").NoOptDefVal = "now"
@@ -69,7 +70,9 @@ func runSendmail(ctx context.Context, env *Env) error {
 	case *queue != "":
 		return serve(ctx, env, serverFlags{every: *queue, deaf: true})
 	case *mode == "p":
-		return question{}.ask(ctx, env)
+		return question{json: *asJSON}.ask(ctx, env)
+	case *mode == "v" || *mode == "t":
+		return showRoutes(ctx, env, o.sender, *asJSON)
 	case *mode == "s" && networkConn(env) != nil:
 		return serveConn(ctx, env, networkConn(env))
 	case *mode == "s":

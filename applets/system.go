@@ -47,6 +47,7 @@ type system struct {
 	runner   *deliver.Runner
 	smtp     *smtpd.Server
 	watchers watchers
+	senders  atomic.Pointer[senders]
 	self     string // our host name
 
 	queueOnly bool         // only runq delivers: fixed at the start
@@ -129,6 +130,8 @@ func (s *system) deliverOptions() deliver.Options {
 
 func (s *system) smtpdOptions(ctx context.Context) smtpd.Options {
 	known := newClients(ctx, s.conf.Trusted, s.resolver.IsOurs, s.resolver.HostAddrs, s.log)
+	own := newSenders(s.conf, s.self)
+	s.senders.Store(&own)
 	return smtpd.Options{
 		Hostname:          s.self,
 		Size:              s.conf.Size,
@@ -144,12 +147,12 @@ func (s *system) smtpdOptions(ctx context.Context) smtpd.Options {
 		ClientName:        s.resolver.Name,
 		Trusted:           known.of,
 		Account:           accountOf,
-		OwnSender:         newSenders(s.conf, s.self).own,
+		OwnSender:         own.own,
 	}
 }
 
-// arrived is told of each message that is durable. keep says that it waits for
-// the next run of the queue.
+// arrived is told of each message that is durable: it is tried now, or it waits
+// for the next run of the queue, and who watches must not wait for that.
 func (s *system) arrived(id spool.ID, t *smtpd.Transaction) {
 	if t.Queue {
 		s.kept.Store(true)

@@ -151,6 +151,7 @@ type collector struct {
 	show    func(Message) bool // nil: nothing is shown
 	data    io.Writer          // for a message's octets; nil: none are expected
 	see     func([]Sight) bool // for a watcher; nil: nobody watches
+	steps   func([]Step) bool  // for a route; nil: nobody asked for one
 	message Message            // that the last lines began
 	begun   bool
 	size    int // of its lines, in octets
@@ -165,11 +166,16 @@ func (a *collector) add(line []byte) (text string, over bool, err error) {
 		return "", true, fmt.Errorf("read the server's answer: %w", err)
 	}
 	switch {
-	case f.Data != nil && a.data == nil, f.Watched != nil && a.see == nil:
+	case f.Data != nil && a.data == nil, f.Watched != nil && a.see == nil, f.Steps != nil && a.steps == nil:
 		return "", true, fmt.Errorf("the server's answer has what nobody asked for: %.40q", line)
 	case f.Data != nil:
 		_, err := a.data.Write(f.Data)
 		return "", err != nil, err
+	case f.Steps != nil:
+		if a.size += len(line); a.size > maxMessage || !a.steps(f.Steps) {
+			return "", true, fmt.Errorf("the route has more than %d octets", maxMessage)
+		}
+		return "", false, nil
 	case f.Watched != nil && !a.see(f.Watched):
 		return "", true, errEnough
 	case f.Watched != nil:

@@ -16,6 +16,9 @@ type Request struct {
 	Reason string `json:"reason,omitempty"` // Hold: why
 	All    bool   `json:"all,omitempty"`    // Watch: messages of everybody
 	Run    bool   `json:"run,omitempty"`    // Watch: try everything now
+
+	Address string `json:"address,omitempty"` // Route: who is meant
+	Sender  string `json:"sender,omitempty"`  // Route: the reverse-path
 }
 
 // The verbs.
@@ -26,6 +29,7 @@ const (
 	Version = "version" // of the running server
 	Cat     = "cat"     // one message's header and body
 	Watch   = "watch"   // what happens to messages from now on
+	Route   = "route"   // where a message for an address would go
 
 	// These change one message.
 	Hold    = "hold"    // keep it in the queue untried

@@ -357,6 +357,7 @@ func FuzzRequest(f *testing.F) {
 	f.Add(`{"do":"show","id":"0K3XK9"}`)
 	f.Add(`{"do":"run"} {"do":"run"}`)
 	f.Add(`{"do":"watch","all":true,"run":true}`)
+	f.Add(`{"do":"route","address":"a@b.example","sender":"c"}`)
 	f.Fuzz(func(t *testing.T, in string) { // what is accepted survives the way back
 		r, err := decodeRequest([]byte(in))
 		if err != nil {
@@ -381,7 +382,7 @@ func FuzzAnswer(f *testing.F) {
 	}
 	f.Add(strings.Join(lines, "") + `{"done":{}}` + "\n")
 	err := sightLines(sights(), func(b []byte) error { f.Add(string(b)); return nil })
-	if err != nil {
+	if err = errors.Join(err, stepLines(steps(), func(b []byte) error { f.Add(string(b)); return nil })); err != nil {
 		f.Fatal(err)
 	}
 	f.Add(`{"error":{"code":77,"text":"no"}}` + "\n")
@@ -389,8 +390,9 @@ func FuzzAnswer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in string) { // what a client takes, it would take again from us
 		read := func(in string) (got []any, err error) {
 			a := collector{
-				show: func(m Message) bool { got = append(got, m); return true },
-				see:  func(some []Sight) bool { got = append(got, some); return true },
+				show:  func(m Message) bool { got = append(got, m); return true },
+				see:   func(some []Sight) bool { got = append(got, some); return true },
+				steps: func(some []Step) bool { got = append(got, some); return true },
 			}
 			for line := range strings.Lines(in) {
 				if _, over, err := a.add([]byte(line)); over || err != nil {
@@ -409,6 +411,8 @@ func FuzzAnswer(f *testing.F) {
 				err = messageLines(x, write)
 			case []Sight:
 				err = sightLines(x, write)
+			case []Step:
+				err = stepLines(x, write)
 			}
 			if err != nil {
 				return // a year that JSON can't hold

@@ -27,6 +27,7 @@ const (
 
 // Exit codes, sysexits(3), of failures that arise here.
 const (
+	codeUsage       = 64
 	codeUnavailable = 69
 	codeTempFail    = 75
 	codeProtocol    = 76
@@ -45,6 +46,8 @@ type Handler struct {
 	// Watch sends nothing, once, when it has begun, then sights until ctx ends
 	// or it is over. An error of send ends it.
 	Watch func(ctx context.Context, p Peer, r Request, send func([]Sight) error) error
+
+	Route func(ctx context.Context, p Peer, r Request) iter.Seq2[Step, error]
 }
 
 // Serve answers requests from l, a unix socket, until ctx ends; then it closes
@@ -181,6 +184,8 @@ func (s *server) do(ctx context.Context, a *answer, peer Peer, req Request) (tex
 		return "", s.cat(ctx, a, peer, req.ID)
 	case req.Do == Watch && h.Watch != nil:
 		return "", s.watch(ctx, a, peer, req)
+	case req.Do == Route && h.Route != nil:
+		return "", s.route(ctx, a, peer, req)
 	case changes(req.Do) && h.Act != nil:
 		return "", h.Act(ctx, peer, req)
 	}

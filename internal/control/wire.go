@@ -25,13 +25,14 @@ const maxMessage = 16 << 20
 
 // frame is one line of an answer. Message begins a message; Recipients and
 // History go on with the one begun last, Data with a message's octets, Watched
-// with what a watcher sees; Done or Error is the last line.
+// with what a watcher sees, Steps with a route; Done or Error is the last line.
 type frame struct {
 	Message    *Message    `json:"message,omitempty"`
 	Recipients []Recipient `json:"recipients,omitempty"`
 	History    []Event     `json:"history,omitempty"`
 	Data       []byte      `json:"data,omitempty"`
 	Watched    []Sight     `json:"watched,omitzero"` // an empty one begins the watch
+	Steps      []Step      `json:"steps,omitempty"`
 	Done       *done       `json:"done,omitempty"`
 	Error      *Error      `json:"error,omitempty"`
 }
@@ -67,7 +68,7 @@ func decodeFrame(line []byte) (frame, error) {
 		return frame{}, err
 	}
 	parts := 0
-	for _, there := range []bool{f.Message != nil, f.Recipients != nil, f.History != nil, f.Data != nil, f.Watched != nil, f.Done != nil, f.Error != nil} {
+	for _, there := range []bool{f.Message != nil, f.Recipients != nil, f.History != nil, f.Data != nil, f.Watched != nil, f.Steps != nil, f.Done != nil, f.Error != nil} {
 		if there {
 			parts++
 		}

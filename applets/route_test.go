@@ -1,0 +1,167 @@
+package applets
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"postoffice/deliver"
+	"postoffice/internal/control"
+	"postoffice/internal/testenv"
+)
+
+func routeSteps() []deliver.RouteStep {
+	return []deliver.RouteStep{
+		{Recipient: "team", How: deliver.RouteAlias, Name: "team", Sender: "amy", UID: -1},
+		{Depth: 1, Recipient: "bob", File: "/etc/aliases", Line: 2, How: deliver.RouteForward, Name: "bob", Sender: "owner-team", UID: -1},
+		{Depth: 2, Recipient: "|vacation", File: "/home/bob/.forward", Line: 1, How: deliver.RouteProgram, User: "bob", UID: 1002, Sender: "owner-team"},
+		{Depth: 2, Recipient: `\bob`, File: "/home/bob/.forward", Line: 1, How: deliver.RouteMailbox, User: "bob", UID: 1002, Extension: "x", Sender: "owner-team"},
+		{Depth: 1, Recipient: ":include:/srv/list", File: "/etc/aliases", Line: 3, How: deliver.RouteList, Sender: "owner-team", UID: -1},
+		{Depth: 2, Recipient: "secret@x.example", File: "/srv/list", Line: 1, How: deliver.RouteRemote, UID: -1, Sender: "owner-team", RelayHost: "hub:26",
+			Hosts: []deliver.RouteHost{{Name: "hub", Port: 26, Addrs: []string{"192.0.2.1", "2001:db8::1"}}, {Name: "hub2", Port: 26, Addrs: []string{"192.0.2.2"}}}},
+		{Depth: 1, Recipient: "/var/log/m", File: "/etc/aliases", Line: 4, How: deliver.RouteFile, User: "nobody", UID: 65534, Sender: "owner-team"},
+		{Depth: 1, Recipient: "mapped", File: "/etc/aliases", Line: 4, How: deliver.RouteUsermap, Name: "*@x", Sender: "owner-team", UID: -1},
+		{Depth: 2, Recipient: "ghost\x1b", How: deliver.RouteFailure, Code: 550, Status: "5.1.1", Reason: "no such user", Permanent: true, Sender: "owner-team", UID: -1},
+		{Depth: 1, Recipient: "carol", File: "/etc/aliases", Line: 5, How: deliver.RouteFailure, Code: 450, Status: "4.3.0", Reason: "locked", Sender: "owner-team", UID: -1},
+	}
+}
+
+const routeTree = `team: alias team
+  bob (/etc/aliases:2): forwarded by bob; reports go to owner-team
+    |vacation (/home/bob/.forward:1): program, run as bob (uid 1002)
+    \bob (/home/bob/.forward:1): mailbox of bob (uid 1002), with the extension x
+  :include:/srv/list (/etc/aliases:3): list; reports go to owner-team
+    secret@x.example (/srv/list:1): sent to hub port 26 (192.0.2.1, 2001:db8::1), then hub2 port 26 (192.0.2.2), as option relay-host says
+  /var/log/m (/etc/aliases:4): file, written as nobody (uid 65534); reports go to owner-team
+  mapped (/etc/aliases:4): mapped by usermap *@x; reports go to owner-team
+    ghost\x1b: FAILS, and goes back to the sender: 550 5.1.1 no such user
+  carol (/etc/aliases:5): can't be delivered now, and would be tried again: 450 4.3.0 locked; reports go to owner-team
+`
+
+func TestRouteText(t *testing.T) {
+	r := route{Address: "team"}
+	v := view{all: true}
+	for _, s := range routeSteps() {
+		step, ok := v.see(s)
+		if !ok {
+			t.Errorf("root is not shown %+v", s)
+		}
+		r.Steps = append(r.Steps, step)
+	}
+	r.judge()
+	var out bytes.Buffer
+	show := routeText(&out)
+	if err := show(r); err != nil || out.String() != routeTree || r.Code != 67 || r.Deliverable {
+		t.Errorf("code %d, %v\n%s\nwant\n%s", r.Code, err, out.String(), routeTree)
+	}
+	out.Reset()
+	bad := route{Address: "x\x1b@", err: &control.Error{Code: 64, Text: "no address"}}
+	bad.judge()
+	if err := show(bad); err != nil || out.String() != "\nx?@: no address\n" || bad.Code != 64 {
+		t.Errorf("code %d, %v, %q", bad.Code, err, out.String())
+	}
+	out.Reset()
+	if err := routeJSON(&out)(route{Address: "a", Deliverable: true}); err != nil || out.String() != `{"address":"a","deliverable":true,"code":0}`+"\n" {
+		t.Errorf("%v, %s", err, out.String())
+	}
+}
+
+// TestRouteView: what other users have written for themselves is not shown,
+// what the postmaster has is.
+func TestRouteView(t *testing.T) {
+	for _, tt := range []struct{ user, want string }{
+		{"amy", "team bob(hidden) :include:/srv/list(hidden) /var/log/m mapped(hidden) carol"},
+		{"", "team bob(hidden) :include:/srv/list(hidden) /var/log/m mapped(hidden) carol"},
+		{"bob", `team bob |vacation \bob :include:/srv/list(hidden) /var/log/m mapped(hidden) carol`},
+	} {
+		v := view{user: tt.user}
+		var got []string
+		for _, s := range routeSteps() {
+			if step, ok := v.see(s); ok {
+				name := step.Recipient
+				if step.Hidden {
+					name += "(hidden)"
+				}
+				got = append(got, name)
+			}
+		}
+		if text := strings.Join(got, " "); text != tt.want {
+			t.Errorf("%s sees %s, want %s", tt.user, text, tt.want)
+		}
+	}
+	if s := (senders{trusted: []string{login(os.Getuid())}}); !s.view(os.Getuid()).all || s.view(54321).all {
+		t.Error("who sees all?")
+	}
+}
+
+func TestRouteCodes(t *testing.T) {
+	later, never, stranger := control.Step{How: deliver.RouteFailure}, control.Step{How: deliver.RouteFailure, Permanent: true, Status: "5.4.6"}, control.Step{How: deliver.RouteFailure, Permanent: true, Status: "5.1.1"}
+	fine := control.Step{How: deliver.RouteMailbox}
+	for _, tt := range []struct {
+		steps []control.Step
+		err   error
+		want  int
+	}{
+		{[]control.Step{fine}, nil, 0},
+		{[]control.Step{fine, later}, nil, 75},
+		{[]control.Step{later, stranger, fine}, nil, 67},
+		{[]control.Step{never, stranger, later}, nil, 69},
+		{nil, &control.Error{Code: 75}, 75},
+		{nil, errors.New("x"), 75},
+		{nil, &control.Error{Code: 77}, 77},
+	} {
+		r := route{Steps: tt.steps, err: tt.err}
+		if r.judge(); r.Code != tt.want || r.Deliverable != (tt.want == 0) {
+			t.Errorf("%+v: code %d, want %d", tt, r.Code, tt.want)
+		}
+	}
+	if worse(77, 75) != 77 || worse(75, 77) != 77 || worse(67, 64) != 67 {
+		t.Error("the worse code is lost")
+	}
+}
+
+// TestRouteReal asks for routes in all three ways that a private system has:
+// by a server that runs, by one that is started for it, and by sendmail.
+func TestRouteReal(t *testing.T) {
+	for _, daemon := range []bool{false, true} {
+		p := newPrivate(t, &testenv.Sink{})
+		if err := os.WriteFile(filepath.Join(p.dir, "aliases"), []byte("team: boss, far@x.example, nobody-here\nboss: /dev/null\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if os.Getuid() == 0 {
+			if err := os.Chown(filepath.Join(p.dir, "aliases"), 65534, 65534); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if daemon {
+			p.serve()
+		}
+		for _, tt := range []struct {
+			args, input string
+			code        int
+			out         string
+		}{
+			{"sendmail -bv team", "", 67, "team: alias team\n|  boss (|aliases:1): alias boss\n|    /dev/null (|aliases:2): file, |  far@x.example (|: sent to [127.0.0.1] port |  nobody-here (|: FAILS, and goes back to the sender: 550 5.1.1"},
+			{"sendmail -bt", "boss\n\nfar@x.example\n", 0, "boss: alias boss\n|\n\nfar@x.example: sent to"},
+			{"postoffice route --json boss far@x.example", "", 0, `{"address":"boss","deliverable":true,"code":0,"steps":[{|"how":"alias"|"how":"file"|{"address":"far@x.example","deliverable":true|"relay_host":`},
+			{"postoffice route @@", "", 64, "@@: address @@: "},
+		} {
+			argv := strings.Fields(tt.args)
+			if argv[0] == "postoffice" { // the flags of an applet follow its name
+				argv = append([]string{"route"}, argv[2:]...)
+			}
+			cmd := p.command(argv...)
+			cmd.Stdin = strings.NewReader(tt.input)
+			out, err := cmd.Output()
+			if code := cmd.ProcessState.ExitCode(); code != tt.code || !inOrder(string(out), tt.out) {
+				t.Errorf("daemon %v, %s: exit code %d, want %d, %v\n%s", daemon, tt.args, code, tt.code, err, out)
+			}
+		}
+		if files, _ := filepath.Glob(filepath.Join(p.dir, "q", "queue", "*")); len(files) > 0 {
+			t.Errorf("messages were made: %v", files)
+		}
+	}
+}
