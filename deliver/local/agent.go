@@ -31,7 +31,7 @@ type Job struct {
 	User     string // whose ids it runs with
 	Item     Item
 	Envelope Envelope
-	Body     io.Reader // the finished octets (see Format), read once to its end
+	Body     io.Reader // the finished octets, in FormProgram: a file gets an empty line behind them
 
 	// Final, with FromMailer: the mailer runs whatever .forward says. Without
 	// it a .forward that is there makes the result Forwarded.

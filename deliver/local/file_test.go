@@ -73,3 +73,31 @@ func TestFullFileB43(t *testing.T) {
 	f.write = nil
 	wants(t, "after", p.run(i), Delivered, "2.0.0", "")
 }
+
+// TestEscapeFromR60: what a program and a file get of a message with lines that
+// look like a From_ line, also its first and its last.
+func TestEscapeFromR60(t *testing.T) {
+	if _, done := asUser(t, nil); done {
+		return
+	}
+	p := newPerson(t, nil)
+	for _, escape := range []bool{false, true} {
+		sign := ""
+		if escape {
+			sign = ">"
+		}
+		os.Remove(p.path("copy"))
+		var b strings.Builder
+		o := FormatOptions{Form: FormProgram, Time: deliveryTime, EscapeFrom: escape}
+		must(t, Format(&b, o, strings.NewReader("From first\nmiddle\n>From quoted\nFrom last")))
+		wants(t, "program", p.runBody(p.alias(`"|cat > copied"`), b.String()), Delivered, "2.0.0", "")
+		wants(t, "file", p.runBody(p.alias(p.path("copy")), b.String()), Delivered, "2.0.0", "")
+		want := "\n\n" + sign + "From first\nmiddle\n" + sign + ">From quoted\n" + sign + "From last\n"
+		if got := p.file("copied"); !strings.HasSuffix(got, want) || !strings.HasPrefix(got, "From <> ") {
+			t.Errorf("escape %v: the program got %q, want at its end %q", escape, got, want)
+		}
+		if got := p.file("copy"); got != p.file("copied")+"\n" {
+			t.Errorf("escape %v: the file has %q", escape, got)
+		}
+	}
+}

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"strings"
 	"time"
 
 	"postoffice/internal/alias"
@@ -88,7 +90,7 @@ func (p *Person) Run(ctx context.Context, j Job) Result {
 	case alias.Program:
 		return p.runText(ctx, t.Text, own, j)
 	case alias.File:
-		return p.o.Files.appendFile(ctx, p.o.Account, t.Text, j.Body)
+		return p.o.Files.appendFile(ctx, p.o.Account, t.Text, io.MultiReader(j.Body, strings.NewReader("\n")))
 	}
 	return deferred("4.3.5", "the address has no program or file", fmt.Errorf("%v is %v, which is not run", t, t.Kind))
 }

@@ -107,7 +107,7 @@ func hashOf(t *testing.T, text string) alias.Hash {
 
 func (p *person) path(name string) string { return filepath.Join(p.home, name) }
 
-func (p *person) run(i Item) Result { return p.runBody(i, "From a\n\nx\n\n") }
+func (p *person) run(i Item) Result { return p.runBody(i, "From a\n\nx\n") }
 
 func (p *person) runBody(i Item, body string) Result {
 	return p.Run(context.Background(), Job{User: "alice", Item: i, Body: strings.NewReader(body), Envelope: Envelope{
