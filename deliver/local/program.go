@@ -47,7 +47,11 @@ func (p *Person) runProgram(ctx context.Context, c command, j Job) Result {
 		x, err = start(throughShell(c.text), a.Home, environment(a, p.shell(), j.Envelope))
 	}
 	if err != nil { // also that no more processes may be started (A43)
-		return deferred("4.3.5", "program can't be started", fmt.Errorf("start %s as %s: %w", c.path, a.Name, err))
+		text := "program can't be started"
+		if errno, ok := errors.AsType[syscall.Errno](err); ok {
+			text += ": " + errno.Error()
+		}
+		return deferred("4.3.5", text, fmt.Errorf("start %s as %s: %w", c.path, a.Name, err))
 	}
 	printed, err := x.follow(ctx, body, p.o.ProgramTime)
 	if err != nil {
