@@ -205,7 +205,7 @@ func (s *fake) misbehave(words []string) string {
 	case "file": // path token user: a delivery with that file for a pipe
 		f, err := os.Open(arg(1))
 		if err == nil {
-			err = s.link.conn.send(frame{opDeliver, append(words[2:4], "", "", "")}, f)
+			err = s.link.conn.send(frame{opDeliver, append(words[2:4], "", "", "", "")}, f)
 		}
 		return fmt.Sprint(err)
 	case "with": // pipe, none or a file, and the frame's octets in hexadecimal
@@ -221,7 +221,7 @@ func (s *fake) misbehave(words []string) string {
 		return fmt.Sprint(err)
 	case "piece": // token user: a stream with a piece that is too long
 		r, w, _ := os.Pipe()
-		s.link.conn.send(frame{opDeliver, append(words[1:3], "", "", "")}, r)
+		s.link.conn.send(frame{opDeliver, append(words[1:3], "", "", "", "")}, r)
 		_, err := w.Write([]byte{0xff, 0xff, 0xff, 0xff, 'x'})
 		return fmt.Sprint(err)
 	}

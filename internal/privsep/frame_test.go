@@ -19,7 +19,7 @@ func TestFramesA71(t *testing.T) {
 		in   []byte
 		want string // in the error; "": none
 	}{
-		{"deliver", frame{opDeliver, []string{"t", "alice", "", "", ""}}.append(nil), ""},
+		{"deliver", frame{opDeliver, []string{"t", "alice", "", "", "", ""}}.append(nil), ""},
 		{"ready", []byte{byte(opReady)}, ""},
 		{"empty", nil, "empty"},
 		{"unknown op", []byte{99}, "unknown op"},
@@ -40,7 +40,7 @@ func TestFramesA71(t *testing.T) {
 // FuzzFrame: what is decoded keeps its limits and encodes to the same octets,
 // so that there is one frame for each meaning; and it can be sent.
 func FuzzFrame(f *testing.F) {
-	f.Add(byte(0), frame{opDeliver, []string{"t", "alice", "", "", ""}}.append(nil))
+	f.Add(byte(0), frame{opDeliver, []string{"t", "alice", "", "", "", ""}}.append(nil))
 	f.Add(byte(1), frame{opResult, []string{"t", "delivered", "250", "2.0.0", "ok", ""}}.append(nil))
 	f.Add(byte(0), []byte{byte(opRecorded), 0, 0})
 	f.Add(byte(2), frame{opList, []string{"1", "alice", "forward", "alice", strings.Repeat("h", 32), ""}}.append(nil))
@@ -133,10 +133,10 @@ func TestLinkRefusesDescriptors(t *testing.T) {
 	}{
 		{frame{op: opReady}, 0, true},
 		{frame{op: opReady}, 1, false},
-		{frame{opDeliver, []string{"t", "u", "", "", ""}}, 1, true},
-		{frame{opDeliver, []string{"t", "u", "", "", ""}}, 0, false},
-		{frame{opDeliver, []string{"t", "u", "", "", ""}}, 2, false},
-		{frame{opDeliver, []string{"t", "u", "", "", ""}}, maxFiles + 3, false},
+		{frame{opDeliver, []string{"t", "u", "", "", "", ""}}, 1, true},
+		{frame{opDeliver, []string{"t", "u", "", "", "", ""}}, 0, false},
+		{frame{opDeliver, []string{"t", "u", "", "", "", ""}}, 2, false},
+		{frame{opDeliver, []string{"t", "u", "", "", "", ""}}, maxFiles + 3, false},
 	} {
 		before := countFiles(t)
 		ours, theirs, err := linkPair()

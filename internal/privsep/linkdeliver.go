@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -107,12 +108,15 @@ func (l *Link) sendDelivery(ctx context.Context, token string, d local.Delivery)
 	if err != nil && err != io.EOF {
 		return bodyError{err}
 	}
-	f := frame{opSmall, []string{token, d.User, finalField(d.Final), d.Extension, d.Folder, ""}}
+	f := frame{opSmall, []string{token, d.User, finalField(d.Final), d.Extension, d.Folder, "", ""}}
 	if n <= maxSmall {
-		f.fields[5] = string(buf[:n])
+		f.fields[5], f.fields[6] = strconv.Itoa(n), string(buf[:n])
 		return l.conn.send(f)
 	}
-	return l.sendPiped(ctx, frame{opDeliver, f.fields[:5]}, io.MultiReader(bytes.NewReader(buf[:n]), d.Body))
+	if d.Size >= 0 {
+		f.fields[5] = strconv.FormatInt(d.Size, 10)
+	}
+	return l.sendPiped(ctx, frame{opDeliver, f.fields[:6]}, io.MultiReader(bytes.NewReader(buf[:n]), d.Body))
 }
 
 // sendPiped asks with f and sends the octets through a pipe.

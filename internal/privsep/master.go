@@ -167,7 +167,7 @@ func newMaster(ctx context.Context, o MasterOptions) *master {
 func (m *master) wait() {
 	m.people.stop()
 	waitFor(&m.running, hangWait)
-	waitFor(&m.people.watching, hangWait)
+	waitFor(&m.people.watching, helperEnd+time.Second)
 	m.sockets.Close()
 	if m.o.Session != nil {
 		m.o.Session.Close() // the server that was to have it never came

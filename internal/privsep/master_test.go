@@ -88,13 +88,13 @@ func TestForbiddenA71(t *testing.T) {
 	hexOf := func(f frame) string { return fmt.Sprintf("frame %x", f.append(nil)) }
 	for i, tt := range []struct{ command, reason string }{
 		{"frame ff", "unknown op"},
-		{hexOf(frame{opDeliver, []string{"t", "u0", "", "", ""}}), "descriptors"},
+		{hexOf(frame{opDeliver, []string{"t", "u0", "", "", "", ""}}), "descriptors"},
 		{"file /dev/null t u0", "want a pipe"},
 		{"file /etc/passwd t u0", "want a pipe"},
-		{hexOf(frame{opSmall, []string{"t", "../x", "", "", "", "x"}}), "name begins with"},
-		{hexOf(frame{opSmall, []string{"t", "/etc/passwd", "", "", "", "x"}}), "name has the octet"},
-		{hexOf(frame{opSmall, []string{"t", "u0", "", "", "", strings.Repeat("x", maxSmall+1)}}), "limit 16384"},
-		{hexOf(frame{opSmall, []string{"t", "u0", "x", "", "", "x"}}), "or nothing"},
+		{hexOf(frame{opSmall, []string{"t", "../x", "", "", "", "", "x"}}), "name begins with"},
+		{hexOf(frame{opSmall, []string{"t", "/etc/passwd", "", "", "", "", "x"}}), "name has the octet"},
+		{hexOf(frame{opSmall, []string{"t", "u0", "", "", "", "", strings.Repeat("x", maxSmall+1)}}), "limit 16384"},
+		{hexOf(frame{opSmall, []string{"t", "u0", "x", "", "", "", "x"}}), "or nothing"},
 		{hexOf(frame{opLookup, []string{"1", "-x"}}), "name begins with"},
 		{hexOf(frame{opLookup, []string{"x", "u0"}}), "invalid syntax"},
 		{hexOf(frame{opRecorded, []string{"a b"}}), "token with the octet"},

@@ -55,9 +55,10 @@ const (
 
 // The fields that several frames have in common.
 
-// mailboxFields: token, user, "final" or nothing, extension, folder; behind
-// them, with opSmall alone, the message.
-var mailboxFields = [...]int{maxToken, maxName, maxNumber, maxPart, maxPath, maxSmall}
+// mailboxFields: token, user, "final" or nothing, extension, folder, how many
+// octets the message has at most or nothing; behind them, with opSmall alone,
+// the message.
+var mailboxFields = [...]int{maxToken, maxName, maxNumber, maxPart, maxPath, maxNumber, maxSmall}
 
 // listFields: serial, user, source, name, hash, extension.
 var listFields = [...]int{maxNumber, maxName, maxNumber, maxPart, sha256.Size, maxPart}

@@ -59,6 +59,7 @@ type people struct {
 
 	mu         sync.Mutex // guards what follows, and the fields of helpers that say so
 	options    UserOptions
+	former     string           // the default-user of older options
 	generation int              // of the options
 	all        map[*helper]bool // those that are alive, from start to end
 	changed    chan struct{}    // closed, and a new one made, when a place may be free
@@ -74,16 +75,27 @@ func newPeople(o MasterOptions, g *getent) *people {
 	return p
 }
 
-func (p *people) defaultUser() string {
+// checkDefault says why the items of aliases are not for this user. A server
+// may not know yet that he is the default-user no longer.
+func (p *people) checkDefault(user string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.options.DefaultUser
+	switch user {
+	case p.options.DefaultUser:
+		return nil
+	case p.former:
+		return fmt.Errorf("%s is the default-user no longer", user)
+	}
+	return fmt.Errorf("%w: items of aliases for %s", errForbidden, user)
 }
 
 // reload changes the options. Helpers with the old ones end after their work.
 func (p *people) reload(o UserOptions) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if o.DefaultUser != p.options.DefaultUser {
+		p.former = p.options.DefaultUser
+	}
 	p.options = o
 	p.generation++
 	for h := range p.all {
@@ -185,7 +197,7 @@ func (p *people) place(a local.Account, k kind) (h *helper, isNew bool, changed 
 func (p *people) makeRoom() {
 	var oldest *helper
 	for h := range p.all {
-		if h.leaving {
+		if h.leaving && time.Since(h.since) < helperEnd {
 			return // one is on its way out
 		}
 		if h.unused() && (oldest == nil || h.since.Before(oldest.since)) {
@@ -233,7 +245,7 @@ func (p *people) end(h *helper) {
 	if h.leaving {
 		return
 	}
-	h.leaving = true
+	h.leaving, h.since = true, time.Now()
 	if h.conn != nil {
 		h.conn.close()
 		h.killer = time.AfterFunc(helperEnd, h.kill)

@@ -85,7 +85,7 @@ func TestWaitForAPlaceEnds(t *testing.T) {
 		h.dial().begin("run u3 alias ask t%d 10", i)
 		g.next()
 	}
-	h.dial().want("deferred 4.3.0 the program can't be run now too many users' processes are busy", "run u3 alias ask t9 10")
+	h.dial().want("deferred 4.3.0 the address's program or file can't be used now too many users' processes are busy", "run u3 alias ask t9 10")
 }
 
 // TestRunTakesTooLong: a process that gives no answer in the time of a program
@@ -96,7 +96,7 @@ func TestRunTakesTooLong(t *testing.T) {
 	k := h.dial()
 	answer := k.begin("run u3 alias ask t 10")
 	c := g.next()
-	if got := k.answer(answer); !strings.Contains(got, "deferred 4.3.0 the program can't be run now the user's process ended: it gave no answer in 100ms") {
+	if got := k.answer(answer); !strings.Contains(got, "deferred 4.3.0 the address's program or file can't be used now the user's process ended: it gave no answer in 100ms") {
 		t.Errorf("%q", got)
 	}
 	awaitEnd(t, c.pid)
@@ -116,12 +116,12 @@ func TestNotStartedA43(t *testing.T) {
 	got := k.say("run u3 alias x t 10")
 	must(t, unix.Setrlimit(unix.RLIMIT_NPROC, &limit))
 	// The kernel refuses the process, or its threads a moment later.
-	if !strings.HasPrefix(got, "deferred 4.3.0 the program can't be run now the user's process ") {
+	if !strings.HasPrefix(got, "deferred 4.3.0 the address's program or file can't be used now the user's process ") {
 		t.Errorf("%q, want deferred", got)
 	}
 	must(t, os.Remove(h.path("group")))
 	must(t, os.Mkdir(h.path("group"), 0o755))
-	k.want("deferred 4.3.0 the program can't be run now the user's process could not be started: look for the groups of u3", "run u3 alias x t 10")
+	k.want("deferred 4.3.0 the address's program or file can't be used now the user's process could not be started: look for the groups of u3", "run u3 alias x t 10")
 	must(t, os.Remove(h.path("group")))
 	k.want("delivered", "run u3 alias x t 10") // whoever has no such file is in no group
 }
@@ -153,7 +153,7 @@ func TestIdleUsersEnd(t *testing.T) {
 	if got := k2.say("reloaded"); got != "second" {
 		t.Errorf("settings %q", got)
 	}
-	k2.want("deferred 4.3.0 this user's process can't be started now not allowed", "run u3 alias x t2 10") // no longer the default-user
+	k2.want("deferred 4.3.0 this user's process can't be started now u3 is the default-user no longer", "run u3 alias x t2 10")
 	c.say("refused")
 	if got := <-answer; !strings.HasPrefix(got, "refused 5.3.0") {
 		t.Errorf("%q", got)

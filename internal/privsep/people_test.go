@@ -110,7 +110,7 @@ func TestUserDiesInTheMiddle(t *testing.T) {
 		{opListed, []string{"1", "owner", "/x", "u1", "4294967296", ""}}, // no uid
 		{opListed, []string{"1", "perhaps", "", "", "0", ""}},            // no outcome
 		{opReady, nil}, // the server's
-		{opDeliver, []string{"t", "u0", "", "", ""}}, // too
+		{opDeliver, []string{"t", "u0", "", "", "", ""}}, // too
 		{opResult, []string{"1", "delivered", "250", "2.0.0", strings.Repeat("x", maxWords+1), ""}},
 	}
 	orders := []string{"kill"}

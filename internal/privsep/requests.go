@@ -39,7 +39,7 @@ func (s *session) handle(f frame, files []*os.File) error {
 		}
 		return s.deliver(f.fields, files[0])
 	case opSmall:
-		return s.deliver(f.fields, small{strings.NewReader(f.fields[5])})
+		return s.deliver(f.fields, small{strings.NewReader(f.fields[6])})
 	case opRecorded:
 		if err := checkToken(f.fields[0]); err != nil {
 			return err
@@ -73,7 +73,11 @@ func (s *session) deliver(f []string, from io.ReadCloser) error {
 	if err := checkFinal(f[2]); err != nil {
 		return err
 	}
-	d := local.Delivery{User: user, Size: -1, Final: f[2] == final, Extension: f[3], Folder: f[4]}
+	size, err := parseSize(f[5])
+	if err != nil {
+		return err
+	}
+	d := local.Delivery{User: user, Size: size, Final: f[2] == final, Extension: f[3], Folder: f[4]}
 	return s.once(token, user, from, func() { s.write(token, d, from) })
 }
 
@@ -233,6 +237,18 @@ func (s *session) reply(f frame) {
 func checkSerial(s string) error {
 	_, err := strconv.ParseUint(s, 10, 64)
 	return err
+}
+
+// parseSize reads how many octets a message has at most; -1: it is not known.
+func parseSize(s string) (int64, error) {
+	if s == "" {
+		return -1, nil
+	}
+	n, err := strconv.ParseUint(s, 10, 62)
+	if err != nil {
+		return 0, fmt.Errorf("size of a message: %w", err)
+	}
+	return int64(n), nil
 }
 
 func checkFinal(s string) error {

@@ -5,9 +5,11 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 
 	"postoffice/deliver/local"
+	"postoffice/internal/maillog"
 )
 
 // maxLists bounds the lists that a server has read at once; Link keeps below.
@@ -50,8 +52,8 @@ func (s *session) run(f frame, from *os.File) error {
 
 func (s *session) runAs(f frame, from *os.File) local.Result {
 	a, err := s.person(f.fields[1])
-	if err == nil && f.fields[2] == local.FromAlias && a.Name != s.m.people.defaultUser() {
-		err = fmt.Errorf("%w: items of aliases for %q", errForbidden, a.Name)
+	if err == nil && f.fields[2] == local.FromAlias {
+		err = s.m.people.checkDefault(a.Name)
 	}
 	if errors.Is(err, local.ErrNoUser) && f.fields[2] != local.FromAlias {
 		res := failed("no such user here", err)
@@ -63,7 +65,7 @@ func (s *session) runAs(f frame, from *os.File) local.Result {
 	}
 	answer, err := s.m.people.ask(s.ctx, a, forRun, f, from)
 	if err != nil {
-		return failed("the program can't be run now", err)
+		return failed("the address's program or file can't be used now", err)
 	}
 	t, _ := parseResult(answer.fields) // it was looked at when it came
 	return t.Result
@@ -107,7 +109,11 @@ func (s *session) list(f frame, into *os.File) error {
 func (s *session) listAs(f frame, into *os.File) (frame, error) {
 	user := f.fields[1]
 	a, err := s.person(user)
-	if errors.Is(err, local.ErrNoUser) || errors.Is(err, errForbidden) {
+	switch {
+	case err == nil:
+	case f.fields[2] == local.FromUsermap: // a stranger can make the server ask, with a name that leads to root
+		s.log.LogAttrs(context.Background(), slog.LevelWarn, "list not read", maillog.User(user), maillog.Err(err))
+	case errors.Is(err, local.ErrNoUser), errors.Is(err, errForbidden):
 		s.refused(user, err)
 	}
 	if err != nil {
