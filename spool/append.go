@@ -67,13 +67,15 @@ func (m *Message) expand(parent Key, x Expansion) error {
 		return fmt.Errorf("%w: expansion to %d recipients", ErrInvalid, n)
 	}
 	blocks := len(m.c.blocks)
-	b, err := appendBlock(nil, m.c.first.check, m.c.blocks[blocks-1].number+1, parent, x)
+	number := max(m.tried, m.c.blocks[blocks-1].number) + 1
+	b, err := appendBlock(nil, m.c.first.check, number, parent, x)
 	if err != nil {
 		return err
 	}
 	if m.c.end+int64(len(b)) > m.c.tailAt()+maxTail-1 {
 		return fmt.Errorf("%w: expansion of %d octets", ErrFull, len(b))
 	}
+	m.tried = number
 	if err := m.append(b); err != nil {
 		return err
 	}
@@ -87,7 +89,7 @@ func (m *Message) expand(parent Key, x Expansion) error {
 		return m.giveUp(err)
 	}
 	if len(m.c.blocks) != blocks+1 {
-		return m.giveUp(fmt.Errorf("expansion %d can't be read back", m.c.blocks[blocks-1].number+1))
+		return m.giveUp(fmt.Errorf("expansion %d can't be read back", number))
 	}
 	first := m.c.rcpts[i].State != Expanded
 	if first {

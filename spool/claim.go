@@ -23,6 +23,7 @@ type Message struct {
 	mu    sync.Mutex
 	c     *contents // env, first and data never change
 	stale bool      // an append failed: c.end is not known, nor what stands before it
+	tried int       // the number of the last block that was appended: also of one that failed, and may be whole
 	err   error     // why nothing more is recorded or handed out
 }
 

@@ -18,6 +18,7 @@ type hooked struct {
 	disk.FS
 	after func(op, name string) // a file was opened or created
 	sync  func(name string) error
+	write func() error // what an append says that wrote everything
 }
 
 type hookedDir struct {
@@ -70,6 +71,14 @@ func (d hookedDir) Open(name string, a disk.Access) (disk.File, error) {
 
 func (d hookedDir) RenameNoReplace(old string, to disk.Dir, name string) error {
 	return d.Dir.RenameNoReplace(old, to.(hookedDir).Dir, name)
+}
+
+func (f hookedFile) Write(p []byte) (int, error) {
+	n, err := f.File.Write(p)
+	if err == nil && f.h.write != nil {
+		err = f.h.write()
+	}
+	return n, err
 }
 
 func (f hookedFile) Datasync() error {

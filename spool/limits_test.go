@@ -183,6 +183,32 @@ func TestExpandAgain(t *testing.T) {
 }
 
 // TestBigExpansion: 50,000 targets are written, read back and worked off.
+// TestWholeAfterError: a block that could not be written, as far as the writer
+// was told, and is whole all the same, does no harm to those behind it.
+func TestWholeAfterError(t *testing.T) {
+	h := &hooked{FS: disk.OS()}
+	q := open(t, Options{Dir: t.TempDir() + "/q", FS: h})
+	id := accept(t, q, envelope(3), text)
+	m := claim(t, q, id)
+	to := func(s string) Expansion { return Expansion{Targets: []Target{{Path: path(s)}}} }
+	h.write = func() error { return syscall.EIO }
+	if err := m.Expand(Key{0, 0}, to("lost@a.example")); err == nil {
+		t.Fatal("expanded in spite of EIO")
+	}
+	h.write = nil
+	must(t, m.Expand(Key{0, 1}, to("a@a.example")))
+	must(t, m.Expand(Key{0, 0}, to("b@a.example")))
+	must(t, m.Close())
+	m = claim(t, q, id)
+	var got []string
+	for r := range m.Pending() {
+		got = append(got, r.Path.String())
+	}
+	if want := []string{"r2@example.org", "a@a.example", "b@a.example"}; !slices.Equal(got, want) {
+		t.Errorf("pending %q, want %q", got, want)
+	}
+}
+
 func TestBigExpansion(t *testing.T) {
 	q, _ := tempQueue(t)
 	m := claim(t, q, accept(t, q, envelope(1), text))
