@@ -43,7 +43,7 @@ func (h history) recipients() []control.Recipient {
 		if r.State == spool.Expanded {
 			continue
 		}
-		shown := control.Recipient{Address: r.Path.String(), State: r.State.String()}
+		shown := control.Recipient{Address: r.Target.String(), State: r.State.String()}
 		if n, ok := h.last[r.Key]; ok {
 			shown.Attempts = n.Attempt
 			shown.Relay, shown.Reply = n.Relay, words(n)
@@ -56,25 +56,29 @@ func (h history) recipients() []control.Recipient {
 	return all
 }
 
-// words are what a note says happened: the other side's reply, or our failure.
+// words are what a note says happened: the other side's reply or our own, and
+// the failure behind it.
 func words(n spool.Note) string {
-	if n.Reply.IsZero() {
+	switch {
+	case n.Reply.IsZero():
 		return n.Err
+	case n.Err == "":
+		return n.Reply.String()
 	}
-	return n.Reply.String()
+	return n.Reply.String() + " (" + n.Err + ")"
 }
 
 // events are the notes in their order, one for each recipient they speak of.
 func (h history) events() []control.Event {
 	address := make(map[spool.Key]string, len(h.snap.Recipients))
 	for _, r := range h.snap.Recipients {
-		address[r.Key] = r.Path.String()
+		address[r.Key] = r.Target.String()
 	}
 	var all []control.Event
 	for _, n := range h.snap.Notes {
 		e := control.Event{Time: n.Time, Attempt: n.Attempt, Relay: n.Relay, Err: n.Err, Next: n.Next}
 		if !n.Reply.IsZero() {
-			e.Reply = n.Reply.String()
+			e.Reply = words(n)
 		}
 		if len(n.Keys) == 0 {
 			all = append(all, e)

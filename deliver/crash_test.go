@@ -36,8 +36,10 @@ type scene struct {
 	box     func(user string, again bool) (local.Result, bool)
 	peer    func(ev testenv.Event, again bool) string // the reply, "" as usual
 	down    bool                                      // no peer at all
-	want    []string                                  // who gets one copy
-	held    int                                       // messages that end in hold/
+	item    func(name string, again bool) (local.Result, bool)
+	agents  map[string]string // the lists of aliases, and the .forward files of users
+	want    []string          // who gets one copy; "m1 nobody: list" is an item's
+	held    int               // messages that end in hold/
 }
 
 func refusing(who string) func(string, bool) (local.Result, bool) {
@@ -62,6 +64,12 @@ var scenes = []scene{
 		}},
 	{name: "expansion", to: []string{"list"}, want: []string{"m1 alice", "m1 bob", "m1 a@[192.0.2.1]"},
 		aliases: "list: sub, a@[192.0.2.1]\nsub: alice, Bob, \\bob\n"},
+	{name: "items, lists and forwards", to: []string{"list", "prog"}, aliases: "list: :include:/l\nprog: \"|x\", alice\nowner-list: carol\n",
+		agents: map[string]string{"list": "bob\n\\alice\ncarol\ngone\n", "bob": "carol, b@[192.0.2.1]", "carol": "bob, \\carol, \"|y\""},
+		want:   []string{"m1 alice", "m1 bob", "m1 carol", "m1 b@[192.0.2.1]", "m1 nobody: prog", "m1 carol: carol", "report carol", "report carol: carol", "report b@[192.0.2.1]"},
+		item: func(name string, again bool) (local.Result, bool) {
+			return local.Result{}, name == "carol" && !again
+		}},
 	{name: "expiry", to: []string{"a@[192.0.2.1]", "b@[192.0.2.1]"}, age: 30 * 24 * time.Hour, down: true, want: []string{"report carol"}},
 	{name: "double bounce", from: "none", to: []string{"no-one"}, want: []string{"report root"}},
 	{name: "report undeliverable", from: "no-one", to: []string{"no-one"}, held: 1, box: refusing("root")},
@@ -69,6 +77,7 @@ var scenes = []scene{
 
 // world is one process with its outside.
 type world struct {
+	agents
 	s   *scene
 	nth int // of the processes one after the other: each an hour later
 	ack func(string)
@@ -82,6 +91,9 @@ func (w *world) Deliver(_ context.Context, _ string, d local.Delivery) local.Res
 	body, err := io.ReadAll(d.Body)
 	if err != nil {
 		return local.Result{Err: err}
+	}
+	if yes, _ := w.Forwards(nil, d.User, d.Extension); yes && !d.Final {
+		return local.Result{Status: local.Forwarded}
 	}
 	if w.s.box != nil {
 		if res, ok := w.s.box(d.User, w.nth > 0); ok {
@@ -183,7 +195,7 @@ func (s *scene) queue(d disk.FS) error {
 // scenario is one pass over the queue.
 func (s *scene) scenario(aliases string, nth int) crashfs.Scenario {
 	return func(d disk.FS, ack func(string)) error {
-		w := &world{s: s, ack: ack, nth: nth}
+		w := &world{s: s, ack: ack, nth: nth, agents: agents{members: s.agents, forwards: s.agents}}
 		run, done, err := w.runner(d, aliases)
 		if err != nil {
 			return err
@@ -301,8 +313,16 @@ func TestCrashTwice(t *testing.T) {
 	}
 }
 
-func (w *world) Run(context.Context, string, local.Job) local.Result { return local.Result{} }
-
-func (w *world) Forwards(context.Context, string, string) (bool, error) { return false, nil }
-
-func (w *world) List(context.Context, local.Listing) ([]local.Line, error) { return nil, nil }
+func (w *world) Run(_ context.Context, _ string, j local.Job) local.Result {
+	body, err := io.ReadAll(j.Body)
+	if err != nil {
+		return local.Result{Err: err}
+	}
+	if w.s.item != nil {
+		if res, ok := w.s.item(j.Item.Name, w.nth > 0); ok {
+			return res
+		}
+	}
+	w.got(string(body), j.User+": "+j.Item.Name)
+	return local.Result{Status: local.Delivered}
+}

@@ -155,10 +155,14 @@ func (a *attempt) askForwards(t *target, l *Lead) answer {
 
 // runItem has a program run, or a file appended to.
 func (a *attempt) runItem(t *target, l *Lead, to smtp.Path, token string) answer {
+	as := l.Agent.Name
+	if l.Agent.Source == spool.FromAlias && t.extension != "" { // list managers read their command from it
+		as += a.s.Delimiter + t.extension
+	}
 	body, done := a.finished(local.FormatOptions{
 		Form:        local.FormProgram,
 		ReversePath: t.reverse,
-		DeliveredTo: a.deliveredTo(l.Agent.Name),
+		DeliveredTo: a.deliveredTo(as),
 	})
 	res := a.s.Local.Run(a.work, token, local.Job{
 		User: t.name, Item: t.step.Item, Body: body,

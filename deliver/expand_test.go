@@ -50,8 +50,14 @@ func TestR17Items(t *testing.T) {
 			t.Errorf("job of %s: envelope %+v", j.User, e)
 		}
 	}
-	if !strings.Contains(r.mailer.bodies[0], "Delivered-To: team@us.example\n") && !strings.Contains(r.mailer.bodies[0], "Delivered-To: bob@us.example\n") {
-		t.Errorf("no Delivered-To in:\n%s", r.mailer.bodies[0])
+	for i, body := range r.mailer.bodies {
+		want := "Delivered-To: team+tag@us.example\n"
+		if r.mailer.ran[i].User == "bob" {
+			want = "Delivered-To: bob@us.example\n"
+		}
+		if !strings.Contains(body, want) || strings.HasSuffix(body, "\n\n") {
+			t.Errorf("want %q and no empty line at the end of:\n%s", want, body)
+		}
 	}
 	r.mailer.running = nil
 	r.pass()

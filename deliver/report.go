@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"postoffice/internal/smtp"
+	"postoffice/spool"
 )
 
 // The sizes of a report's parts, in octets: with the returned header it stays
@@ -136,17 +137,31 @@ func (rp *report) writeText(dst *bufio.Writer) {
 				return
 			}
 			rc := rp.a.rcpt(f.key)
-			to, orig := addressee(rc), rp.a.original(rc)
-			fmt.Fprintf(&w, "\n<%s>", printable(rp.a.s.qualified(to).String(), 300))
-			if orig != to {
-				fmt.Fprintf(&w, " (expanded from <%s>)", printable(rp.a.s.qualified(orig).String(), 300))
-			}
+			fmt.Fprintf(&w, "\n%s", rp.name(rc))
 			left--
 		}
 		w.WriteByte('\n')
 		w.WriteString(s)
 	}
 	dst.WriteString(w.String())
+}
+
+// name is a recipient as a person knows it: by the address, and by the one that
+// the message was sent to where that is another. Of an item it says whose it is.
+func (rp *report) name(rc spool.Recipient) string {
+	to, orig := rp.a.s.qualified(addressee(rc)).String(), rp.a.s.qualified(rp.a.original(rc)).String()
+	var more []string
+	if rc.Agent != nil {
+		more = append(more, "a "+printable(rc.Target.String(), 300))
+	}
+	if orig != to {
+		more = append(more, "expanded from <"+printable(orig, 300)+">")
+	}
+	name := "<" + printable(to, 300) + ">"
+	if len(more) > 0 {
+		name += " (" + strings.Join(more, ", ") + ")"
+	}
+	return name
 }
 
 // story says what happened and what to do about it.
@@ -242,7 +257,7 @@ func (rp *report) statusFields(f failure, room int) string {
 	switch v, ok := smtp.FindParam(orig.Params, "ORCPT"); {
 	case ok:
 		fmt.Fprintf(&w, "Original-Recipient: %s\n", printable(unxtext(v), 500))
-	case orig.Path != to:
+	case rp.a.s.qualified(orig.Path) != rp.a.s.qualified(to):
 		fmt.Fprintf(&w, "Original-Recipient: rfc822; %s\n", printable(rp.a.s.qualified(orig.Path).String(), 500))
 	}
 	fmt.Fprintf(&w, "Final-Recipient: rfc822; %s\n", printable(rp.a.s.qualified(to).String(), 500))

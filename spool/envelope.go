@@ -74,6 +74,18 @@ type Target struct {
 	State  State        // Pending unless an earlier expansion settled it; zero is Pending
 }
 
+// String names t for people: an item by where it stands, since its text is not
+// known here.
+func (t Target) String() string {
+	switch {
+	case t.Agent == nil:
+		return t.Path.String()
+	case t.Agent.Source == FromForward:
+		return "program or file in the .forward of " + t.Agent.Name
+	}
+	return "program, file or list of " + string(t.Agent.Source) + " " + t.Agent.Name
+}
+
 // Agent names a program, a file or a list without holding its text: whoever
 // runs or reads it looks it up where it stands and takes the item with that
 // hash (A18). A command or a path is never in the spool.
