@@ -100,7 +100,7 @@ func (l listing) dropped(p control.Peer) (all []control.Message) {
 			files = fmt.Sprintf("%d messages", w.Files)
 		}
 		all = append(all, control.Message{
-			ID: spool.MaildropDir, Size: w.Octets, Arrived: w.Oldest, Sender: login(w.Owner), State: control.Dropped,
+			ID: spool.MaildropDir, Size: w.Octets, Arrived: w.Oldest, Sender: login(w.Owner), State: control.Dropped, Recipients: []control.Recipient{},
 			Reason: files + " of " + login(w.Owner) + " in maildrop/, for the next server or run of the queue",
 		})
 	}

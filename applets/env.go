@@ -30,6 +30,7 @@ type Env struct {
 	help    bool     // --help
 	debug   string   // -d, where the applet doesn't define it
 	config  *config.Config
+	forRoot bool // root asked, and this process does it with other ids
 }
 
 // prepare makes the flags that every applet has.

@@ -70,6 +70,9 @@ func buildDatabase(env *Env, path string) error {
 		say(env.Stderr, env.Program, "this build reads "+path+" itself and makes no database")
 		return nil
 	}
+	if errors.Is(err, os.ErrPermission) {
+		return exitWith(sysexits.NoPerm, err, "the database is made beside the text: run this as root, or with -C and a configuration whose option aliases names a file of your own")
+	}
 	if err != nil {
 		return err
 	}

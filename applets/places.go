@@ -49,7 +49,8 @@ func runDirError(dir string, err error) error {
 func dirError(option, dir string, code int, err error) error {
 	says := "option " + option + " says where it is"
 	return withRemedy(err, []remedy{
-		{privsep.ErrRunning, sysexits.TempFail, "end it first, or give this server another " + option + ", queue-dir and listen"},
+		{privsep.ErrRunning, sysexits.TempFail, "end it first, as with kill $(cat " + filepath.Join(dir, "postoffice.pid") + "), or give this server another " + option + ", queue-dir and listen"},
+		{spool.ErrFull, sysexits.TempFail, "make room there: df -h and df -i on " + dir + " show how much there is"},
 		{spool.ErrForeign, sysexits.NoPerm, "it must be the server's alone: chown and chmod it so if it is a queue of ours; else " + says},
 		{fs.ErrNotExist, code, "the directory above it must be there: mkdir -p " + filepath.Dir(dir) + "; or " + says},
 		{syscall.EROFS, code, "its file system is read-only: mount it for writing; or " + says},

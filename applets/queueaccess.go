@@ -47,10 +47,11 @@ func atQueue(ctx context.Context, env *Env, change bool, do func(queueAccess, *c
 		if change {
 			code, what = sysexits.NoPerm, "change"
 		}
-		return exitWith(code, fmt.Errorf("no mail server runs here, and only root may %s %s", what, conf.QueueDir))
+		return exitWith(code, fmt.Errorf("no mail server runs here, and only root may %s %s", what, conf.QueueDir),
+			"run this as root, or ask root to start the server: postoffice smtpd")
 	}
 	if running, _ := privsep.Running(conf.RunDir); running && change {
-		return exitWith(sysexits.TempFail, errors.New("a mail server runs, but its control socket doesn't answer"))
+		return unanswered(conf)
 	}
 	if _, err := os.Stat(conf.QueueDir); errors.Is(err, os.ErrNotExist) {
 		return do(noQueue{}, conf)
@@ -63,6 +64,13 @@ func atQueue(ctx context.Context, env *Env, change bool, do func(queueAccess, *c
 		return err
 	}
 	return errors.Join(do(files, conf), files.close())
+}
+
+// unanswered is the error where a server runs that can't be asked.
+func unanswered(conf *config.Config) error {
+	return exitWith(sysexits.TempFail, fmt.Errorf("a mail server runs, but its control socket doesn't answer in %s", conf.RunDir),
+		"try again in ten seconds: it makes a socket that was removed anew",
+		"if it stays so, its log says why; a restart makes everything anew")
 }
 
 // ownerRole is the process that is an applet for root, with the ids of the
@@ -104,7 +112,7 @@ func runAsOwner(ctx context.Context, env *Env) error {
 	}
 	env.Program = env.Args[0]
 	env.prepare(a, env.Args[2:])
-	env.config = conf
+	env.config, env.forRoot = conf, true
 	return a.Run(ctx, env)
 }
 
@@ -197,7 +205,11 @@ func (f fileAccess) cat(_ context.Context, id string, w io.Writer) error {
 }
 
 func (f fileAccess) act(ctx context.Context, r control.Request) error {
-	return f.changer.act(ctx, r, by(os.Getuid()))
+	uid := os.Getuid()
+	if f.changer.env.forRoot {
+		uid = 0
+	}
+	return f.changer.act(ctx, r, by(uid))
 }
 
 func (f fileAccess) close() error {

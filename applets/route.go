@@ -3,7 +3,6 @@ package applets
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -139,7 +138,7 @@ func routes(ctx context.Context, env *Env) (asker, error) {
 		return nil, confErr
 	}
 	if running, _ := privsep.Running(conf.RunDir); running {
-		return nil, exitWith(sysexits.TempFail, errors.New("a mail server runs, but its control socket doesn't answer"))
+		return nil, unanswered(conf)
 	}
 	if mayServe(conf) {
 		return func(ctx context.Context, address, sender string) ([]control.Step, error) {

@@ -44,10 +44,11 @@ func runTheQueue(ctx context.Context, env *Env, verbose bool) error {
 		return exitWith(sysexits.TempFail, fmt.Errorf("the mail server's socket: %w", err))
 	}
 	if !mayServe(conf) {
-		return exitWith(sysexits.NoPerm, fmt.Errorf("only root and the owner of %s may run it", conf.QueueDir))
+		return exitWith(sysexits.NoPerm, fmt.Errorf("only root and the owner of %s may run it", conf.QueueDir),
+			"ask root; a server that runs tries each message by itself")
 	}
 	if running, _ := privsep.Running(conf.RunDir); running {
-		return exitWith(sysexits.TempFail, errors.New("a mail server runs, but its control socket doesn't answer"))
+		return unanswered(conf)
 	}
 	if verbose {
 		return watchPass(ctx, env)

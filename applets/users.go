@@ -32,7 +32,8 @@ func serverUser(conf *config.Config) (privsep.User, error) {
 		return privsep.User{}, fmt.Errorf("account %s: %w", conf.ServerUser, err)
 	}
 	if uid == 0 {
-		return privsep.User{}, exitWith(sysexits.Config, fmt.Errorf("server-user=%s is root: the server must not be", conf.ServerUser))
+		return privsep.User{}, exitWith(sysexits.Config, fmt.Errorf("server-user=%s is root: the server must not be", conf.ServerUser),
+			"give it an account that nothing else uses, as the default, postoffice")
 	}
 	return privsep.User{Name: u.Username, UID: uid, GID: gid}, nil
 }

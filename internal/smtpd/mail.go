@@ -28,7 +28,8 @@ func (s *session) mail(ctx context.Context, arg string) smtp.Reply {
 		return r
 	}
 	if err := s.o.Queue.Room(ctx); err != nil {
-		s.log(ctx, slog.LevelWarn, "no room for mail", maillog.Err(err))
+		s.log(ctx, slog.LevelWarn, "no room for mail", maillog.Err(err),
+			maillog.Reason("clients are told to come again: make room on the queue's file system"))
 		return smtp.Reply{Code: 452, Status: "4.3.1", Text: "no room for mail now, try again later"}
 	}
 	if r := s.ask(ctx, s.o.Policy.Sender, path); !r.IsZero() {
