@@ -143,7 +143,7 @@ func TestA69Hostile(t *testing.T) {
 	for _, e := range readDir(t, drop) {
 		names[e.Name()] = true
 	}
-	for _, name := range []string{"HARD", "SOFT", "FIFO", "DIR", "LINK"} {
+	for _, name := range []string{"HARD", "SOFT", "FIFO", "DIR", "LINK", "SPARSE"} { // the last is more than its owner may have in corrupt/
 		if !names[name] {
 			t.Errorf("%s was taken away", name)
 		}
@@ -152,11 +152,11 @@ func TestA69Hostile(t *testing.T) {
 	if len(names) > 0 {
 		t.Errorf("%v stay in maildrop/", names)
 	}
-	// SPARSE and WRONG; GROWS too, unless the writer paused while it was read,
-	// and then what stood there by then is sent, once.
-	until(t, 20*time.Second, "three files are set aside, or two and the third is sent", func() bool {
+	// WRONG; GROWS too, unless the writer paused while it was read, and then
+	// what stood there by then is sent, once.
+	until(t, 20*time.Second, "two files are set aside, or one and the other is sent", func() bool {
 		b, _ := os.ReadFile(one.mailbox("bob"))
-		return strings.Count(string(b), "Subject: growing\n")+len(readDir(t, one.path("queue", "corrupt"))) == 3
+		return strings.Count(string(b), "Subject: growing\n")+len(readDir(t, one.path("queue", "corrupt"))) == 2
 	})
 	for _, name := range []string{one.log, one.mailbox("alice"), one.mailbox("bob"), one.mailbox("carol")} {
 		if contains(name, "secret-hash") {
