@@ -339,6 +339,9 @@ func nobodyGood(replies []smtp.Reply) error {
 func speakSMTP(ctx context.Context, env *Env) error {
 	conf, confErr := env.Config()
 	s, err := submission(ctx, env, conf, confErr, false)
+	if x := (*exitError)(nil); errors.Is(err, errNoServer) && errors.As(err, &x) {
+		x.hint += "\nwithout -bs, sendmail leaves a message for the next server"
+	}
 	if err != nil {
 		return err
 	}
