@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"postoffice/deliver/local"
 	"postoffice/internal/alias"
 	"postoffice/internal/config"
 	"postoffice/internal/sysexits"
@@ -44,6 +45,11 @@ func runConfig(_ context.Context, env *Env) error {
 		}
 		if _, err := alias.ParseUsermap(conf.Usermap); err != nil {
 			return exitWith(sysexits.Config, err, "usermap(7) says how an entry looks; mail that a wrong one may be meant for waits")
+		}
+		if conf.Mailer != "" {
+			if err := local.CheckMailer(conf.Mailer); err != nil {
+				return exitWith(sysexits.Config, err, "until it is mended mail for users waits")
+			}
 		}
 		return nil
 	}

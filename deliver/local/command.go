@@ -1,7 +1,6 @@
 package local
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -82,83 +81,4 @@ func allowed(words []string, plain bool, dir string) (command, error) {
 		return command{}, fmt.Errorf("%s is not in %s, and only what is there may run (option program-dir): link it there if it may", name, dir)
 	}
 	return command{path: path, args: words}, nil
-}
-
-// mailerCommand makes a command of option mailer: words between blanks, double
-// quotes round what holds some, and ${name} for what is known of the message.
-// Nothing that stands there for a ${name} makes a word of its own, an option
-// or anything else than it is (A20).
-func mailerCommand(template string, value func(name string) (text string, mail, ok bool)) (command, error) {
-	words, err := templateWords(template)
-	if err != nil {
-		return command{}, err
-	}
-	for i, w := range words {
-		if words[i], err = fillIn(w, value); err != nil {
-			return command{}, err
-		}
-	}
-	return command{path: words[0], args: words}, nil
-}
-
-// templateWords splits at blanks outside double quotes.
-func templateWords(s string) ([]string, error) {
-	var words []string
-	var word strings.Builder
-	in, quoted := false, false
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '"':
-			in, quoted = true, !quoted
-		case (c == ' ' || c == '\t') && !quoted:
-			if in {
-				words = append(words, word.String())
-			}
-			word.Reset()
-			in = false
-		default:
-			in = true
-			word.WriteByte(c)
-		}
-	}
-	if in {
-		words = append(words, word.String())
-	}
-	switch {
-	case quoted:
-		return nil, errors.New("option mailer: a quote that does not end")
-	case len(words) == 0 || !filepath.IsAbs(words[0]):
-		return nil, errors.New("option mailer: want the absolute path of a program first")
-	}
-	return words, nil
-}
-
-// fillIn puts the values into one word. One that begins with what came from
-// mail never begins with "-".
-func fillIn(word string, value func(name string) (text string, mail, ok bool)) (string, error) {
-	var b strings.Builder
-	foreign := false // the first octets are mail's
-	for {
-		before, rest, found := strings.Cut(word, "${")
-		b.WriteString(before)
-		if !found {
-			break
-		}
-		name, after, closed := strings.Cut(rest, "}")
-		text, mail, ok := value(name)
-		if !closed || !ok {
-			return "", fmt.Errorf("option mailer: ${%s: want ${user}, ${home}, ${sender}, ${recipient} or ${extension}", rest)
-		}
-		if mail {
-			foreign = foreign || b.Len() == 0
-			text = harmless(text)
-		}
-		b.WriteString(text)
-		word = after
-	}
-	filled := b.String()
-	if foreign && strings.HasPrefix(filled, "-") {
-		filled = "_" + filled[1:]
-	}
-	return filled, nil
 }

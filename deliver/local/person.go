@@ -119,21 +119,7 @@ func (p *Person) runMailer(ctx context.Context, j Job) Result {
 	if res := l.elsewhere(Delivery{Extension: j.Envelope.Extension, Final: j.Final}); res != nil {
 		return *res
 	}
-	c, err := mailerCommand(p.o.Mailer, func(name string) (string, bool, bool) {
-		switch name {
-		case "user":
-			return a.Name, false, true
-		case "home":
-			return a.Home, false, true
-		case "sender":
-			return j.Envelope.Sender.String(), true, true
-		case "recipient":
-			return j.Envelope.Recipient.String(), true, true
-		case "extension":
-			return j.Envelope.Extension, true, true
-		}
-		return "", false, false
-	})
+	c, err := mailerCommand(p.o.Mailer, mailerValues(a, j.Envelope))
 	if err != nil {
 		return deferred("4.3.5", "mailer can't be run", err)
 	}
