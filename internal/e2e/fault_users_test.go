@@ -235,3 +235,28 @@ func TestWhoOwnsWhatB53(t *testing.T) {
 		}
 	}
 }
+
+// TestTermWhileAProgramRuns ends the server while a program runs that never
+// ends: all is over within 20 seconds, the program too, and the message waits.
+func TestTermWhileAProgramRuns(t *testing.T) {
+	k := borderSite(t)
+	dir := k.scratch("runs", 65534)
+	sleep := k.program("sleeper", `echo begun >>$1/begun; sleep 1000`)
+	writeFile(t, k.path("aliases"), "slow: \"|"+sleep+" "+dir+"\"\n")
+	if err := k.send(newLedger(), newLetter("slow@one.test", 2000)); err != nil {
+		t.Fatal(err)
+	}
+	until(t, 20*time.Second, "the program runs", func() bool { return contains(dir+"/begun", "begun") })
+	k.cmd.Process.Signal(syscall.SIGTERM)
+	k.gone(20 * time.Second)
+	<-k.done
+	if code := k.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+	if out, _ := k.try("pgrep", "-f", sleep); strings.TrimSpace(out) != "" {
+		t.Errorf("the program still runs: %s", out)
+	}
+	if out := k.applet("mailq"); !strings.Contains(out, "writer@two.test") {
+		t.Errorf("the message is not in the queue: %s", out)
+	}
+}

@@ -43,7 +43,7 @@ type helper struct {
 
 	// Guarded by people.mu.
 	busy    [kinds]int
-	leaving bool // its link is closed: no new requests
+	leaving bool        // its link is closed: no new requests
 	since   time.Time   // it has been unused, or leaving
 	timer   *time.Timer // ends it when it is idle
 	killer  *time.Timer // and when it does not end
