@@ -120,6 +120,7 @@ func TestLookupOrder(t *testing.T) {
 		{"Dave-gone", "ask dave for usermap Dave-gone"},
 		{"eve1", "usermap eve1: bob"},
 		{"zoe-x", "failed 5.1.1"},
+		{"root-x", "failed 5.1.1"}, // nobody reads a file as uid 0
 		{"user.with.a.long.name.of.more.than.39", "alias user.with.a.long.name.of.more.than.39: alice"}, // B33
 		{"user.with.a.long.name.of.more.than.39.octets", "mailbox user.with.a.long.name.of.more.than.39.octets"},
 		{"+x", "failed 5.1.1"}, {"alice+", "failed 5.1.1"},

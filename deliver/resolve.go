@@ -121,7 +121,7 @@ func (r *Router) find(ctx context.Context, name string, skip func(spool.Via) boo
 	}
 	f.extension = ""
 	if !skip(spool.Via{Source: spool.FromUsermap, Name: name}) {
-		m, _, err := r.usermap.Match(name, r.user(ctx))
+		m, err := r.mapping(ctx, name)
 		if err != nil {
 			return later("option usermap or the user database can't be read now", err)
 		}
@@ -135,15 +135,25 @@ func (r *Router) find(ctx context.Context, name string, skip func(spool.Via) boo
 	return f, nil
 }
 
-// user finds accounts for usermap.
-func (r *Router) user(ctx context.Context) func(string) (string, bool, error) {
-	return func(name string) (string, bool, error) {
-		a, err := r.o.Accounts.Lookup(ctx, name)
+// mapping is what usermap says of a name; its Entry is "" where it says
+// nothing. Nobody reads a file as uid 0: for such a user there are none.
+func (r *Router) mapping(ctx context.Context, name string) (alias.Mapping, error) {
+	var user local.Account
+	m, _, err := r.usermap.Match(name, func(name string) (string, bool, error) {
+		var err error
+		user, err = r.o.Accounts.Lookup(ctx, name)
 		if errors.Is(err, local.ErrNoUser) {
 			return "", false, nil
 		}
-		return a.Name, err == nil, err
+		return user.Name, err == nil, err
+	})
+	if user.UID == 0 {
+		m.Files = nil
 	}
+	if err != nil || len(m.Files) == 0 && m.Then == nil {
+		return alias.Mapping{}, err
+	}
+	return m, nil
 }
 
 // byAlias expands an alias, or says why it can't be now.
@@ -265,7 +275,7 @@ func (r *Router) item(ctx context.Context, l *Lead) Step {
 		s.User = a.Name
 		return s
 	case spool.FromUsermap:
-		m, _, err := r.usermap.Match(a.Name, r.user(ctx))
+		m, err := r.mapping(ctx, a.Name)
 		switch {
 		case err != nil:
 			return failed(deferral("4.3.0", "option usermap or the user database can't be read now", err))
