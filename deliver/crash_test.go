@@ -87,12 +87,12 @@ var begin = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 
 func (w *world) Recorded(string) {}
 
-func (w *world) Deliver(_ context.Context, _ string, d local.Delivery) local.Result {
+func (w *world) Deliver(ctx context.Context, _ string, d local.Delivery) local.Result {
 	body, err := io.ReadAll(d.Body)
 	if err != nil {
 		return local.Result{Err: err}
 	}
-	if yes, _ := w.Forwards(nil, d.User, d.Extension); yes && !d.Final {
+	if yes, _ := w.Forwards(ctx, d.User, d.Extension); yes && !d.Final {
 		return local.Result{Status: local.Forwarded}
 	}
 	if w.s.box != nil {
