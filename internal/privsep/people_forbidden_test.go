@@ -76,6 +76,7 @@ func TestForeignUsersA71(t *testing.T) {
 		{"deferred 4.3.0 this user's process can't be started now not allowed: toor has uid 0", "run toor alias x t 1"},
 		{"deferred 4.3.0 this user's process can't be started now not allowed: items of aliases", "run u1 alias x t 1"},
 		{"refused 5.1.1", "run nobody-here forward nobody-here t 1"},
+		{"deferred 4.3.0 this user's process can't be started now no such user", "run nobody-here usermap x t 1"}, // the default-user may be there again
 		{"0 lines, not allowed: root has uid 0", "list root alias x"},
 		{"0 lines, not allowed: toor has uid 0", "list toor forward toor"},
 		{"0 lines, no such user", "list nobody-here alias x"},

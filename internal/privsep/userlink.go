@@ -43,22 +43,22 @@ const lastWords = helperEnd * 3 / 4
 func ConnectUser() (*UserLink, error) {
 	kind, err := unix.GetsockoptInt(linkFD, unix.SOL_SOCKET, unix.SO_TYPE)
 	if err != nil || kind != unix.SOCK_SEQPACKET {
-		return nil, fmt.Errorf("%snot started by a master: descriptor %d is no link", UserRole, linkFD)
+		return nil, fmt.Errorf("a user's process: not started by a master: descriptor %d is no link", linkFD)
 	}
 	unix.CloseOnExec(linkFD)
 	if err := errors.Join(hide(), unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})); err != nil {
-		return nil, fmt.Errorf("%s%w", UserRole, err)
+		return nil, fmt.Errorf("a user's process: %w", err)
 	}
 	// Not ignored: programs would inherit that.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGPIPE, syscall.SIGXFSZ)
 	c, err := unixConn(os.NewFile(linkFD, "link"))
 	if err != nil {
-		return nil, fmt.Errorf("%s%w", UserRole, err)
+		return nil, fmt.Errorf("a user's process: %w", err)
 	}
 	l := &UserLink{conn: newConn(c, toUser(), fromUser())}
 	if err := l.takeOver(); err != nil {
 		c.Close()
-		return nil, fmt.Errorf("%staking over from the master: %w", UserRole, err)
+		return nil, fmt.Errorf("a user's process: taking over from the master: %w", err)
 	}
 	return l, nil
 }

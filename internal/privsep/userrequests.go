@@ -55,7 +55,7 @@ func (s *session) runAs(f frame, from *os.File) local.Result {
 	if err == nil && f.fields[2] == local.FromAlias {
 		err = s.m.people.checkDefault(a.Name)
 	}
-	if errors.Is(err, local.ErrNoUser) && f.fields[2] != local.FromAlias {
+	if source := f.fields[2]; errors.Is(err, local.ErrNoUser) && (source == local.FromForward || source == local.FromMailer) {
 		res := failed("no such user here", err)
 		res.Status, res.Reply.Code, res.Reply.Status = local.Refused, 550, "5.1.1"
 		return res
