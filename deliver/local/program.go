@@ -19,10 +19,10 @@ const (
 	maxPrinted = 64 << 10 // octets of a program's output that are kept (A51)
 	readFirst  = 1 << 20  // octets of a message that are there before the program starts
 
-	termWait = 2 * time.Second       // between SIGTERM and SIGKILL
-	killWait = 5 * time.Second       // for what not even SIGKILL ends, as a set-uid program
-	feedWait = time.Second           // for processes that a program left behind, and that still read
-	readWait = 50 * time.Millisecond // for what a program printed last
+	termWait = 2 * time.Second // between SIGTERM and SIGKILL
+	killWait = 5 * time.Second // for what not even SIGKILL ends, as a set-uid program
+	feedWait = time.Second     // for processes that a program left behind, and that still read
+	readWait = time.Second     // for what it printed last, where such a process still prints
 )
 
 // process is a running program, the leader of a session and a process group.
