@@ -7,6 +7,10 @@ import (
 	"postoffice/internal/smtp"
 )
 
+// roomInFront is what a message grows by at most, but for the ">" of option
+// escape-from: From_ line and fields with their addresses.
+const roomInFront = 2 << 10
+
 // A boxWay is how a message gets into a mailbox: one way for all users. The
 // answer is forwarded where the user has a .forward that counts.
 type boxWay func(a *attempt, t *target, to smtp.Path, token string) answer
@@ -49,7 +53,7 @@ func (a *attempt) toFile(t *target, _ smtp.Path, token string) answer {
 		DeliveredTo: a.deliveredTo(t.name),
 	})
 	res := a.s.Local.Deliver(a.work, token, local.Delivery{
-		User: t.name, Body: body, Size: -1,
+		User: t.name, Body: body, Size: a.m.Size() + roomInFront,
 		Final: t.final, Extension: t.extension, Folder: t.folder,
 	})
 	done()

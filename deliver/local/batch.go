@@ -29,6 +29,7 @@ type batch struct {
 	start int64     // length of the file before this batch
 	end   int64     // length now, all of it whole messages
 	tail  [2]byte   // the last octets before end
+	dirty bool      // there may be more behind end, or room kept for it
 }
 
 // run writes the jobs that take returns. An error means that none was taken.
@@ -206,9 +207,13 @@ func (b *batch) fail(jobs []*job, err error) {
 // ends where it ended before; if that can't be had, or the disk is broken
 // rather than full, the error is fatal to the batch.
 func (b *batch) add(j *job) (err error, fatal bool) {
-	end, tail := b.end, b.tail
-	err = stream(b.gap(), j.d.Body, b.put)
+	end, tail, gap := b.end, b.tail, b.gap()
+	if err = reserve(b.f, end+int64(len(gap)), j.d.Size); err == nil {
+		b.dirty = true
+		err = stream(gap, j.d.Body, b.put)
+	}
 	if err == nil {
+		b.dirty = false
 		return nil, false
 	}
 	if cut := b.cut(end); cut != nil {
@@ -240,11 +245,15 @@ func (b *batch) put(p []byte) error {
 
 // cut makes the mailbox end at length again.
 func (b *batch) cut(length int64) error {
+	if !b.dirty && length == b.end {
+		return nil
+	}
 	if err := b.f.Truncate(length); err != nil {
 		b.m.o.Log.LogAttrs(context.Background(), slog.LevelError, "mailbox left with a part of a message",
 			maillog.User(b.a.Name), maillog.File(b.path()), slog.Int64("length", length), maillog.Err(err))
 		return fmt.Errorf("cut back to %d octets: %w", length, err)
 	}
+	b.dirty = false
 	return nil
 }
 

@@ -28,7 +28,7 @@ func (b *batch) dotLock() (bool, error) {
 		switch {
 		case err == nil:
 			return true, nil
-		case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		case noLocks(err):
 			if _, err := b.dir.Lstat(name); errors.Is(err, fs.ErrNotExist) {
 				return false, nil
 			}
@@ -48,6 +48,11 @@ func (b *batch) dotLock() (bool, error) {
 	return false, errLocked
 }
 
+// noLocks says that nobody with the account's rights can make a lock.
+func noLocks(err error) bool {
+	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
+}
+
 // makeLock makes the lock with its content in one step: whoever finds it knows
 // whose it is.
 func (b *batch) makeLock(name string) error {
@@ -62,7 +67,7 @@ func (b *batch) makeLock(name string) error {
 	if err == nil {
 		return nil
 	}
-	if undo := b.dir.Unlink(draft); undo != nil && !errors.Is(undo, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+	if undo := b.dir.Unlink(draft); undo != nil && !errors.Is(undo, fs.ErrNotExist) && !noLocks(err) {
 		b.warn("draft of a dot lock not removed", undo)
 	}
 	if errors.Is(err, fs.ErrNotExist) { // another process took the draft for a dead one's

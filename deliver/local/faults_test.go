@@ -14,7 +14,7 @@ type faults struct {
 	write                  func(p []byte) (int, error) // instead of a write, if it returns an error
 	sync, truncate         error
 	dirSync                error
-	create                 error
+	create, allocate       error
 }
 
 type faultyDir struct {
@@ -86,6 +86,13 @@ func (f *faultyFile) Sync() error {
 		return f.f.sync
 	}
 	return f.File.Sync()
+}
+
+func (f *faultyFile) Allocate(n int64) error {
+	if f.f.allocate != nil {
+		return f.f.allocate
+	}
+	return f.File.Allocate(n)
 }
 
 func (f *faultyFile) Truncate(n int64) error {

@@ -43,7 +43,7 @@ type Result struct {
 type Delivery struct {
 	User string    // the account
 	Body io.Reader // the finished octets (see Format), read once to its end
-	Size int64     // octets in Body, -1 if unknown; a hint
+	Size int64     // octets in Body at most, -1 if unknown: room that is asked for first
 
 	Final     bool   // into the mailbox whatever .forward says: \user, and a copy kept by one's own name
 	Extension string // the detail of user+detail: also a .forward+detail counts; "" none

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 
@@ -59,6 +60,22 @@ func TestMixedBatch(t *testing.T) {
 			t.Errorf("looked %d times for a .forward", n)
 		}
 	})
+}
+
+// TestRoomIsAskedForFirstA45: where there is none nothing is written, so that
+// nothing has to be cut off; a disk that can't keep room is tried.
+func TestRoomIsAskedForFirstA45(t *testing.T) {
+	b := newBox(t, t.TempDir())
+	b.deliver("From 0\n\n")
+	b.f.truncate = syscall.EDQUOT // as Btrfs at its quota
+	b.f.allocate = syscall.EDQUOT
+	r := b.deliver("From 1\n\n")
+	b.want(t, "no room", r, Deferred, "From 0\n\n")
+	if r.Reply.Status != "4.2.2" || strings.Contains(b.log.String(), "left with a part") {
+		t.Errorf("%v, log %s", r.Reply, b.log)
+	}
+	b.f.allocate = syscall.EOPNOTSUPP
+	b.want(t, "not supported", b.deliver("From 2\n\n"), Delivered, "From 0\n\nFrom 2\n\n")
 }
 
 // lookCounter counts the looks for a .forward.

@@ -214,7 +214,7 @@ func (m *Mailboxes) serve(key string, a Account, at place, w *waiting) {
 		err := m.waitAndWrite(a, at, w)
 		if err != nil { // before anything was taken
 			for _, j := range m.take(w, math.MaxInt) {
-				j.result <- deferred("4.2.0", at.unavailable(), err)
+				j.result <- at.closed(err)
 			}
 		}
 		m.mu.Lock()

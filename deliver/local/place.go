@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"postoffice/internal/disk"
 )
 
 // A place is where mail of an account is written.
@@ -121,6 +123,14 @@ func (p place) path() string {
 func (p place) full() string        { return "no room for the message in this " + p.word }
 func (p place) unwritable() string  { return p.word + " can't be written" }
 func (p place) unavailable() string { return p.word + " is not available" }
+
+// closed is the result where the place could not be had.
+func (p place) closed(err error) Result {
+	if disk.Full(err) {
+		return deferred("4.2.2", p.full(), err)
+	}
+	return deferred("4.2.0", p.unavailable(), err)
+}
 
 // delivered is the result of success. A file's path is nobody's business.
 func (p place) delivered(a Account) Result {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"sync"
+
+	"postoffice/internal/disk"
 )
 
 // buffers hold what is read from a message and not yet written.
@@ -14,6 +16,19 @@ var buffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
 type bodyError struct{ error }
 
 func (e bodyError) Unwrap() error { return e.error }
+
+// reserve has the disk keep room for a message of at most size octets behind
+// end: one that has none says so before anything is written, which some (Btrfs
+// at its quota) then have no room to cut off. A size of -1 is not known.
+func reserve(f disk.File, end, size int64) error {
+	if size < 0 {
+		return nil
+	}
+	if err := f.Allocate(end + size); disk.Full(err) {
+		return err
+	}
+	return nil // it is only a help: what else it may say the write says too
+}
 
 // stream gives put what stands in front of a message, then the message. A
 // message without any octet is none.
