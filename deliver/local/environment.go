@@ -19,12 +19,12 @@ func environment(a Account, shell string, e Envelope) []string {
 		"USER=" + a.Name,
 		"LOGNAME=" + a.Name,
 		"LANG=C",
-		"SENDER=" + harmless(e.Sender.String()),
-		"RECIPIENT=" + harmless(e.Recipient.String()),
-		"LOCAL=" + harmless(e.Recipient.Local),
-		"DOMAIN=" + harmless(e.Recipient.Domain),
-		"EXTENSION=" + harmless(e.Extension),
-		"QUEUE_ID=" + harmless(e.QueueID),
+		"SENDER=" + noOption(harmless(e.Sender.String())),
+		"RECIPIENT=" + noOption(harmless(e.Recipient.String())),
+		"LOCAL=" + noOption(harmless(e.Recipient.Local)),
+		"DOMAIN=" + noOption(harmless(e.Recipient.Domain)),
+		"EXTENSION=" + noOption(harmless(e.Extension)),
+		"QUEUE_ID=" + noOption(harmless(e.QueueID)),
 	}
 	if zone, ok := os.LookupEnv("TZ"); ok {
 		env = append(env, "TZ="+zone)
@@ -42,6 +42,15 @@ func harmless(s string) string {
 		}
 	}
 	return string(b)
+}
+
+// noOption replaces a "-" at the start: scripts give such words to other
+// programs.
+func noOption(s string) string {
+	if strings.HasPrefix(s, "-") {
+		return "_" + s[1:]
+	}
+	return s
 }
 
 func isAlnum(c byte) bool { return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z' }

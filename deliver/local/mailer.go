@@ -105,9 +105,8 @@ func fillIn(word string, value func(name string) (text string, mail, ok bool)) (
 		b.WriteString(text)
 		word = after
 	}
-	filled := b.String()
-	if foreign && strings.HasPrefix(filled, "-") {
-		filled = "_" + filled[1:]
+	if foreign {
+		return noOption(b.String()), nil
 	}
-	return filled, nil
+	return b.String(), nil
 }

@@ -88,6 +88,14 @@ func TestNothingFromMailIsRunA20(t *testing.T) {
 	if p.file("ran") != "" {
 		t.Error("the sender's command ran")
 	}
+	r = p.Run(context.Background(), Job{
+		User: "alice", Item: p.alias(`"|echo $SENDER $LOCAL $EXTENSION > said"`), Body: strings.NewReader("x"),
+		Envelope: Envelope{Sender: smtp.Path{Local: "-oX/x", Domain: "-b"}, Recipient: smtp.Path{Local: "--x"}, Extension: "-e"},
+	})
+	wants(t, "options", r, Delivered, "2.0.0", "")
+	if got := p.file("said"); got != "_oX/x@-b _-x _e\n" {
+		t.Errorf("a script would call a program with %q", got)
+	}
 }
 
 // TestExitsA51B44B45: what becomes of a message whose program ends so.
