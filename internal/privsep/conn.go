@@ -106,9 +106,13 @@ func withDescriptors(files []*os.File, fds []int, f func([]int) error) error {
 	return inner
 }
 
+// errDescriptors says that we have no descriptor free for one that came.
+var errDescriptors = errors.New("this process may open no more files: raise its limit (ulimit -n)")
+
 // recv reads the next frame and the descriptors with it, which are close-on-
 // exec and the caller's. io.EOF: the other end is closed. An error that wraps
-// errFrame: the other end sent what it must not.
+// errFrame: the other end sent what it must not. With errDescriptors the frame
+// is there, and what came with it is lost: that is not the other end's fault.
 func (c *conn) recv() (frame, []*os.File, error) {
 	n, oobn, flags, _, err := c.c.ReadMsgUnix(c.buf, c.oob)
 	if err != nil {
@@ -118,14 +122,19 @@ func (c *conn) recv() (frame, []*os.File, error) {
 		return frame{}, nil, err
 	}
 	files, err := receivedFiles(c.oob[:oobn])
-	if err == nil && flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {
+	few := flags&unix.MSG_CTRUNC != 0 && len(files) < maxFiles // there was room for more
+	if err == nil && flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 && (!few || flags&unix.MSG_TRUNC != 0) {
 		err = fmt.Errorf("%w: larger than %d octets or more than %d descriptors", errFrame, maxFrame, maxFiles)
 	}
 	var f frame
 	if err == nil {
 		f, err = c.receive.decode(c.buf[:n])
 	}
-	if sh := c.receive[f.op]; err == nil && len(files) != sh.files {
+	if err == nil && few && c.receive[f.op].files > 0 {
+		closeAll(files)
+		return f, nil, errDescriptors
+	}
+	if sh := c.receive[f.op]; err == nil && (few || len(files) != sh.files) {
 		err = fmt.Errorf("%w: %s with %d descriptors, want %d", errFrame, sh.name, len(files), sh.files)
 	}
 	if err != nil {

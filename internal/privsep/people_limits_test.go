@@ -209,3 +209,44 @@ func TestNoUsersLeft(t *testing.T) {
 		t.Errorf("%d descriptors and %d goroutines, before %d and %d\n%s", f, n, files, goroutines, stacks[:runtime.Stack(stacks, true)])
 	}
 }
+
+// TestNoDescriptorsA73: a master that may open no more files defers what needs
+// one. It is not the server's fault, which lives on.
+func TestNoDescriptorsA73(t *testing.T) {
+	h := start(t, nil)
+	k := h.dial()
+	before := k.say("hello")
+	k.want("1 lines", "list u3 alias lines:1") // the process is there
+	var limit unix.Rlimit
+	must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+	less := limit
+	less.Cur = uint64(countFiles(t)) + 20
+	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &less))
+	var fillers []*os.File
+	for {
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			break
+		}
+		fillers = append(fillers, f)
+	}
+	large := k.say("large t1 u0 1000000")
+	run := k.say("run u3 alias octets t2 10")
+	list := k.say("list u3 alias lines:1")
+	closeAll(fillers)
+	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
+	for _, got := range []string{large, run} {
+		if !strings.HasPrefix(got, "deferred 4.3.0") || !strings.Contains(got, "may open no more files") {
+			t.Errorf("%q, want deferred", got)
+		}
+	}
+	if !strings.HasPrefix(list, "0 lines, this process may open no more files") {
+		t.Errorf("%q, want an error", list)
+	}
+	k.want("delivered", "large t1 u0 1000000")
+	k.want("delivered", "run u3 alias octets t2 10")
+	k.want("1 lines", "list u3 alias lines:1")
+	if got := k.say("hello"); got != before {
+		t.Errorf("server %q, before %q", got, before)
+	}
+}

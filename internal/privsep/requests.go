@@ -59,6 +59,20 @@ func (s *session) handle(f frame, files []*os.File) error {
 	return nil
 }
 
+// starved answers a request whose pipe was lost for want of descriptors.
+func (s *session) starved(f frame) {
+	s.log.LogAttrs(context.Background(), slog.LevelError, "request deferred", maillog.Err(errDescriptors))
+	s.reply(starvedFrame(f))
+}
+
+// starvedFrame defers a request that came with a descriptor.
+func starvedFrame(f frame) frame {
+	if f.op == opList {
+		return listedFrame(f.fields[0], errDescriptors)
+	}
+	return resultFrame(TokenResult{f.fields[0], failed("too many files are open", errDescriptors)})
+}
+
 // small is a message that came whole with its request.
 type small struct{ *strings.Reader }
 

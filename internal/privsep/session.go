@@ -205,6 +205,10 @@ func (s *session) read() error {
 		if errors.Is(err, errFrame) {
 			return violation{err}
 		}
+		if err == errDescriptors {
+			s.starved(f)
+			continue
+		}
 		if err != nil {
 			return err
 		}

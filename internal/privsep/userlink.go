@@ -102,6 +102,10 @@ func (l *UserLink) Serve(ctx context.Context, w Worker) {
 	var working sync.WaitGroup
 	for {
 		f, files, err := l.conn.recv()
+		if err == errDescriptors {
+			_ = l.conn.send(starvedFrame(f))
+			continue
+		}
 		if err != nil {
 			break // the master is gone, or no longer needs us
 		}
