@@ -11,6 +11,7 @@ import (
 	"postoffice/internal/control"
 	"postoffice/internal/maillog"
 	"postoffice/internal/smtpd"
+	"postoffice/spool"
 )
 
 // lastLook is what a client may take to read the end of an answer when a pass
@@ -21,10 +22,11 @@ const lastLook = 10 * time.Second
 // Beside that it answers a request to the control socket. Without a session that
 // request decides: it asks to watch a run, or no message is tried.
 func (s *system) pass(ctx context.Context, session, asked *os.File) error {
-	begin := make(chan struct{}, 1)
+	begin := make(chan []spool.ID, 1)
+	var only []spool.ID
 	answered := make(chan struct{})
 	if asked != nil {
-		s.passes = func() { begin <- struct{}{} }
+		s.passes = func(some []spool.ID) { begin <- some }
 		if err := s.answer(ctx, asked, answered); err != nil {
 			return err
 		}
@@ -38,12 +40,15 @@ func (s *system) pass(ctx context.Context, session, asked *os.File) error {
 		}
 	case asked != nil:
 		select {
-		case <-begin:
+		case only = <-begin:
 		case <-answered:
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+	}
+	if len(only) > 0 {
+		return s.runner.PassOf(ctx, only)
 	}
 	s.pickUp(ctx)
 	return s.runner.Pass(ctx)

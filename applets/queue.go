@@ -62,6 +62,9 @@ func runQueue(ctx context.Context, env *Env) error {
 	if err := q.parse(); err != nil {
 		return err
 	}
+	if q.verb.name == control.Retry && !q.dry && startsPass(ctx, env) {
+		return q.retryAlone(ctx)
+	}
 	return atQueue(ctx, env, q.verb.past != "" || q.verb.name == "cat", func(queue queueAccess, conf *config.Config) error {
 		q.queue, q.returned = queue, conf.QReturn
 		return q.run(ctx)

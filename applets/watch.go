@@ -162,7 +162,7 @@ func (s *system) watch(ctx, life context.Context, p control.Peer, r control.Requ
 	var left map[string]bool // messages of the run that have had no turn yet
 	if r.Run {
 		var err error
-		if left, err = s.runWatched(life); err != nil {
+		if left, err = s.runWatched(life, r.Only); err != nil {
 			return err
 		}
 	}
@@ -189,9 +189,13 @@ func (s *system) watch(ctx, life context.Context, p control.Peer, r control.Requ
 // runWatched tries everything now, or lets the pass begin that this server is
 // for, and returns which messages that will be; nil where the watch ends with
 // the pass.
-func (s *system) runWatched(life context.Context) (map[string]bool, error) {
+func (s *system) runWatched(life context.Context, only []string) (map[string]bool, error) {
 	if s.passes != nil {
-		s.passes()
+		var some []spool.ID
+		for _, id := range only {
+			some = append(some, spool.ID(id))
+		}
+		s.passes(some)
 		return nil, nil
 	}
 	left := map[string]bool{}

@@ -9,6 +9,9 @@ import (
 // MaxLine bounds a line of a request or an answer, in octets.
 const MaxLine = 64 << 10
 
+// MaxOnly bounds the messages that one request names.
+const MaxOnly = 200
+
 // Request is what a client asks for.
 type Request struct {
 	Do     string `json:"do"`               // one of the verbs
@@ -16,6 +19,9 @@ type Request struct {
 	Reason string `json:"reason,omitempty"` // Hold: why
 	All    bool   `json:"all,omitempty"`    // Watch: messages of everybody
 	Run    bool   `json:"run,omitempty"`    // Watch: try everything now
+	// Only, for Watch with Run at a server for one pass: these messages alone,
+	// at most MaxOnly.
+	Only []string `json:"only,omitempty"`
 
 	Address string `json:"address,omitempty"` // Route: who is meant
 	Sender  string `json:"sender,omitempty"`  // Route: the reverse-path

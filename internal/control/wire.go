@@ -55,8 +55,10 @@ func decodeRequest(line []byte) (Request, error) {
 	if _, err := d.Token(); err != io.EOF {
 		return Request{}, errors.New("more than one request on a line")
 	}
-	if len(r.ID) > 64 || strings.Trim(r.ID, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-") != "" {
-		return Request{}, errors.New("no message ID")
+	for _, id := range append(r.Only, r.ID) {
+		if len(id) > 64 || strings.Trim(id, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-") != "" {
+			return Request{}, errors.New("no message ID")
+		}
 	}
 	return r, nil
 }
