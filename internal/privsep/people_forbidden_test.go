@@ -3,9 +3,14 @@
 package privsep
 
 import (
+	"bytes"
+	"io"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
+
+	"postoffice/deliver/local"
 )
 
 // TestForbiddenRunsA71: a server that asks for what no server of ours does is
@@ -134,4 +139,46 @@ func randomAnswer(seed uint64) []byte {
 		}
 	}
 	return b
+}
+
+// TestListsOfHostileUsers: what a user's process writes into the pipe of a list
+// is a list of ours to its end, or an error, and no more is read than a list
+// may have.
+func TestListsOfHostileUsers(t *testing.T) {
+	stream := func(text string) string {
+		var b bytes.Buffer
+		must(t, sendStream(&b, strings.NewReader(text)))
+		return b.String()
+	}
+	whole := stream("/f\t1\ta@b.example\n")
+	for name, tt := range map[string]struct {
+		in    io.Reader
+		lines int // -1: an error
+	}{
+		"a list":       {strings.NewReader(whole), 1},
+		"none":         {strings.NewReader(stream("")), 0},
+		"broken off":   {strings.NewReader(whole[:len(whole)-1]), -1},
+		"nothing":      {strings.NewReader(""), -1},
+		"no list":      {strings.NewReader(stream("root:x:0:0\n")), -1},
+		"no stream":    {strings.NewReader("\xff\xff\xff\xff"), -1},
+		"without end":  {io.MultiReader(strings.NewReader("\x00\x00\xff\xf8"), letters{}), -1},
+		"many lines":   {strings.NewReader(stream(strings.Repeat("/f\t1\ta\n", local.MaxLines+1))), -1},
+		"a long line":  {strings.NewReader(stream("/f\t1\t|" + strings.Repeat("x", 17<<20))), -1},
+		"a broken one": {strings.NewReader(stream("/f\t1\ta@b.example\n/f\t2\ta@b.exa")), -1},
+	} {
+		r, w, err := os.Pipe()
+		must(t, err)
+		wrote := make(chan error, 1)
+		go func() {
+			_, err := io.Copy(w, tt.in)
+			w.Close()
+			wrote <- err
+		}()
+		got := readLines(r)
+		r.Close()
+		<-wrote // it has ended, or found nobody who reads
+		if (got.err != nil) != (tt.lines < 0) || got.err == nil && len(got.lines) != tt.lines {
+			t.Errorf("%s: %d lines, %v, want %d", name, len(got.lines), got.err, tt.lines)
+		}
+	}
 }
