@@ -68,10 +68,24 @@ func fillBallast(f disk.File, size int64) error {
 	return nil
 }
 
-// giveBallast gives the ballast up and reports whether there was one.
-func (q *Queue) giveBallast() bool {
+// ballastGiven is how often the ballast was given up.
+func (q *Queue) ballastGiven() int {
+	q.ballastMu.Lock()
+	defer q.ballastMu.Unlock()
+	return q.given
+}
+
+// giveBallast gives the ballast up and reports whether there is more room than
+// when ballastGiven returned seen: several may need it at once.
+func (q *Queue) giveBallast(seen int) bool {
+	q.ballastMu.Lock()
+	defer q.ballastMu.Unlock()
+	if q.given != seen {
+		return true
+	}
 	if err := q.root.Unlink(ballastName); err != nil {
 		return false
 	}
-	return q.root.Sync() == nil
+	q.given++
+	return q.root.Sync() == nil && disk.Settle(q.root) == nil
 }

@@ -58,6 +58,9 @@ type Queue struct {
 	mu    sync.Mutex
 	stock ID           // the newest message when the queue lock was got
 	aside map[ID]error // messages whose record failed, until the process ends (A38)
+
+	ballastMu sync.Mutex
+	given     int // how often the ballast was given up
 }
 
 // Place says in which directory a message is.

@@ -42,11 +42,7 @@ func (m *Message) mark(at []int, s State) error {
 	if len(at) == 0 {
 		return nil
 	}
-	err := m.overwrite(at, s)
-	if disk.Full(err) && m.q.giveBallast() {
-		err = m.overwrite(at, s) // written again, not only synced again (A29)
-	}
-	if err != nil {
+	if err := m.overwrite(at, s); err != nil {
 		return m.giveUp(err)
 	}
 	for _, i := range at {
@@ -56,8 +52,17 @@ func (m *Message) mark(at []int, s State) error {
 }
 
 // overwrite writes the slots at, all to s or, for 0, to what they are, and
-// syncs them.
+// syncs them. Where there is no room even for that, the ballast is given up.
 func (m *Message) overwrite(at []int, s State) error {
+	given := m.q.ballastGiven()
+	err := m.writeSlots(at, s)
+	if disk.Full(err) && m.q.giveBallast(given) {
+		err = m.writeSlots(at, s) // written again, not only synced again (A29)
+	}
+	return err
+}
+
+func (m *Message) writeSlots(at []int, s State) error {
 	for _, i := range at {
 		octet := s
 		if s == 0 {
@@ -96,7 +101,9 @@ func (q *Queue) setAside(id ID) error {
 // prove rewrites all slots with their own values and syncs them, when there is
 // doubt that done could be recorded: when room is short, and for messages that
 // another process may have worked on. What that one failed to sync is seen,
-// but is not on the disk. No delivery is tried before (A38). Who got the queue
+// but is not on the disk. No delivery is tried before (A38). The ballast may go
+// for it: else a disk that copies on write, once full, kept the queue that fills
+// it from ever getting shorter. Who got the queue
 // lock does not know what is held, so there is doubt about all of that.
 func (m *Message) prove() error {
 	if m.place == Active && m.q.ours(m.id) && m.q.Room() == nil {

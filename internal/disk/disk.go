@@ -153,6 +153,16 @@ func Full(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
 }
 
+// Settle has the room of what was removed be there now: file systems that copy
+// on write, and their quotas, count it only after a commit of all. It may take as
+// long as all that is unwritten of the whole file system.
+func Settle(d Dir) error {
+	if s, ok := d.(interface{ settle() error }); ok {
+		return s.settle()
+	}
+	return nil
+}
+
 // Named reports whether name in d still is the open file f: the second look
 // after a lock, without which two holders work on one message. A name that is
 // gone is false without an error.

@@ -49,6 +49,12 @@ func (f *osFile) append(p []byte) (int, error) {
 	return unix.Pwrite(f.fd, p, st.Size)
 }
 
+// settle: btrfs counts what was removed as free, and a quota as unused, only
+// after the next commit of the whole file system.
+func (d *osDir) settle() error {
+	return d.fail("sync", "", retry(func() error { return unix.Syncfs(d.fd) }))
+}
+
 func datasync(fd int) error { return unix.Fdatasync(fd) }
 
 func allocate(fd int, size int64) error {
