@@ -358,6 +358,8 @@ func FuzzRequest(f *testing.F) {
 	f.Add(`{"do":"run"} {"do":"run"}`)
 	f.Add(`{"do":"watch","all":true,"run":true}`)
 	f.Add(`{"do":"route","address":"a@b.example","sender":"c"}`)
+	f.Add(`{"do":"watch","only":["0K3XK9",""]}`)
+	f.Add(`{"do":"watch","only":[]}`)
 	f.Fuzz(func(t *testing.T, in string) { // what is accepted survives the way back
 		r, err := decodeRequest([]byte(in))
 		if err != nil {
@@ -367,7 +369,7 @@ func FuzzRequest(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if again, err := decodeRequest(line); err != nil || again != r {
+		if again, err := decodeRequest(line); err != nil || !cmp.Equal(again, r) {
 			t.Errorf("%q: %v, then %v, %v", in, r, again, err)
 		}
 	})

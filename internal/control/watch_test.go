@@ -38,7 +38,7 @@ func TestWatch(t *testing.T) {
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
-	if want := (Request{Do: Watch, All: true, Run: true}); asked != want {
+	if want := (Request{Do: Watch, All: true, Run: true}); !cmp.Equal(asked, want) {
 		t.Errorf("the handler was asked %+v, want %+v", asked, want)
 	}
 }

@@ -55,7 +55,13 @@ func decodeRequest(line []byte) (Request, error) {
 	if _, err := d.Token(); err != io.EOF {
 		return Request{}, errors.New("more than one request on a line")
 	}
-	for _, id := range append(r.Only, r.ID) {
+	if len(r.Only) == 0 {
+		r.Only = nil
+	}
+	if len(r.Only) > MaxOnly {
+		return Request{}, fmt.Errorf("%d messages, at most %d", len(r.Only), MaxOnly)
+	}
+	for _, id := range append([]string{r.ID}, r.Only...) {
 		if len(id) > 64 || strings.Trim(id, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-") != "" {
 			return Request{}, errors.New("no message ID")
 		}
