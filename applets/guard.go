@@ -22,7 +22,7 @@ import (
 func guard() error {
 	if raised() {
 		return exitWith(sysexits.NoPerm, errors.New("this program doesn't run with raised rights"),
-			"take set-id bits and capabilities off its file: chmod ug-s, setcap -r")
+			"take set-id bits and capabilities off its file (chmod ug-s, setcap -r), or let the program that calls it give its own up")
 	}
 	if err := privsep.CloseOnExecAll(); err != nil {
 		return exitWith(sysexits.OSErr, fmt.Errorf("keep inherited descriptors from children: %w", err))

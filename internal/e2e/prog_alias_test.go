@@ -73,3 +73,33 @@ func (s *site) awaits(user string, n int) message {
 	until(s.t, 20*time.Second, user+" has another message", func() bool { return len(s.messages(user)) >= n })
 	return parseMessage(s.t, s.messages(user)[n-1])
 }
+
+// TestFiltersForward has procmail and maildrop, which Debian gives set-id bits,
+// run sendmail: by then they are their user alone, and sendmail serves them.
+func TestFiltersForward(t *testing.T) {
+	s := programSite(t, nil, nil)
+	for user, files := range map[string]map[string]string{
+		"alice": {".forward": "|/usr/bin/procmail\n", ".procmailrc": ":0 c\n! carol\n\n:0\n! bob@one.test\n"},
+		"mail":  {".forward": "|/usr/bin/maildrop\n", ".mailfilter": "cc \"! carol\"\nto \"! bob@one.test\"\n"},
+	} {
+		for name, text := range files {
+			writeFile(t, s.path("home", user, name), text)
+			s.run("chown", user, s.path("home", user, name))
+			os.Chmod(s.path("home", user, name), 0o600)
+		}
+	}
+	s.login("bob", programText, `exec s-nail -S ttycharset=utf-8 -s "$2" alice "$1"`, "mail@one.test", programSubject)
+	for _, user := range []string{"bob", "carol"} {
+		for n := range 2 {
+			m := s.awaits(user, n+1)
+			text := strings.TrimRight(m.text, "\n") + "\n" // procmail adds an empty line
+			differ(t, user+"'s copy", []byte(text), []byte(programText))
+		}
+	}
+	s.drained(20 * time.Second)
+	for _, user := range []string{"bob", "carol"} {
+		if n := len(s.messages(user)); n != 2 {
+			t.Errorf("%s has %d messages, want 2", user, n)
+		}
+	}
+}

@@ -37,10 +37,21 @@ var reporters = []reporter{
 	{name: "cron-mailto", as: "alice", from: "root@one.test", subject: "Cron <alice@one> cat /etc/output", text: output,
 		run: func(*site) {}}, // the same cron does it
 	{name: "at", as: "at", from: "at@one.test", subject: "Output from your job", text: output, run: func(s *site) {
-		s.run("install", "-o", "daemon", "-m", "600", "/dev/null", "/var/spool/cron/atjobs/.SEQ") // as the package's script does
-		s.start(s.command(context.Background(), "atd", "-f"))
+		s.run("install", "-o", "daemon", "-m", "600", "/dev/null", "/var/spool/cron/atjobs/.SEQ")        // as the package's script does
+		s.start(s.command(context.Background(), "sh", "-c", `atd -f & trap "kill -KILL $!" TERM; wait`)) // a SIGTERM at the wrong instant lets it sleep on
 		s.login("at", "", "until [ -e /run/atd.pid ]; do sleep 0.05; done; echo 'cat /etc/output' | at now 2>said")
 	}},
+	{name: "anacron", as: "root", from: "root@one.test", subject: "Anacron job 'odd' on one.test", text: "Grüße\n", // no -i: it leaves the dot to end the message
+		files: map[string]string{"etc/anacrontab.odd": "SHELL=/bin/sh\nMAILTO=anacron\n1 0 odd cat /etc/output\n"},
+		run: func(s *site) {
+			s.run("anacron", "-d", "-f", "-n", "-t", "/etc/anacrontab.odd", "-S", "/var/spool/anacron")
+		}},
+	{name: "sudo", as: "alice", from: "alice@one.test", subject: "*** SECURITY information for one.test ***", text: "command not allowed",
+		files: map[string]string{"etc/sudoers.d/mail": "Defaults mailto=\"sudo\", mail_no_perms\nalice ALL = NOPASSWD: ALL, !/usr/bin/id\n"},
+		run: func(s *site) { // a set-uid program runs sendmail
+			s.run("chmod", "440", "/etc/sudoers.d/mail")
+			s.login("alice", "", "! sudo -n /usr/bin/id 2>said")
+		}},
 	{name: "mdadm", as: "root", from: "root@one.test", subject: "TestMessage event on /dev/md0", text: "A TestMessage event had been detected",
 		files: map[string]string{"etc/mdadm/mdadm.conf": "ARRAY /dev/md0 UUID=3aaa0122:29827cfa:5331ad66:ca767371\nMAILADDR mdadm\n"},
 		run:   func(s *site) { s.run("mdadm", "--monitor", "--scan", "--oneshot", "--test") }},

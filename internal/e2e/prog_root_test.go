@@ -20,7 +20,7 @@ import (
 // programPackages are the Debian packages whose programs send mail here, or
 // deliver it.
 var programPackages = []string{"bsd-mailx", "s-nail", "mutt", "git-email", "libmailtools-perl", "cron", "at", "php-cli", "libmail-sendmail-perl",
-	"libemail-sender-perl", "python3", "logwatch", "logcheck", "mdadm", "smartmontools", "reportbug", "mlmmj", "vacation",
+	"libemail-sender-perl", "python3", "logwatch", "logcheck", "mdadm", "smartmontools", "reportbug", "mlmmj", "vacation", "anacron", "sudo",
 	"procmail", "maildrop", "dovecot-lmtpd"}
 
 // notUnpacked are packages that those would bring along and that have no part
