@@ -13,7 +13,7 @@ import (
 
 // errChanged says that nothing with the item's hash stands where it stood when
 // the message's recipients were made out.
-var errChanged = errors.New("the program or file that was meant is not there any more: it is made out anew when the message is sent again")
+var errChanged = errors.New("the program or file that was meant is not there any more: put it back, or have the message sent again")
 
 // acts says why nothing is done for this user here. Neither root nor a process
 // with any of root's ids does anything (A43).

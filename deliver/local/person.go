@@ -115,8 +115,9 @@ func (p *Person) runText(ctx context.Context, text string, own bool, j Job) Resu
 func (p *Person) runMailer(ctx context.Context, j Job) Result {
 	a := p.o.Account
 	l := lookout{fs: p.o.FS, a: a}
-	defer l.close()
-	if res := l.elsewhere(Delivery{Extension: j.Envelope.Extension, Final: j.Final}); res != nil {
+	res := l.elsewhere(Delivery{Extension: j.Envelope.Extension, Final: j.Final})
+	l.close()
+	if res != nil {
 		return *res
 	}
 	c, err := mailerCommand(p.o.Mailer, mailerValues(a, j.Envelope))

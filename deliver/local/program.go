@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -21,7 +22,7 @@ const (
 
 	termWait = 2 * time.Second // between SIGTERM and SIGKILL
 	killWait = 5 * time.Second // for what not even SIGKILL ends, as a set-uid program
-	feedWait = time.Second     // for processes that a program left behind, and that still read
+	feedWait = time.Second     // between two looks whether what a program left behind still reads
 	readWait = time.Second     // for what it printed last, where such a process still prints
 )
 
@@ -114,10 +115,9 @@ func start(c command, home string, env []string) (*process, error) {
 		out.Close()
 		return nil, err
 	}
-	// Children that it has by now are in its group too.
-	if err := unix.Setpriority(unix.PRIO_PGRP, x.cmd.Process.Pid, niceness); err != nil && !errors.Is(err, unix.ESRCH) {
-		return x, nil // not nice, but nothing that mail has to wait for
-	}
+	// Children that it has by now are in its group too. Where this is refused,
+	// no mail has to wait for it.
+	_ = unix.Setpriority(unix.PRIO_PGRP, x.cmd.Process.Pid, niceness)
 	return x, nil
 }
 
@@ -138,9 +138,10 @@ func (x *process) follow(ctx context.Context, body io.Reader, limit time.Duratio
 	defer giveUp(nil)
 
 	fed, over, read := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	var written atomic.Int64
 	go func() {
 		defer close(fed)
-		if err := feed(x.in, body); err != nil {
+		if err := feed(x.in, body, &written); err != nil {
 			giveUp(err) // its input stays open: it must not take a part for the whole
 			return
 		}
@@ -157,14 +158,10 @@ func (x *process) follow(ctx context.Context, body io.Reader, limit time.Duratio
 
 	select {
 	case <-over:
-		patience := time.NewTimer(feedWait)
-		select {
-		case <-fed:
-		case <-patience.C:
-		}
-		patience.Stop()
+		await(ctx, fed, &written)
 	case <-ctx.Done():
-		err = context.Cause(ctx)
+	}
+	if err = context.Cause(ctx); err != nil {
 		x.end(over, err)
 	}
 	x.in.Close()
@@ -173,6 +170,23 @@ func (x *process) follow(ctx context.Context, body io.Reader, limit time.Duratio
 	<-read
 	x.out.Close()
 	return printed, err
+}
+
+// await waits until the message is fed to what a program that is over has left
+// behind, as long as that reads.
+func await(ctx context.Context, fed <-chan struct{}, written *atomic.Int64) {
+	tick := time.NewTicker(feedWait)
+	defer tick.Stop()
+	for before := int64(-1); before != written.Load(); {
+		before = written.Load()
+		select {
+		case <-fed:
+			return
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // end ends the whole process group. One whose message broke off gets no time to
@@ -199,7 +213,7 @@ func (x *process) end(over <-chan struct{}, why error) {
 
 // feed writes the message. A program that reads no further is none of our
 // business (A51); a message that can't be read is an error.
-func feed(in io.Writer, body io.Reader) error {
+func feed(in io.Writer, body io.Reader, written *atomic.Int64) error {
 	buf := buffers.Get().(*[64 << 10]byte)
 	defer buffers.Put(buf)
 	for {
@@ -210,6 +224,7 @@ func feed(in io.Writer, body io.Reader) error {
 		if _, werr := in.Write(buf[:n]); werr != nil || err == io.EOF {
 			return nil
 		}
+		written.Add(int64(n))
 	}
 }
 

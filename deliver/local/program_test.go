@@ -242,6 +242,33 @@ func TestBrokenMessage(t *testing.T) {
 	}
 }
 
+// TestLeftBehind: a process that outlives its program reads the message to its
+// end, and never a part of one.
+func TestLeftBehind(t *testing.T) {
+	if _, done := asUser(t, nil); done {
+		return
+	}
+	p := newPerson(t, nil)
+	must(t, syscall.Mkfifo(p.path("size"), 0o600))
+	size := make(chan string, 1)
+	go func() {
+		b, _ := os.ReadFile(p.path("size"))
+		size <- strings.TrimSpace(string(b))
+	}()
+	long := strings.Repeat("x", 4<<20)
+	r := p.runBody(p.alias(`"|exec 3<&0; (wc -c <&3 > size) & exit 0"`), long)
+	wants(t, "whole", r, Delivered, "2.0.0", "")
+	if got := <-size; got != fmt.Sprint(len(long)) {
+		t.Errorf("it read %s of %d octets", got, len(long))
+	}
+	body := io.MultiReader(strings.NewReader(long), iotest.ErrReader(errors.New("it broke off")))
+	i := p.alias(`"|exec 3<&0; (cat <&3 > /dev/null; echo > taken) & exit 0"`)
+	wants(t, "part", p.Run(t.Context(), Job{User: "alice", Item: i, Body: body}), Deferred, "4.3.0", "not delivered whole")
+	if p.file("taken") != "" {
+		t.Error("it took a part for the whole")
+	}
+}
+
 // TestNoMoreProcessesA43: where the user has as many processes as he may.
 func TestNoMoreProcessesA43(t *testing.T) {
 	if _, done := asUser(t, nil); done {
