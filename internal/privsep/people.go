@@ -67,12 +67,11 @@ type people struct {
 }
 
 func newPeople(o MasterOptions, g *getent) *people {
-	p := &people{
+	return &people{
 		names: o.Names, getent: g, log: o.Log, options: o.Users,
 		idle: cmp.Or(o.idleTime, idleTime), wait: cmp.Or(o.placeWait, placeWait), spare: cmp.Or(o.runSpare, runSpare),
 		all: map[*helper]bool{}, changed: make(chan struct{}),
 	}
-	return p
 }
 
 // checkDefault says why the items of aliases are not for this user. A server
