@@ -25,13 +25,16 @@ STANDINS = github.com/cockroachdb/errors/... github.com/prometheus/client_golang
 
 FUZZTIME = 20s
 IMAGES   = 300
+SEEDS    = 1
+KILLS    = 5000
+FAULTS   = ^(TestEverySystemCall|TestPowerCut|TestKillAnyProcess|TestSpoolFull|TestSpoolQuota|TestMailboxFull|TestMailboxQuota|TestNoRoomForBounce)
 
 # The suites of power cuts run in full once, in the first half of `make test`:
 # the race detector has nothing to find in them, and make quick is to be quick.
 CRASH = TestMutants|TestReproducible|TestCrash.*|TestErrorAtEveryCall.*
 FEWER = POSTOFFICE_CRASH_IMAGES=1
 
-.PHONY: all lite pebble-check deps test quick race check vuln fuzz torture mutants bench demo cover man install uninstall clean help
+.PHONY: all lite pebble-check deps test quick race check vuln fuzz torture faults mutants bench demo cover man install uninstall clean help
 
 all: ## build ./postoffice: static, stripped, the same from any directory
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags='$(LDFLAGS)' -o $(OUT) .
@@ -72,9 +75,15 @@ vuln: ## look for known advisories in what is linked, outside the standard libra
 fuzz: ## run every fuzz target for FUZZTIME (20s)
 	@GO='$(GO)' FUZZTIME='$(FUZZTIME)' sh testdata/tools/fuzz.sh
 
-torture: ## many more power cuts than make test, other ones each time
-	CGO_ENABLED=0 POSTOFFICE_CRASH_IMAGES=$(IMAGES) POSTOFFICE_CRASH_SEED=$$(date +%s) \
-		$(GO) test -count=1 -timeout 120m -run 'Crash|Step|Error|Interleav|Kill' ./spool ./deliver/...
+torture: ## many more power cuts than make test, other ones each time; SEEDS=100 for hours
+	@first=$$(date +%s); for n in $$(seq $(SEEDS)); do \
+		CGO_ENABLED=0 POSTOFFICE_CRASH_IMAGES=$(IMAGES) POSTOFFICE_CRASH_SEED=$$((first + n)) \
+			$(GO) test -count=1 -timeout 120m -run 'Crash|Step|Error|Interleav|Kill' ./spool ./deliver/... || exit 1; \
+	done
+
+faults: deps ## a fault in every system call, KILLS kills in each mode, 300 power cuts, full disks; needs root
+	@sh testdata/tools/root.sh
+	CGO_ENABLED=0 $(GO) test -tags e2e -count=1 -timeout 240m -v -run '$(FAULTS)' ./internal/e2e -faults=long -kills=$(KILLS)
 
 mutants: ## leave out each sync, lock and second look in turn: a test must fail
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m -v -run '^TestMutants$$' ./spool ./deliver/... ./internal/dbm ./internal/disk/crashfs
