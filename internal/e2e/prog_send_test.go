@@ -45,7 +45,7 @@ var programs = []program{
 		printf 'From: A Hacker <hacker@one.test>\nSubject: %s\n\n' "$2" >patch
 		cat >>patch
 		exec git send-email --from="A Hacker <hacker@one.test>" --to="$1" --suppress-cc=all --8bit-encoding=UTF-8 ./patch >sent`},
-	{name: "php", as: "alice", from: "web@one.test", run: `exec php8.2 -r '
+	{name: "php", as: "alice", from: "web@one.test", run: `exec /usr/bin/php[0-9].[0-9] -r '
 		exit(mail($argv[1], "=?UTF-8?B?" . base64_encode($argv[2]) . "?=", stream_get_contents(STDIN),
 			["From" => "Web <web@one.test>", "Content-Type" => "text/plain; charset=UTF-8"]) ? 0 : 1);' -- "$1" "$2"`,
 		body: func(s string) string { return s + "\n" }}, // so it does
