@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -307,10 +308,9 @@ func relayHost(relay string) string {
 func unxtext(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
-		var c byte
 		if s[i] == '+' && i+2 < len(s) {
-			if n, _ := fmt.Sscanf(s[i+1:i+3], "%02X", &c); n == 1 {
-				b.WriteByte(c)
+			if c, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
+				b.WriteByte(byte(c))
 				i += 2
 				continue
 			}

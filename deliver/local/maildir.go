@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strconv"
 	"strings"
 	"time"
 
@@ -221,13 +222,19 @@ func (m *Mailboxes) uniqueName() string {
 
 // isOurs says whether uniqueName may have made a name on this host.
 func (m *Mailboxes) isOurs(name string) bool {
-	var sec, micro, pid, count, random uint64
-	host, ok := strings.CutSuffix(name, "."+m.host)
-	if !ok {
-		return false
+	rest, ok := strings.CutSuffix(name, "."+m.host)
+	for _, mark := range []string{".M", "P", "Q", "R"} {
+		var digits string
+		if digits, rest, _ = strings.Cut(rest, mark); !isNumber(digits, 10) {
+			return false
+		}
 	}
-	n, err := fmt.Sscanf(host, "%d.M%dP%dQ%dR%x", &sec, &micro, &pid, &count, &random)
-	return n == 5 && err == nil
+	return ok && isNumber(rest, 16)
+}
+
+func isNumber(s string, base int) bool {
+	_, err := strconv.ParseUint(s, base, 64)
+	return err == nil
 }
 
 // hostInNames escapes what has a meaning in the name of a Maildir's file.
