@@ -18,10 +18,13 @@ const maxMembers = 60000
 func (r *Router) Ask(ctx context.Context, l *Lead, s Step) Step {
 	lines, err := r.list(ctx, s)
 	if err != nil {
-		return failed(deferral("4.3.5", unreadable(s.Via), err))
+		return failed(cantAsk(s.Via, err))
 	}
 	return r.listed(l, s, lines)
 }
+
+// cantAsk is the outcome of a list that could not be read.
+func cantAsk(v spool.Via, err error) Outcome { return deferral("4.3.5", unreadable(v), err) }
 
 // AskForward is the StepAsk of a StepMailbox whose account has a .forward.
 func (s Step) AskForward() Step {
@@ -64,14 +67,14 @@ func (r *Router) listed(l *Lead, s Step, lines []local.Line) Step {
 		case s.Via.Source == spool.FromForward:
 			return Step{Kind: StepMailbox, Account: s.Account, Extension: s.Extension, Final: true}
 		case s.Via.Source == spool.FromList:
-			return failed(deferral("4.3.5", unreadable(s.Via), errors.New("the list is empty, or not there: put an address in, or take it out of the alias")))
+			return failed(cantAsk(s.Via, errors.New("the list is empty, or not there: put an address in, or take it out of the alias")))
 		case s.mapping.Then == nil:
 			return failed(refusal("5.1.1", "no such user here"))
 		}
 		lines = []local.Line{{Target: *s.mapping.Then}}
 	}
 	if err := misplaced(s.Via, lines); err != nil {
-		return failed(deferral("4.3.5", unreadable(s.Via), err))
+		return failed(cantAsk(s.Via, err))
 	}
 	most := maxExpanded - l.Added
 	if s.Via.Source == spool.FromList {

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"postoffice/deliver/local"
 	"postoffice/internal/maillog"
 	"postoffice/internal/smtp"
 	"postoffice/spool"
@@ -93,11 +94,12 @@ type answer struct {
 	t          *target
 	keys       []spool.Key
 	outcome    Outcome
-	step       *Step  // instead of an outcome: a list was read, and says this
-	forwarded  bool   // instead of an outcome: there is a .forward
-	skipped    bool   // nothing was tried and nothing is to be noted
-	remembered bool   // the words are an earlier message's
-	token      string // of a local delivery
+	asked      *Step        // instead of an outcome: this list was read
+	lines      []local.Line // of it
+	forwarded  bool         // instead of an outcome: there is a .forward
+	skipped    bool         // nothing was tried and nothing is to be noted
+	remembered bool         // the words are an earlier message's
+	token      string       // of a local delivery
 	took       time.Duration
 }
 

@@ -145,7 +145,7 @@ func (d *dryRun) forward(s Step) Step {
 	has, err := d.s.Local.Forwards(d.ctx, s.Account.Name, s.Extension)
 	switch {
 	case err != nil:
-		return failed(deferral("4.3.5", unreadable(spool.Via{Source: spool.FromForward, Name: s.Account.Name}), err))
+		return failed(cantAsk(s.AskForward().Via, err))
 	case has:
 		return s.AskForward()
 	}

@@ -104,19 +104,19 @@ func (a *attempt) send(t *target, gates []*gate) {
 		switch {
 		case a.dead.Load() || a.stop.Err() != nil:
 		case t.step.Kind == StepAsk:
-			x = a.ask(l, t.step)
+			x = a.ask(t.step)
 		case t.step.Kind == StepRun:
 			x = a.runItem(t, l, to, token)
 		case inIt && t.final:
 			x = answer{outcome: already("mailbox")}
 		case inIt:
-			x = a.askForwards(t, l)
+			x = a.askForwards(t)
 		default:
 			a.r.locals <- struct{}{}
 			x = a.deliverBox(t, to, token)
 			<-a.r.locals
 			if x.forwarded {
-				x = a.ask(l, t.step.AskForward())
+				x = a.ask(t.step.AskForward())
 				x.token = token
 			}
 		}
@@ -126,29 +126,29 @@ func (a *attempt) send(t *target, gates []*gate) {
 	}()
 }
 
-// ask has a list read; the answer is the step that follows.
-func (a *attempt) ask(l *Lead, s Step) answer {
-	s = a.s.router.Ask(a.work, l, s)
+// ask has a list read.
+func (a *attempt) ask(s Step) answer {
+	lines, err := a.s.router.list(a.work, s)
 	switch {
 	case a.work.Err() != nil:
 		return answer{skipped: true}
-	case s.Kind == StepFailed:
-		return answer{outcome: s.Outcome}
+	case err != nil:
+		return answer{outcome: cantAsk(s.Via, err)}
 	}
-	return answer{step: &s}
+	return answer{asked: &s, lines: lines}
 }
 
 // askForwards looks for a .forward where the mailbox has the message already,
 // by another spelling of its name that had none.
-func (a *attempt) askForwards(t *target, l *Lead) answer {
+func (a *attempt) askForwards(t *target) answer {
 	has, err := a.s.Local.Forwards(a.work, t.name, t.extension)
 	switch {
 	case a.work.Err() != nil:
 		return answer{skipped: true}
 	case err != nil:
-		return answer{outcome: deferral("4.3.5", unreadable(t.step.AskForward().Via), err)}
+		return answer{outcome: cantAsk(t.step.AskForward().Via, err)}
 	case has:
-		return a.ask(l, t.step.AskForward())
+		return a.ask(t.step.AskForward())
 	}
 	return answer{outcome: already("mailbox")}
 }
@@ -195,7 +195,7 @@ func (a *attempt) finished(o local.FormatOptions) (body io.Reader, done func()) 
 func (a *attempt) errandDone(gates []*gate, x *answer) {
 	a.r.mu.Lock()
 	defer a.r.mu.Unlock()
-	g, good := gates[0], x.step != nil || x.outcome.Action == Delivered
+	g, good := gates[0], x.asked != nil || x.outcome.Action == Delivered
 	switch {
 	case x.skipped || x.t.step.Kind == StepRun:
 	case good && x.took < boxSlow:
@@ -215,9 +215,6 @@ func (a *attempt) errandDone(gates []*gate, x *answer) {
 func (a *attempt) over(x *answer) {
 	t := x.t
 	x.keys, t.done, t.ended = t.keys, true, x.outcome.Action
-	if x.step != nil {
-		t.ended = Delivered
-	}
 	if t.errand == nil || t.box == nil {
 		return
 	}
@@ -225,23 +222,24 @@ func (a *attempt) over(x *answer) {
 	if t.begun {
 		a.boxesOpen--
 	}
-	b.has = b.has || x.step == nil && !x.skipped && x.outcome.Action == Delivered
+	b.has = b.has || x.asked == nil && !x.skipped && x.outcome.Action == Delivered
 	b.targets, b.busy = b.targets[1:], false
 	a.serveBox(b)
 }
 
-// proceed does what the list that was read says, for all that it was read for.
-// Of an item that stands in the message twice the second leads where the first
-// does.
-func (a *attempt) proceed(x answer) {
-	first := a.rcpt(x.keys[0])
-	a.take(first, *x.step)
-	for _, k := range x.keys[1:] {
+// proceed does what the list that was read says, for all that it was read for:
+// they came by ways of different lengths. Of an item that stands in the message
+// twice the second leads where the first does.
+func (a *attempt) proceed(x *answer) {
+	for _, k := range x.keys {
 		rc := a.rcpt(k)
-		if rc.Agent != nil && a.rcpt(first.Key).State == spool.Expanded {
+		if rc.Agent != nil && x.t.ended == Delivered {
 			a.settle([]spool.Key{k}, already("item"))
 			continue
 		}
-		a.take(rc, *x.step)
+		a.take(rc, a.s.router.listed(a.lead(rc), *x.asked, x.lines))
+		if a.rcpt(k).State == spool.Expanded {
+			x.t.ended = Delivered
+		}
 	}
 }

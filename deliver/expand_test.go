@@ -327,6 +327,50 @@ func TestA49ListErrors(t *testing.T) {
 	}
 }
 
+// A50 for what users write: 1,000 recipients below one address, ten deep.
+func TestA50Forwards(t *testing.T) {
+	r := newRig(t)
+	r.alias("wide: a1\na1: " + strings.Repeat("x@x.example, ", 500) + "alice\n")
+	r.mailer.forwards = map[string]string{"alice": strings.Repeat("y@y.example\n", 499), "bob": strings.Repeat("y@y.example\n", 1001)}
+	for i := range 12 {
+		user := fmt.Sprintf("deep%d", i)
+		r.users.names = append(r.users.names, user)
+		r.mailer.forwards[user] = fmt.Sprintf("deep%d", i+1)
+	}
+	id := r.mail("s@x.example", "wide", "bob", "deep0", "deep2")
+	r.pass()
+	r.wantLog("delivery deferred", "forward alice: the message would get more than 1000 recipients by aliases")
+	r.wantLog("delivery deferred", "forward bob: the message would get more than 1000 recipients by aliases")
+	r.wantLog("delivery deferred", "to=<deep10>", "forward deep10: aliases are nested more than 10 deep")
+	if n := len(r.snapshot(id).Recipients); n > 550 {
+		t.Errorf("%d recipients", n)
+	}
+}
+
+// What usermap or a personal alias file may say is later where it can't be
+// read, also at RCPT (A36).
+func TestA36Usermap(t *testing.T) {
+	r := newRig(t)
+	r.o.Usermap = []string{"~-*:~/.alias"}
+	r.mailer.personal = map[string]string{"bob-x": "alice\n"}
+	r.mailer.broken = map[string]error{"bob-y": errors.New("/home/bob/.alias: others may write it")}
+	router := NewRouter(r.o)
+	for to, want := range map[string]int{"bob-x": 0, "bob-y": 451, "bob-z": 550, "eve-x": 550} {
+		if got := router.Recipient(t.Context(), path(t, to), false); got.Code != want {
+			t.Errorf("%s: %v, want %d", to, got, want)
+		}
+	}
+	id := r.mail("s@x.example", "bob-y")
+	r.pass()
+	if s := r.snapshot(id); s.Recipients[0].State != spool.Pending || !strings.Contains(s.Notes[0].Err, "others may write it") {
+		t.Errorf("%v, notes %v", s.Recipients[0].State, s.Notes)
+	}
+	r.users.breakWith(errors.New("EIO"))
+	if got := router.Recipient(t.Context(), path(t, "bob-x"), false); got.Code != 451 {
+		t.Errorf("with a broken passwd: %v, want 451", got)
+	}
+}
+
 // B56: a list is read by the default user, and one that he may not read by its
 // owner.
 func TestB56ListOwner(t *testing.T) {

@@ -99,6 +99,9 @@ func (a *attempt) expand(rc spool.Recipient, s Step) {
 	case errors.Is(err, spool.ErrLater):
 		a.setBroken(err)
 		return
+	case errors.Is(err, spool.ErrInvalid):
+		a.settle([]spool.Key{rc.Key}, deferral("4.5.3", fmt.Sprintf("it stands for something that is no address, or the message would get more than %d recipients: take some out", spool.MaxRecipients), err))
+		return
 	case err != nil:
 		a.settle([]spool.Key{rc.Key}, deferral("4.3.0", "what it stands for can't be recorded now", err))
 		return

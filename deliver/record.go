@@ -33,8 +33,8 @@ func (a *attempt) record(answers []answer) {
 			continue
 		}
 		switch {
-		case x.step != nil:
-			a.proceed(*x)
+		case x.asked != nil:
+			a.proceed(x)
 			if a.broken {
 				return
 			}
@@ -108,7 +108,7 @@ func (a *attempt) postpone(x *answer, next time.Time) {
 func (a *attempt) note(answers []answer, next time.Time) {
 	var notes []spool.Note
 	for _, x := range answers {
-		if x.skipped || x.step != nil || x.outcome.Action == Delivered {
+		if x.skipped || x.asked != nil || x.outcome.Action == Delivered {
 			continue
 		}
 		n := spool.Note{Time: a.s.Now(), Attempt: a.number, Relay: x.outcome.Relay, Reply: x.outcome.Reply}
