@@ -53,6 +53,36 @@ func TestFilesA48B48(t *testing.T) {
 	}
 }
 
+// TestMaildirTarget: a path with a slash behind it is a Maildir, as with other
+// mail servers.
+func TestMaildirTarget(t *testing.T) {
+	if _, done := asUser(t, nil); done {
+		return
+	}
+	p := newPerson(t, nil)
+	target := p.path("mail") + "/"
+	for n := 1; n <= 2; n++ {
+		wants(t, "Maildir", p.runBody(p.forwardText(target), "From a\nSubject: x\n\ntext\n"), Delivered, "2.0.0", "a Maildir")
+		names, err := os.ReadDir(target + "new")
+		if err != nil || len(names) != n {
+			t.Fatalf("%d messages, %v, want %d", len(names), err, n)
+		}
+		for _, name := range names {
+			if got := p.file("mail/new/" + name.Name()); got != "Subject: x\n\ntext\n" {
+				t.Errorf("message %q", got)
+			}
+		}
+	}
+	must(t, os.Symlink("mail", p.path("link")))
+	wants(t, "a link", p.run(p.forwardText(p.path("link")+"/")), Deferred, "4.2.0", "is a link")
+	wants(t, "a file", p.run(p.forwardText(p.path(".forward")+"/")), Deferred, "4.2.0", "no directory")
+	wants(t, "no place", p.run(p.forwardText(p.path("x/y")+"/")), Deferred, "4.2.0", "no such file")
+	wants(t, "the root directory", p.run(p.forwardText("/")), Deferred, "4.3.5", "has the octet")
+	if left, _ := os.ReadDir(target + "tmp"); len(left) > 0 {
+		t.Errorf("left in tmp/: %v", left)
+	}
+}
+
 // TestFullFileB43: a file that can't take the message whole is as it was.
 func TestFullFileB43(t *testing.T) {
 	if _, done := asUser(t, nil); done {

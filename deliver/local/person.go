@@ -1,6 +1,7 @@
 package local
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"errors"
@@ -90,9 +91,34 @@ func (p *Person) Run(ctx context.Context, j Job) Result {
 	case alias.Program:
 		return p.runText(ctx, t.Text, own, j)
 	case alias.File:
-		return p.o.Files.appendFile(ctx, p.o.Account, t.Text, io.MultiReader(j.Body, strings.NewReader("\n")))
+		return p.o.Files.appendFile(ctx, p.o.Account, t.Text, asFile(j.Body, strings.HasSuffix(t.Text, "/")))
 	}
 	return deferred("4.3.5", "the address has no program or file", fmt.Errorf("%v is %v, which is not run", t, t.Kind))
+}
+
+// asFile makes what an mbox file has, or a file of a Maildir, of FormProgram: an
+// empty line at its end, or no From_ line.
+func asFile(body io.Reader, maildir bool) io.Reader {
+	if !maildir {
+		return io.MultiReader(body, strings.NewReader("\n"))
+	}
+	return &behindLine{r: bufio.NewReader(body)}
+}
+
+// behindLine reads what stands behind the first line, which is short.
+type behindLine struct {
+	r    *bufio.Reader
+	done bool
+}
+
+func (b *behindLine) Read(p []byte) (int, error) {
+	if !b.done {
+		if _, err := b.r.ReadString('\n'); err != nil {
+			return 0, err
+		}
+		b.done = true
+	}
+	return b.r.Read(p)
 }
 
 // runText runs the program of an alias, or one that the user named himself.

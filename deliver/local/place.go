@@ -75,13 +75,18 @@ func homePlace(a Account, spec string) (place, error) {
 	return p, nil
 }
 
-// filePlace is the file with that path, which a chose.
+// filePlace is the file with that path, which a chose; with a slash behind it a
+// Maildir.
 func filePlace(path string) (place, error) {
 	p := place{top: filepath.Dir(path), foreign: true, name: filepath.Base(path), word: "file"}
-	if !filepath.IsAbs(path) || strings.HasSuffix(path, "/") {
-		return p, fmt.Errorf("%q is not the absolute path of a file", path)
+	if !filepath.IsAbs(path) {
+		return p, fmt.Errorf("%q is not an absolute path", path)
 	}
-	return p, errors.Join(checkElement(p.name), checkLength(p.name))
+	name := p.name
+	if trimmed, isDir := strings.CutSuffix(path, "/"); isDir {
+		p = place{top: filepath.Dir(trimmed), foreign: true, below: []string{name}, word: "Maildir"}
+	}
+	return p, errors.Join(checkElement(name), checkLength(name))
 }
 
 // checkElement says why a name can't be one of a path that is written to.
@@ -134,8 +139,8 @@ func (p place) closed(err error) Result {
 
 // delivered is the result of success. A file's path is nobody's business.
 func (p place) delivered(a Account) Result {
-	if p.word == "file" {
-		return delivered("delivered to a file")
+	if p.foreign && !p.inHome {
+		return delivered("delivered to a " + p.word)
 	}
 	return delivered("delivered to " + p.word + " " + a.Name)
 }

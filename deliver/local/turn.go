@@ -73,7 +73,7 @@ func (t *turn) open() (disk.Dir, error) {
 			return nil, fmt.Errorf("open the directory of a file: %w", err)
 		}
 		t.dirs = append(t.dirs, opened)
-		return opened, nil
+		dir = opened
 	}
 	for i := range t.at.below {
 		below := place{top: t.at.top, below: t.at.below[:i+1]}
@@ -122,11 +122,14 @@ func (t *turn) checkDir(dir disk.Dir, path string) error {
 // syncAbove makes the names of the place's directories durable. Whoever made
 // them may have died before.
 func (t *turn) syncAbove() error {
-	if !t.at.inHome {
+	in, below := t.look.home, t.dirs
+	switch {
+	case len(t.at.below) == 0:
 		return nil
+	case !t.at.inHome:
+		in, below = t.dirs[0], t.dirs[1:]
 	}
-	in := t.look.home
-	for _, d := range t.dirs[:len(t.at.below)] {
+	for _, d := range below[:len(t.at.below)] {
 		if err := t.syncNames(in); err != nil {
 			return err
 		}
