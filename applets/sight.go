@@ -17,7 +17,7 @@ func sightOf(id spool.ID, e deliver.Event) control.Sight {
 		s.Line = &control.Line{Relay: clean(e.Relay), Dir: string(rune(e.Dir)), Text: clean(e.Text)}
 	case deliver.RecipientOutcome:
 		o := e.Outcome
-		s.Outcome = &control.Outcome{Address: clean(e.To.String()), Original: clean(e.Original.String()), Status: e.Status,
+		s.Outcome = &control.Outcome{Address: clean(e.To), Original: clean(e.Original.String()), Status: e.Status,
 			Relay: clean(o.Relay), DSN: o.Reply.Status, Next: e.Next}
 		if !o.Reply.IsZero() {
 			s.Outcome.Reply = clean(o.Reply.String())

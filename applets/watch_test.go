@@ -89,7 +89,7 @@ func TestSlowWatcher(t *testing.T) {
 // TestA25Sights: foreign octets that could drive a terminal come as \xNN, and
 // no text is long.
 func TestA25Sights(t *testing.T) {
-	e := deliver.RecipientOutcome{Status: "bounced", To: smtp.Path{Local: "a\x1b[2J"},
+	e := deliver.RecipientOutcome{Status: "bounced", To: "a\x1b[2J",
 		Outcome: deliver.Outcome{Reply: smtp.Reply{Code: 550, Text: "a\x1b]0;x\x07\n\xff" + strings.Repeat("y", 100000)}, Err: errors.New("\x00")}}
 	for _, s := range []control.Sight{sightOf("A", e), sightOf("A", deliver.SessionLine{Relay: "mx\r\n", Dir: '<', Text: "\x9b" + strings.Repeat("z", 100000)})} {
 		text := fmt.Sprintf("%+v %+v", s.Line, s.Outcome)

@@ -33,7 +33,7 @@ type SessionLine struct {
 // RecipientOutcome is what has become of a recipient. One that is expanded has
 // none; those that it was expanded to have.
 type RecipientOutcome struct {
-	To       smtp.Path
+	To       string    // an address, or whose program or file it is
 	Original smtp.Path // the recipient of the envelope that led to it
 	Status   string    // maillog.Sent, Deferred, Bounced or Expired
 	Outcome  Outcome
@@ -65,7 +65,7 @@ func (a *attempt) tellOutcome(rc spool.Recipient, o Outcome, status string) {
 	if !a.s.watched() {
 		return
 	}
-	e := RecipientOutcome{To: rc.Path, Original: a.original(rc), Status: status, Outcome: o}
+	e := RecipientOutcome{To: rc.Target.String(), Original: a.original(rc), Status: status, Outcome: o}
 	if status == maillog.Deferred {
 		e.Next = a.s.Now().Add(retryDelay(a.number))
 	}

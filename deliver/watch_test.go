@@ -52,7 +52,7 @@ func TestWatchOutcomes(t *testing.T) {
 	r := newRig(t)
 	watch := &spy{seen: map[spool.ID][]string{}}
 	r.o.Watch = watch
-	r.alias("team: alice, nobody-here\n")
+	r.alias("team: alice, nobody-here\nprog: \"|/bin/x\"\n")
 	r.mailer.answer = func(user string) (local.Result, bool) { return later("locked"), user == "bob" }
 	id := r.mail("s@x.example", "team", "bob")
 	r.pass()
@@ -63,6 +63,12 @@ func TestWatchOutcomes(t *testing.T) {
 		"client bob of bob deferred local 450 4.2.0 locked",
 		"client nobody-here of team bounced  550 5.1.1 no such user here",
 		"client end, 1 pending, again false")
+
+	item := r.mail("s@x.example", "prog")
+	r.pass()
+	if got := watch.seen[item]; len(got) != 2 || !strings.HasPrefix(got[0], "client program, file or list of alias prog of prog ") {
+		t.Errorf("of a program was seen\n%s", strings.Join(got, "\n"))
+	}
 
 	watch.blind = true
 	n := len(watch.seen)
