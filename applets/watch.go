@@ -2,8 +2,10 @@ package applets
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"postoffice/deliver"
 	"postoffice/internal/control"
@@ -14,6 +16,9 @@ import (
 // maxWatched is what waits for one watcher, in octets: half of it may be lines
 // of conversations, all of it outcomes.
 const maxWatched = 256 << 10
+
+// goneEvery is how often a run that is watched is compared with the queue.
+const goneEvery = 5 * time.Second
 
 // watchers show what happens to messages while they are delivered. They are the
 // deliver.Watcher of a server.
@@ -123,12 +128,13 @@ func (x *watcher) put(s control.Sight) {
 // that there is none yet.
 var errLate = &control.Error{Code: 75, Text: "too much happened at once to be watched"}
 
-// take waits for something to see. more says that there may be more; none and
-// no more is the end.
-func (x *watcher) take(ctx context.Context) (some []control.Sight, more bool, err error) {
+// take waits for something to see, or for look. more says that there may be
+// more; none and no more is the end.
+func (x *watcher) take(ctx context.Context, look <-chan time.Time) (some []control.Sight, more bool, err error) {
 	more = true
 	select {
 	case <-x.wake:
+	case <-look:
 	case <-ctx.Done():
 		return nil, false, ctx.Err()
 	case <-x.over:
@@ -166,8 +172,10 @@ func (s *system) watch(ctx, life context.Context, p control.Peer, r control.Requ
 			return err
 		}
 	}
+	look := time.NewTicker(goneEvery)
+	defer look.Stop()
 	for more := left == nil || len(left) > 0; more; {
-		some, yet, err := x.take(ctx)
+		some, yet, err := x.take(ctx, look.C)
 		if len(some) > 0 {
 			if err := send(some); err != nil {
 				return err
@@ -181,9 +189,23 @@ func (s *system) watch(ctx, life context.Context, p control.Peer, r control.Requ
 				delete(left, sight.ID)
 			}
 		}
+		if len(some) == 0 {
+			s.dropGone(left)
+		}
 		more = yet && (left == nil || len(left) > 0)
 	}
 	return nil
+}
+
+// dropGone takes out the messages that will have no turn: somebody has removed
+// or held them, or they are set aside.
+func (s *system) dropGone(left map[string]bool) {
+	for id := range left {
+		snap, err := s.queue.Read(spool.ID(id))
+		if errors.Is(err, spool.ErrGone) || err == nil && snap.Place != spool.Active || s.runner.SetAside(spool.ID(id)) {
+			delete(left, id)
+		}
+	}
 }
 
 // runWatched tries everything now, or lets the pass begin that this server is

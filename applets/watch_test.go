@@ -32,7 +32,7 @@ func TestWatchersSeeTheirOwn(t *testing.T) {
 		x    *watcher
 		want string
 	}{{"joe", joe, "0"}, {"amy", amy, "4"}, {"all", all, "0 1 2 3 4"}} {
-		some, more, err := tt.x.take(t.Context())
+		some, more, err := tt.x.take(t.Context(), nil)
 		var ids []string
 		for _, s := range some {
 			ids = append(ids, s.ID)
@@ -45,10 +45,10 @@ func TestWatchersSeeTheirOwn(t *testing.T) {
 	w.remove(joe)
 	w.remove(amy)
 	w.end()
-	if _, more, err := all.take(t.Context()); more || err != nil || w.Watching() {
+	if _, more, err := all.take(t.Context(), nil); more || err != nil || w.Watching() {
 		t.Errorf("after the end: %v, %v, watching %v", more, err, w.Watching())
 	}
-	if _, more, _ := w.add(1000, false).take(t.Context()); more {
+	if _, more, _ := w.add(1000, false).take(t.Context(), nil); more {
 		t.Error("a watch that begins after the end goes on")
 	}
 }
@@ -64,7 +64,7 @@ func TestSlowWatcher(t *testing.T) {
 		w.Watch("A", "joe[uid 1000]", line)
 	}
 	w.Watch("A", "joe[uid 1000]", deliver.RecipientOutcome{Status: "sent"})
-	some, more, err := x.take(t.Context())
+	some, more, err := x.take(t.Context(), nil)
 	lost, outcomes := 0, 0
 	for _, s := range some {
 		lost += s.Lost
@@ -81,7 +81,7 @@ func TestSlowWatcher(t *testing.T) {
 	for range maxWatched {
 		w.Watch("A", "joe[uid 1000]", deliver.RecipientOutcome{Status: "sent"})
 	}
-	if _, more, err := x.take(t.Context()); more || !errors.Is(err, errLate) {
+	if _, more, err := x.take(t.Context(), nil); more || !errors.Is(err, errLate) {
 		t.Errorf("outcomes were lost: %v, %v", more, err)
 	}
 }
@@ -118,5 +118,25 @@ func TestWatchRights(t *testing.T) {
 	})
 	if !errors.Is(err, context.Canceled) || s.watchers.Watching() {
 		t.Errorf("%v, still watching: %v", err, s.watchers.Watching())
+	}
+}
+
+// TestWatchedRunEnds: a run is over although a message of it is never tried,
+// since somebody takes it away meanwhile.
+func TestWatchedRunEnds(t *testing.T) {
+	dir := t.TempDir()
+	q, err := spool.Open(spool.Options{Dir: dir, UID: -1, GID: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.Close()
+	s := &system{queue: q, runner: deliver.NewRunner(deliver.Options{Queue: q})}
+	held, there := mailInto(t, q, "x@two.example"), mailInto(t, q, "y@two.example")
+	if err := s.runner.Hold(t.Context(), spool.ID(held), "odd", "a test"); err != nil {
+		t.Fatal(err)
+	}
+	left := map[string]bool{held: true, there: true, "HOH41WQIF40R65": true}
+	if s.dropGone(left); len(left) != 1 || !left[there] {
+		t.Errorf("%v are waited for, want %s", left, there)
 	}
 }
