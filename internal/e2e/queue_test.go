@@ -132,13 +132,17 @@ func checkQueue(t *testing.T, s *site, served bool) {
 	s.wantQueue(69, "it is held; release puts it back", "retry", "-n", first)
 	s.wantQueue(0, first+": released\n", "release", first)
 	s.wantQueue(69, "it is not held", "release", first)
+	tried := func() int { out, _ := s.onQueue("show", first); return strings.Count(out, " was made with ") }
 	if served {
-		tried := func() int { out, _ := s.onQueue("show", first); return strings.Count(out, " was made with ") }
 		until(t, 20*time.Second, "the released message was tried", func() bool { return tried() >= 2 })
 		s.wantQueue(0, first+": to be tried now\n", "retry", first)
 		until(t, 20*time.Second, "it was tried once more", func() bool { return tried() >= 3 })
 	} else {
-		s.wantQueue(69, "runq tries everything now", "retry", first)
+		before := tried()
+		s.wantQueue(0, first+": tried\n", "retry", first)
+		if now := tried(); now != before+1 {
+			t.Errorf("retry made %d attempts, want one", now-before)
+		}
 	}
 
 	if served {
