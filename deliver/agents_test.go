@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -118,4 +119,13 @@ func (m *agents) List(_ context.Context, g local.Listing) ([]local.Line, error) 
 		lines[i] = local.Line{Target: it.Target, File: file, Line: it.Line}
 	}
 	return lines, nil
+}
+
+func readFile(t testing.TB, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }

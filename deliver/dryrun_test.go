@@ -20,79 +20,89 @@ type maze struct {
 	broken                               map[string]error
 }
 
-const mazeUsers = 6
+const mazeUsers, mazeAliases = 6, 7
+
+// maker makes the words of a maze.
+type maker struct{ *rand.Rand }
+
+// some is a list of one to most words.
+func (m maker) some(most int, word func() string) string {
+	var all []string
+	for range 1 + m.IntN(most) {
+		all = append(all, word())
+	}
+	return strings.Join(all, ", ")
+}
+
+func (m maker) address() string {
+	switch m.IntN(12) {
+	case 0:
+		return fmt.Sprintf("far%d@[192.0.2.%d]", m.IntN(3), 1+m.IntN(2))
+	case 1:
+		return fmt.Sprintf("\\u%d", m.IntN(mazeUsers))
+	case 2:
+		return fmt.Sprintf("u%d+x", m.IntN(mazeUsers))
+	case 3:
+		return fmt.Sprintf("u%d-m%d", m.IntN(mazeUsers), m.IntN(3))
+	case 4, 5, 6:
+		return fmt.Sprintf("U%d@also.example", m.IntN(mazeUsers))
+	case 7:
+		return "nobody-here"
+	}
+	return fmt.Sprintf("a%d", m.IntN(mazeAliases))
+}
+
+func (m maker) item() string {
+	switch m.IntN(8) {
+	case 0:
+		return fmt.Sprintf("\"|prog%d\"", m.IntN(3))
+	case 1:
+		return fmt.Sprintf("/file%d", m.IntN(3))
+	}
+	return m.address()
+}
 
 func newMaze(rnd *rand.Rand) *maze {
-	m := &maze{map[string]string{}, map[string]string{}, map[string]string{}, map[string]string{}, map[string]error{}}
-	some := func(most int, one func() string) string {
-		var all []string
-		for range 1 + rnd.IntN(most) {
-			all = append(all, one())
-		}
-		return strings.Join(all, ", ")
-	}
-	address := func() string {
-		switch rnd.IntN(12) {
-		case 0:
-			return fmt.Sprintf("far%d@[192.0.2.%d]", rnd.IntN(3), 1+rnd.IntN(2))
-		case 1:
-			return fmt.Sprintf("\\u%d", rnd.IntN(mazeUsers))
-		case 2:
-			return fmt.Sprintf("u%d+x", rnd.IntN(mazeUsers))
-		case 3:
-			return fmt.Sprintf("u%d-m%d", rnd.IntN(mazeUsers), rnd.IntN(3))
-		case 4, 5, 6:
-			return fmt.Sprintf("U%d@also.example", rnd.IntN(mazeUsers))
-		case 7:
-			return "nobody-here"
-		default:
-			return fmt.Sprintf("a%d", rnd.IntN(7))
-		}
-	}
-	item := func() string {
-		switch rnd.IntN(8) {
-		case 0:
-			return fmt.Sprintf("\"|prog%d\"", rnd.IntN(3))
-		case 1:
-			return fmt.Sprintf("/file%d", rnd.IntN(3))
-		default:
-			return address()
-		}
-	}
-	for i := range 7 {
+	m, random := &maze{map[string]string{}, map[string]string{}, map[string]string{}, map[string]string{}, map[string]error{}}, maker{rnd}
+	for i := range mazeAliases {
 		if rnd.IntN(4) > 0 {
-			m.aliases[fmt.Sprintf("a%d", i)] = some(3, item)
+			m.aliases[fmt.Sprintf("a%d", i)] = random.some(3, random.item)
 		}
 		if rnd.IntN(5) == 0 {
 			m.aliases[fmt.Sprintf("owner-a%d", i)] = "u0"
 		}
 	}
-	list := fmt.Sprintf("a%d", rnd.IntN(7))
-	m.aliases[list] = ":include:/l, " + some(2, item)
-	m.members[list] = some(4, address)
+	list := fmt.Sprintf("a%d", rnd.IntN(mazeAliases))
+	m.aliases[list] = ":include:/l, " + random.some(2, random.item)
+	m.members[list] = random.some(4, random.address)
 	if rnd.IntN(6) == 0 {
-		m.members[list] = some(2, item)
+		m.members[list] = random.some(2, random.item)
 	}
 	for i := range mazeUsers {
-		user := fmt.Sprintf("u%d", i)
-		switch rnd.IntN(5) {
-		case 0, 1:
-			m.forwards[user] = some(3, item)
-		case 2:
-			m.forwards[user+"+x"] = some(2, item)
-		case 3:
-			if m.aliases[user] = some(2, address); rnd.IntN(2) == 0 {
-				m.aliases[user] += ", " + user
-			}
-		}
-		if rnd.IntN(3) == 0 {
-			m.personal[fmt.Sprintf("u%d-m%d", i, rnd.IntN(3))] = some(2, item)
-		}
-		if rnd.IntN(12) == 0 {
-			m.broken[user] = errors.New("can't be read")
-		}
+		m.addUser(random, i)
 	}
 	return m
+}
+
+// addUser gives a user a .forward, an alias of his name, names of his own.
+func (m *maze) addUser(random maker, i int) {
+	user := fmt.Sprintf("u%d", i)
+	switch random.IntN(5) {
+	case 0, 1:
+		m.forwards[user] = random.some(3, random.item)
+	case 2:
+		m.forwards[user+"+x"] = random.some(2, random.item)
+	case 3:
+		if m.aliases[user] = random.some(2, random.address); random.IntN(2) == 0 {
+			m.aliases[user] += ", " + user
+		}
+	}
+	if random.IntN(3) == 0 {
+		m.personal[fmt.Sprintf("u%d-m%d", i, random.IntN(3))] = random.some(2, random.item)
+	}
+	if random.IntN(12) == 0 {
+		m.broken[user] = errors.New("can't be read")
+	}
 }
 
 // put makes a rig of the maze.
@@ -191,7 +201,7 @@ func TestDryRunAgrees(t *testing.T) {
 		if rnd.IntN(4) == 0 {
 			from = ""
 		}
-		to := []string{fmt.Sprintf("a%d", rnd.IntN(7)), fmt.Sprintf("u%d", rnd.IntN(mazeUsers)), fmt.Sprintf("u%d-m%d", rnd.IntN(mazeUsers), rnd.IntN(3))}[rnd.IntN(3)]
+		to := []string{fmt.Sprintf("a%d", rnd.IntN(mazeAliases)), fmt.Sprintf("u%d", rnd.IntN(mazeUsers)), fmt.Sprintf("u%d-m%d", rnd.IntN(mazeUsers), rnd.IntN(3))}[rnd.IntN(3)]
 		want, again := foretold(NewRouter(r.o), t, path(t, to), path(t, from))
 		id := r.mail(from, to, "nobody-keeps-it")
 		r.full.Store(true) // no report can be queued, so that what is refused stays and can be looked at

@@ -390,12 +390,3 @@ func targets(hosts ...string) []remote.Target {
 	}
 	return list
 }
-
-func readFile(t testing.TB, name string) []byte {
-	t.Helper()
-	b, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
