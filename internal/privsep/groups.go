@@ -39,10 +39,7 @@ func (n Names) groups(ctx context.Context, a local.Account, g *getent) ([]uint32
 	if err != nil {
 		return nil, fmt.Errorf("look for the groups of %s: %w", a.Name, err)
 	}
-	own := uint32(a.GID)
-	list = slices.DeleteFunc(list, func(gid uint32) bool { return gid == own })
-	slices.Sort(list)
-	list = slices.Insert(slices.Compact(list), 0, own)
+	list = append([]uint32{uint32(a.GID)}, list...) // one that is there twice does no harm
 	if len(list) > maxGroups {
 		return nil, fmt.Errorf("user %s is in %d groups, at most %d are possible", a.Name, len(list), maxGroups)
 	}
