@@ -42,7 +42,7 @@ func (a *attempt) toStore(t *target, _ smtp.Path, _ string) answer {
 		}
 	}
 	m, done := a.storeMessage(t)
-	res := a.r.send1(&storeJob{m: m, socket: a.s.storeSocket(), o: a.s.Remote, result: make(chan remote.Result, 1)})
+	res := a.r.storeAnswer(&storeJob{m: m, socket: a.s.storeSocket(), o: a.s.Remote, result: make(chan remote.Result, 1)})
 	done()
 	x := answer{outcome: storeOutcome(res, a.s.storeSocket())}
 	x.skipped = x.outcome.Action == Deferred && a.work.Err() != nil
@@ -97,9 +97,9 @@ func storeOutcome(res remote.Result, socket string) Outcome {
 	return o
 }
 
-// send1 hands a job to a session that lingers, or to a new one: the store's
-// gate bounds how many there are.
-func (r *Runner) send1(j *storeJob) remote.Result {
+// storeAnswer hands a job to a session that lingers, or to a new one, and waits
+// for its result: the store's gate bounds how many there are.
+func (r *Runner) storeAnswer(j *storeJob) remote.Result {
 	select {
 	case r.storeJobs <- j:
 	default:

@@ -40,6 +40,19 @@ func (s *store) box(address string) []string {
 	return s.boxes[address]
 }
 
+func (s *store) setHang(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hang = on
+}
+
+// opened counts the sessions so far.
+func (s *store) opened() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sessions
+}
+
 func (s *store) serve(conn net.Conn) {
 	defer conn.Close()
 	s.mu.Lock()
@@ -175,14 +188,14 @@ func TestStoreSessionsAreUsedAgain(t *testing.T) {
 			run.Wake(r.mail("s@x.example", "alice@us.example"))
 			time.Sleep(time.Second)
 		}
-		if got := s.box("alice@us.example"); len(got) != 5 || s.sessions != 1 {
-			t.Errorf("%d messages in %d sessions, want 5 in 1\nlog:\n%s", len(got), s.sessions, r.log)
+		if got := s.box("alice@us.example"); len(got) != 5 || s.opened() != 1 {
+			t.Errorf("%d messages in %d sessions, want 5 in 1\nlog:\n%s", len(got), s.opened(), r.log)
 		}
 		time.Sleep(2 * linger)
 		run.Wake(r.mail("s@x.example", "alice@us.example"))
 		time.Sleep(time.Second)
-		if s.sessions != 2 {
-			t.Errorf("%d sessions, want a second one", s.sessions)
+		if s.opened() != 2 {
+			t.Errorf("%d sessions, want a second one", s.opened())
 		}
 		stop()
 		r.want()
@@ -194,7 +207,7 @@ func TestStoreHangsA39(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
 		s := newStore(r)
-		s.hang = true
+		s.setHang(true)
 		for i := range 200 {
 			r.users.names = append(r.users.names, fmt.Sprint("u", i))
 			r.mail("s@x.example", fmt.Sprintf("u%d@us.example", i))
@@ -204,10 +217,10 @@ func TestStoreHangsA39(t *testing.T) {
 		if took := time.Since(begun); took > 3*time.Minute {
 			t.Errorf("200 messages took %v", took)
 		}
-		if len(r.list()) != 200 || s.sessions > storePlaces {
-			t.Errorf("%d in the queue, %d sessions", len(r.list()), s.sessions)
+		if len(r.list()) != 200 || s.opened() > storePlaces {
+			t.Errorf("%d in the queue, %d sessions", len(r.list()), s.opened())
 		}
-		s.hang = false
+		s.setHang(false)
 		time.Sleep(time.Hour)
 		r.pass()
 		r.want()

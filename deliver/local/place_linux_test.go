@@ -158,58 +158,62 @@ func TestFolderNames(t *testing.T) {
 	}
 }
 
+// hostilePlaces are things in the way, in a home directory with a file of the
+// user's elsewhere that nothing may touch.
+var hostilePlaces = []struct {
+	name, words string
+	mailbox     string
+	make        func(t *testing.T, r *real, home, victim string)
+}{
+	{"link", "symbolic link", "~/x", func(t *testing.T, r *real, home, victim string) { link(t, r, victim, home+"/x") }},
+	{"dangling link", "symbolic link", "~/x", func(t *testing.T, r *real, home, victim string) { link(t, r, victim+".new", home+"/x") }},
+	{"hard link", "2 links", "~/x", func(t *testing.T, r *real, home, victim string) { check(t, os.Link(victim, home+"/x")) }},
+	{"FIFO", "not a regular file", "~/x", func(t *testing.T, r *real, home, _ string) {
+		check(t, unix.Mkfifo(home+"/x", 0o666))
+		r.own(t, home+"/x")
+	}},
+	{"directory", "not a regular file", "~/x", func(t *testing.T, r *real, home, _ string) { mkdir(t, r, home+"/x") }},
+	{"link to a device", "symbolic link", "~/x", func(t *testing.T, r *real, home, _ string) { link(t, r, "/dev/null", home+"/x") }},
+	{"executable", "executable", "~/x", func(t *testing.T, r *real, home, _ string) { file(t, r, home+"/x", 0o700) }},
+	{"closed file", "permission denied", "~/x", func(t *testing.T, r *real, home, _ string) { file(t, r, home+"/x", 0o400) }},
+	{"link on the way", "is a link", "~/d/x", func(t *testing.T, r *real, home, victim string) { link(t, r, filepath.Dir(victim), home+"/d") }},
+	{"file on the way", "is a link or no directory", "~/d/x", func(t *testing.T, r *real, home, _ string) { file(t, r, home+"/d", 0o600) }},
+	{"closed home", "permission denied", "~/d/x", func(t *testing.T, r *real, home, _ string) { check(t, os.Chmod(home, 0o500)) }},
+	{"home not mounted", "mounted", "~/x", func(t *testing.T, r *real, home, _ string) { check(t, os.Remove(home)) }},
+
+	{"Maildir is a link", "is a link", "~/M/", func(t *testing.T, r *real, home, victim string) { link(t, r, filepath.Dir(victim), home+"/M") }},
+	{"Maildir is a file", "is a link or no directory", "~/M/", func(t *testing.T, r *real, home, _ string) { file(t, r, home+"/M", 0o600) }},
+	{"Maildir is a FIFO", "is a link or no directory", "~/M/", func(t *testing.T, r *real, home, _ string) { check(t, unix.Mkfifo(home+"/M", 0o666)) }},
+	{"new is a link", "is a link", "~/M/", func(t *testing.T, r *real, home, victim string) {
+		mkdir(t, r, home+"/M")
+		link(t, r, filepath.Dir(victim), home+"/M/new")
+	}},
+	{"tmp is a FIFO", "is a link or no directory", "~/M/", func(t *testing.T, r *real, home, victim string) {
+		mkdir(t, r, home+"/M")
+		check(t, unix.Mkfifo(home+"/M/tmp", 0o666))
+	}},
+	{"closed tmp", "permission denied", "~/M/", func(t *testing.T, r *real, home, victim string) {
+		mkdir(t, r, home+"/M")
+		mkdir(t, r, home+"/M/tmp")
+		check(t, os.Chmod(home+"/M/tmp", 0o500))
+	}},
+	{"closed new", "permission denied", "~/M/", func(t *testing.T, r *real, home, victim string) {
+		mkdir(t, r, home+"/M")
+		mkdir(t, r, home+"/M/new")
+		check(t, os.Chmod(home+"/M/new", 0o500))
+	}},
+	{"home closed to a Maildir", "permission denied", "~/M/", func(t *testing.T, r *real, home, _ string) { check(t, os.Chmod(home, 0o500)) }},
+	{"home of the Maildir not mounted", "mounted", "~/M/", func(t *testing.T, r *real, home, _ string) { check(t, os.Remove(home)) }},
+
+	{"mail directory closed", "permission denied", "", func(t *testing.T, r *real, _, _ string) { check(t, os.Chmod(r.mail, 0o555)) }},
+	{"mail directory missing", "mail directory", "", func(t *testing.T, r *real, _, _ string) { check(t, os.Remove(r.mail)) }},
+}
+
 // TestHostilePlacesA44A47: what is no file or directory of the user's is not
 // touched; the message is deferred with the reason.
 func TestHostilePlacesA44A47(t *testing.T) {
 	const secret = "secret\n"
-	for _, tt := range []struct {
-		name, words string
-		mailbox     string
-		make        func(t *testing.T, r *real, home, victim string)
-	}{
-		{"link", "symbolic link", "~/x", func(t *testing.T, r *real, home, victim string) { link(t, r, victim, home+"/x") }},
-		{"dangling link", "symbolic link", "~/x", func(t *testing.T, r *real, home, victim string) { link(t, r, victim+".new", home+"/x") }},
-		{"hard link", "2 links", "~/x", func(t *testing.T, r *real, home, victim string) { check(t, os.Link(victim, home+"/x")) }},
-		{"FIFO", "not a regular file", "~/x", func(t *testing.T, r *real, home, _ string) {
-			check(t, unix.Mkfifo(home+"/x", 0o666))
-			r.own(t, home+"/x")
-		}},
-		{"directory", "not a regular file", "~/x", func(t *testing.T, r *real, home, _ string) { mkdir(t, r, home+"/x") }},
-		{"link to a device", "symbolic link", "~/x", func(t *testing.T, r *real, home, _ string) { link(t, r, "/dev/null", home+"/x") }},
-		{"executable", "executable", "~/x", func(t *testing.T, r *real, home, _ string) { file(t, r, home+"/x", 0o700) }},
-		{"closed file", "permission denied", "~/x", func(t *testing.T, r *real, home, _ string) { file(t, r, home+"/x", 0o400) }},
-		{"link on the way", "is a link", "~/d/x", func(t *testing.T, r *real, home, victim string) { link(t, r, filepath.Dir(victim), home+"/d") }},
-		{"file on the way", "is a link or no directory", "~/d/x", func(t *testing.T, r *real, home, _ string) { file(t, r, home+"/d", 0o600) }},
-		{"closed home", "permission denied", "~/d/x", func(t *testing.T, r *real, home, _ string) { check(t, os.Chmod(home, 0o500)) }},
-		{"home not mounted", "mounted", "~/x", func(t *testing.T, r *real, home, _ string) { check(t, os.Remove(home)) }},
-
-		{"Maildir is a link", "is a link", "~/M/", func(t *testing.T, r *real, home, victim string) { link(t, r, filepath.Dir(victim), home+"/M") }},
-		{"Maildir is a file", "is a link or no directory", "~/M/", func(t *testing.T, r *real, home, _ string) { file(t, r, home+"/M", 0o600) }},
-		{"Maildir is a FIFO", "is a link or no directory", "~/M/", func(t *testing.T, r *real, home, _ string) { check(t, unix.Mkfifo(home+"/M", 0o666)) }},
-		{"new is a link", "is a link", "~/M/", func(t *testing.T, r *real, home, victim string) {
-			mkdir(t, r, home+"/M")
-			link(t, r, filepath.Dir(victim), home+"/M/new")
-		}},
-		{"tmp is a FIFO", "is a link or no directory", "~/M/", func(t *testing.T, r *real, home, victim string) {
-			mkdir(t, r, home+"/M")
-			check(t, unix.Mkfifo(home+"/M/tmp", 0o666))
-		}},
-		{"closed tmp", "permission denied", "~/M/", func(t *testing.T, r *real, home, victim string) {
-			mkdir(t, r, home+"/M")
-			mkdir(t, r, home+"/M/tmp")
-			check(t, os.Chmod(home+"/M/tmp", 0o500))
-		}},
-		{"closed new", "permission denied", "~/M/", func(t *testing.T, r *real, home, victim string) {
-			mkdir(t, r, home+"/M")
-			mkdir(t, r, home+"/M/new")
-			check(t, os.Chmod(home+"/M/new", 0o500))
-		}},
-		{"home closed to a Maildir", "permission denied", "~/M/", func(t *testing.T, r *real, home, _ string) { check(t, os.Chmod(home, 0o500)) }},
-		{"home of the Maildir not mounted", "mounted", "~/M/", func(t *testing.T, r *real, home, _ string) { check(t, os.Remove(home)) }},
-
-		{"mail directory closed", "permission denied", "", func(t *testing.T, r *real, _, _ string) { check(t, os.Chmod(r.mail, 0o555)) }},
-		{"mail directory missing", "mail directory", "", func(t *testing.T, r *real, _, _ string) { check(t, os.Remove(r.mail)) }},
-	} {
+	for _, tt := range hostilePlaces {
 		r := newReal(t, tt.mailbox)
 		victims := filepath.Join(r.top(), "victims")
 		victim := filepath.Join(victims, "victim")
