@@ -33,6 +33,7 @@ type program struct {
 	to      string              // in the To field; "" is the recipient
 	body    func(string) string // what it makes of the body
 	overTCP bool                // it speaks to port 25 of localhost
+	warning string              // X-Authentication-Warning
 }
 
 // programs are those that send what they are given.
@@ -49,6 +50,9 @@ var programs = []program{
 		exit(mail($argv[1], "=?UTF-8?B?" . base64_encode($argv[2]) . "?=", stream_get_contents(STDIN),
 			["From" => "Web <web@one.test>", "Content-Type" => "text/plain; charset=UTF-8"]) ? 0 : 1);' -- "$1" "$2"`,
 		body: func(s string) string { return s + "\n" }}, // so it does
+	{name: "php-f", as: "bob", from: "web@one.test", sender: "bounces@one.test", warning: "bob@one.test set sender to bounces@one.test", run: `exec /usr/bin/php[0-9].[0-9] -r '
+		exit(mail($argv[1], "=?UTF-8?B?" . base64_encode($argv[2]) . "?=", rtrim(stream_get_contents(STDIN)),
+			"From: web@one.test\r\nContent-Type: text/plain; charset=UTF-8", "-fbounces@one.test") ? 0 : 1);' -- "$1" "$2"`},
 	{name: "email-sender", as: "bob", run: `exec perl -MEmail::Sender::Simple=sendmail -MEmail::Simple -e '
 		sendmail(Email::Simple->create(header => [To => $ARGV[0], From => "Bob <bob\@one.test>", Subject => $ARGV[1]],
 			body => join "", <STDIN>));' -- "$1" "$2"`},
@@ -161,6 +165,7 @@ func (s *site) sends(p program) {
 	want("From", m.address("From"), or(p.from, p.as+"@one.test"))
 	want("To", m.address("To"), or(p.to, rcpt))
 	want("Subject", m.header("Subject"), programSubject)
+	want("X-Authentication-Warning", m.Header.Get("X-Authentication-Warning"), p.warning)
 	body := programText
 	if p.body != nil {
 		body = p.body(body)
