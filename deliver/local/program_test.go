@@ -181,8 +181,10 @@ func TestProgramThatCantBeEnded(t *testing.T) {
 	dir, done := asUser(t, func(dir string) {
 		b, err := os.ReadFile("/usr/bin/setpriv")
 		must(t, err)
-		must(t, os.WriteFile(filepath.Join(dir, "setpriv"), b, 0o755))
-		must(t, os.Chmod(filepath.Join(dir, "setpriv"), 0o755|os.ModeSetuid))
+		name := filepath.Join(dir, "setpriv")
+		must(t, os.WriteFile(name, b, 0o700))
+		must(t, os.Chown(name, 0, personGID)) // for nobody else
+		must(t, os.Chmod(name, 0o750|os.ModeSetuid))
 	})
 	if done {
 		return
