@@ -268,7 +268,7 @@ func (s *scene) left(t testing.TB, d disk.FS, kills int) {
 			}
 		}
 	}
-	if held < s.held || held > (1+kills)*s.held || other != "" {
+	if held < s.held || held > s.held<<kills || other != "" {
 		t.Errorf("%d messages held, want %d; besides:%s", held, s.held, other)
 	}
 }
