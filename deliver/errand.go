@@ -36,7 +36,7 @@ func (a *attempt) startErrands() {
 // back to its list when they have.
 func (a *attempt) startErrand(t *target, list *[]*target) {
 	a.r.mu.Lock()
-	gates := a.r.dests.gatesOf(t, a.s.storeSocket() != "")
+	gates := a.r.dests.gatesOf(t, a.s.boxWay(t))
 	full, down := a.r.enterAll(a.it, gates)
 	a.r.mu.Unlock()
 	switch {
@@ -54,12 +54,12 @@ func (a *attempt) startErrand(t *target, list *[]*target) {
 	}
 }
 
-// gatesOf are the gates that an errand has to pass; stored, mailboxes are behind
-// an LMTP server.
-func (d *destinations) gatesOf(t *target, stored bool) []*gate {
+// gatesOf are the gates that an errand has to pass, one to a mailbox going that
+// way.
+func (d *destinations) gatesOf(t *target, way boxWay) []*gate {
 	switch t.step.Kind {
 	case StepMailbox:
-		if stored && t.folder == "" {
+		if way == intoStore {
 			return []*gate{d.box(t.name), &d.store}
 		}
 		return []*gate{d.box(t.name)}

@@ -29,7 +29,7 @@ type storeJob struct {
 
 // toStore gives the message to the LMTP server. Nobody else looks for the
 // user's .forward there, so that it is asked for first.
-func (a *attempt) toStore(t *target, _ smtp.Path, _ string) answer {
+func (a *attempt) toStore(t *target) answer {
 	if !t.final {
 		has, err := a.s.Local.Forwards(a.work, t.name, t.extension)
 		switch {

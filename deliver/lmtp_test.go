@@ -276,6 +276,21 @@ func TestMailer(t *testing.T) {
 	r.wantLog("message bounced", "to=<carol", "5.2.1")
 }
 
+// TestMailerOfRootA43: root runs no program; his mail goes where option mailbox
+// says.
+func TestMailerOfRootA43(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		s := newStore(r)
+		r.o.Mailer, r.o.Accounts = "/usr/bin/procmail", local.Only(local.Account{Name: "root"})
+		r.mail("s@x.example", "root@us.example")
+		r.pass()
+		if got := s.box("root@us.example"); len(got) != 1 || len(r.mailer.jobs()) != 0 {
+			t.Errorf("%d messages, jobs %v\nlog:\n%s", len(got), r.mailer.jobs(), r.log)
+		}
+	})
+}
+
 // mailerOf runs programs too.
 type mailerOf struct {
 	*mailer

@@ -11,42 +11,53 @@ import (
 // escape-from: From_ line and fields with their addresses.
 const roomInFront = 2 << 10
 
-// A boxWay is how a message gets into a mailbox: one way for all users. The
-// answer is forwarded where the user has a .forward that counts.
-type boxWay func(a *attempt, t *target, to smtp.Path, token string) answer
+// A boxWay is how a message gets into a mailbox.
+type boxWay int
 
-// boxWay is what options mailer and mailbox ask for.
-func (o *Options) boxWay() boxWay {
+const (
+	intoFile  boxWay = iota // or a Maildir
+	intoStore               // over LMTP
+	byProgram
+)
+
+// boxWay is what options mailer and mailbox ask for. A folder is always a file,
+// and root runs no program (A43).
+func (s *settings) boxWay(t *target) boxWay {
 	switch {
-	case o.Mailer != "":
-		return (*attempt).byMailer
-	case o.storeSocket() != "":
-		return (*attempt).toStore
+	case t.folder != "":
+		return intoFile
+	case s.Mailer != "" && t.step.Account.UID != 0:
+		return byProgram
+	case s.storeSocket() != "":
+		return intoStore
 	}
-	return (*attempt).toFile
+	return intoFile
 }
 
 // storeSocket is the socket of the LMTP server that keeps the mailboxes; ""
 // where there is none.
-func (o *Options) storeSocket() string {
-	socket, ok := strings.CutPrefix(o.Mailbox, "lmtp:")
-	if !ok || o.Mailer != "" {
+func (s *settings) storeSocket() string {
+	socket, ok := strings.CutPrefix(s.Mailbox, "lmtp:")
+	if !ok {
 		return ""
 	}
 	return socket
 }
 
-// deliverBox gives the message to one mailbox. A folder is always a file. to
-// is the recipient of the envelope.
+// deliverBox gives the message to one mailbox. to is the recipient of the
+// envelope. The answer is forwarded where the user has a .forward that counts.
 func (a *attempt) deliverBox(t *target, to smtp.Path, token string) answer {
-	if t.folder != "" {
-		return a.toFile(t, to, token)
+	switch a.s.boxWay(t) {
+	case intoStore:
+		return a.toStore(t)
+	case byProgram:
+		return a.byMailer(t, to, token)
 	}
-	return a.s.way(a, t, to, token)
+	return a.toFile(t, token)
 }
 
 // toFile has it written into a file or Maildir.
-func (a *attempt) toFile(t *target, _ smtp.Path, token string) answer {
+func (a *attempt) toFile(t *target, token string) answer {
 	body, done := a.finished(local.FormatOptions{
 		Form:        local.FormOf(a.s.Mailbox, t.folder),
 		ReversePath: t.reverse,

@@ -41,8 +41,8 @@ type Options struct {
 	// mail-dir, "~/file", "~/Maildir/", or "lmtp:/socket" for the LMTP server
 	// that keeps the mailboxes. Local has to know the first three too.
 	Mailbox string
-	// Mailer says that a program delivers to a user instead, which Local runs;
-	// its text is nothing to us.
+	// Mailer says that a program delivers to a user instead, which Local runs
+	// for all but root; its text is nothing to us.
 	Mailer     string
 	EscapeFrom bool // ">" before lines of the body that begin with "From "
 

@@ -24,7 +24,6 @@ const (
 type settings struct {
 	Options
 	router *Router
-	way    boxWay
 }
 
 // A Runner delivers what is in the queue. Run or Pass may be called once at a
@@ -70,7 +69,7 @@ func NewRunner(o Options) *Runner {
 func (r *Runner) Reload(o Options) {
 	o = o.filled()
 	o.Queue = r.queue
-	r.settings.Store(&settings{Options: o, router: NewRouter(o), way: o.boxWay()})
+	r.settings.Store(&settings{Options: o, router: NewRouter(o)})
 	r.mu.Lock()
 	r.dests.forgetRoutes()
 	r.mu.Unlock()
