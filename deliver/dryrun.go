@@ -109,7 +109,7 @@ func (d *dryRun) walk(l *Lead, at RouteStep, added *int) bool {
 		return d.expand(l, at, step, added)
 	case StepMailbox:
 		at.How, at.User, at.UID, at.Extension = RouteMailbox, step.Account.Name, step.Account.UID, step.Extension
-		return d.yield(at)
+		return d.show(at)
 	case StepRun:
 		return d.run(at, step)
 	}
@@ -119,7 +119,7 @@ func (d *dryRun) walk(l *Lead, at RouteStep, added *int) bool {
 	if o.Err != nil {
 		at.Reason = joined(at.Reason, printable(o.Err.Error(), 500))
 	}
-	return d.yield(at)
+	return d.show(at)
 }
 
 // again says whether a list has been expanded before: a message goes through it
@@ -155,7 +155,7 @@ func (d *dryRun) forward(s Step) Step {
 // expand yields an alias and the like, and then its targets.
 func (d *dryRun) expand(l *Lead, at RouteStep, s Step, added *int) bool {
 	at.How, at.Name = string(s.Via.Source), s.Via.Name
-	if !d.yield(at) {
+	if !d.show(at) {
 		return false
 	}
 	if s.Via.Source != spool.FromList {
@@ -182,6 +182,15 @@ func (d *dryRun) expand(l *Lead, at RouteStep, s Step, added *int) bool {
 	return true
 }
 
+// show yields a step. What users wrote, or their processes say that they did,
+// reaches terminals: it is made harmless (A25).
+func (d *dryRun) show(s RouteStep) bool {
+	for _, text := range []*string{&s.Recipient, &s.File, &s.Name, &s.Sender, &s.User, &s.Extension, &s.Reason} {
+		*text = printable(*text, 2000)
+	}
+	return d.yield(s)
+}
+
 // run yields a program or a file.
 func (d *dryRun) run(at RouteStep, s Step) bool {
 	if at.How != RouteFile {
@@ -191,7 +200,7 @@ func (d *dryRun) run(at RouteStep, s Step) bool {
 	if a, err := d.s.Accounts.Lookup(d.ctx, s.User); err == nil {
 		at.UID = a.UID
 	}
-	return d.yield(at)
+	return d.show(at)
 }
 
 // remote yields the hosts of a next hop.
@@ -204,5 +213,5 @@ func (d *dryRun) remote(at RouteStep, rt route) bool {
 		}
 		at.Hosts = append(at.Hosts, h)
 	}
-	return d.yield(at)
+	return d.show(at)
 }

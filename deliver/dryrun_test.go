@@ -222,3 +222,60 @@ func TestDryRunAgrees(t *testing.T) {
 		}
 	}
 }
+
+// A25: what a user wrote can't drive the terminal of whoever asks.
+func TestA25DryRun(t *testing.T) {
+	r := newRig(t)
+	r.mailer.forwards = map[string]string{"alice": "\"|/bin/x \xc3\xa4\"\nb\xff@x.example\n", "bob": "x"}
+	r.mailer.broken = map[string]error{"bob": errors.New("/home/bob/\x1b[2J\nx: no")}
+	for _, user := range []string{"alice", "bob"} {
+		for s := range NewRouter(r.o).DryRun(t.Context(), smtp.Path{Local: user}, smtp.Path{}) {
+			if text := fmt.Sprint(s); strings.ContainsFunc(text, func(c rune) bool { return c < ' ' || c > '~' }) {
+				t.Errorf("%q", text)
+			}
+		}
+	}
+}
+
+// It ends when nobody wants more, and shows the whole way of an address.
+func TestDryRun(t *testing.T) {
+	r := newRig(t)
+	r.alias("team: alice, :include:/l, \"|x\", /f\nowner-team: carol\n")
+	r.mailer.members = map[string]string{"team": "bob\nv@[192.0.2.1]\nv@[127.0.0.1]\ngone\n"}
+	r.mailer.forwards = map[string]string{"bob": "\\bob"}
+	var got []string
+	for s := range NewRouter(r.o).DryRun(t.Context(), smtp.Path{Local: "team"}, path(t, "s@x.example")) {
+		line := fmt.Sprintf("%d %s: %s", s.Depth, s.Recipient, s.How)
+		if s.File != "" {
+			line += fmt.Sprintf(" (%s:%d)", strings.Replace(s.File, r.aliases, "aliases", 1), s.Line)
+		}
+		if s.User != "" {
+			line += fmt.Sprintf(" %s %d", s.User, s.UID)
+		}
+		for _, h := range s.Hosts {
+			line += fmt.Sprintf(" %s:%d %v", h.Name, h.Port, h.Addrs)
+		}
+		if s.Status != "" {
+			line += " " + s.Status
+		}
+		got = append(got, line+" from "+s.Sender)
+	}
+	want := []string{
+		"0 team: alias from s@x.example",
+		"1 alice: mailbox (aliases:1) alice 1000 from owner-team@us.example",
+		"1 :include:/l: list (aliases:1) from owner-team@us.example",
+		"2 bob: forward (/lists/team:1) from owner-team@us.example",
+		"3 \\bob: mailbox (/home/bob/.forward:1) bob 1000 from owner-team@us.example",
+		"2 v@[192.0.2.1]: remote (/lists/team:2) [192.0.2.1]:25 [192.0.2.1] from owner-team@us.example",
+		"2 v@[127.0.0.1]: failure (/lists/team:3) 5.1.1 from owner-team@us.example",
+		"2 gone: failure (/lists/team:4) 5.1.1 from owner-team@us.example",
+		"1 \"|x\": program (aliases:1) nobody -1 from owner-team@us.example",
+		"1 /f: file (aliases:1) nobody -1 from owner-team@us.example",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	for range NewRouter(r.o).DryRun(t.Context(), smtp.Path{Local: "team"}, smtp.Path{}) {
+		break
+	}
+}
