@@ -47,6 +47,9 @@ func (d *daemon) run(ctx context.Context) error {
 		return err
 	}
 	defer d.logs.close()
+	if !d.onePass {
+		warnOfSyslog(d.env, d.conf)
+	}
 	if os.Getuid() == 0 {
 		return d.master(ctx)
 	}

@@ -65,6 +65,17 @@ func openLogs(env *Env, conf *config.Config, program string) (*slog.Logger, logs
 	return slog.New(slog.NewMultiHandler(handlers...)), all, nil
 }
 
+// warnOfSyslog tells who starts a server that the log goes nowhere.
+func warnOfSyslog(env *Env, conf *config.Config) {
+	if !slices.Contains(conf.Log, "syslog") {
+		return
+	}
+	if err := (maillog.Options{}).CheckSyslog(); err != nil {
+		say(env.Stderr, env.Program, fmt.Sprintf("warning: nobody takes the log: %v", err))
+		say(env.Stderr, env.Program, "hint: start a syslog daemon, or write a file: option log=file:/var/log/postoffice.log")
+	}
+}
+
 // openLog is openLogs for who leaves the files as they are.
 func openLog(env *Env, conf *config.Config, program string) (log *slog.Logger, closeAll func(), err error) {
 	log, all, err := openLogs(env, conf, program)

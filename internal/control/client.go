@@ -8,6 +8,7 @@ import (
 	"io"
 	"iter"
 	"net"
+	"os"
 	"time"
 
 	"postoffice/internal/peer"
@@ -130,7 +131,7 @@ func (c *Client) exchange(r Request, a collector) (string, error) {
 			err = writeErr
 		}
 		if err != nil {
-			return "", fmt.Errorf("read the server's answer: %w", err)
+			return "", noAnswer(err)
 		}
 		text, over, err := a.add(line)
 		if over || err != nil {
@@ -144,6 +145,18 @@ func (c *Client) exchange(r Request, a collector) (string, error) {
 			return "", err
 		}
 	}
+}
+
+// noAnswer says that there is none, without the socket's name: the kernel knows
+// it by the one that it had for a moment while it was made.
+func noAnswer(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("the mail server doesn't answer for %v: it is stopped, or too busy; its log may say more: %w", lineWait, os.ErrDeadlineExceeded)
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		err = op.Err
+	}
+	return fmt.Errorf("read the mail server's answer: %w", err)
 }
 
 // collector puts the lines of an answer together.

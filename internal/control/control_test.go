@@ -280,6 +280,24 @@ func TestServeEndsItsHandlers(t *testing.T) {
 	}
 }
 
+// TestNoAnswer: a server that is stopped is told from one that is gone, and no
+// socket's name of a moment is shown.
+func TestNoAnswer(t *testing.T) {
+	wrapped := &net.OpError{Op: "read", Net: "unix", Addr: &net.UnixAddr{Name: "/run/.control.77", Net: "unix"}, Err: os.ErrDeadlineExceeded}
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{wrapped, "doesn't answer for 1m0s"},
+		{&net.OpError{Op: "read", Net: "unix", Addr: wrapped.Addr, Err: io.ErrUnexpectedEOF}, "unexpected EOF"},
+	} {
+		got := noAnswer(tt.err)
+		if text := got.Error(); !strings.Contains(text, tt.want) || strings.Contains(text, ".control.") {
+			t.Errorf("%v: %q, want %q", tt.err, text, tt.want)
+		}
+	}
+}
+
 // TestListenerClosed: where another socket has taken its place, Serve ends, but
 // not before the requests that have begun.
 func TestListenerClosed(t *testing.T) {

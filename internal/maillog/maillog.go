@@ -49,6 +49,21 @@ func New(o Options) (*slog.Logger, Output, error) {
 // Discard is a logger that drops everything.
 func Discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
+// CheckSyslog says why the syslog daemon can't be reached now.
+func (o Options) CheckSyslog() error {
+	s := syslogSink{path: o.socket()}
+	_, err := s.connected(true)
+	s.close() // nothing was sent
+	return err
+}
+
+func (o Options) socket() string {
+	if o.Socket == "" {
+		return "/dev/log"
+	}
+	return o.Socket
+}
+
 func (o Options) open(form *format) (sink, error) {
 	name, isFile := strings.CutPrefix(o.Sink, "file:")
 	switch {
@@ -56,10 +71,7 @@ func (o Options) open(form *format) (sink, error) {
 		return openFile(name, o.UID, o.GID)
 	case o.Sink == "syslog":
 		form.syslog = true
-		if o.Socket == "" {
-			o.Socket = "/dev/log"
-		}
-		return &syslogSink{path: o.Socket}, nil
+		return &syslogSink{path: o.socket()}, nil
 	case o.Sink == "stderr":
 		if o.Stderr == nil {
 			o.Stderr = os.Stderr

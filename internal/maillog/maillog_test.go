@@ -341,6 +341,10 @@ func TestSyslogComesAndGoes(t *testing.T) {
 	log, closer := mustNew(t, Options{Sink: "syslog", Program: "smtpd", Socket: path})
 	defer closer.Close()
 	q := closer.(*queue)
+	o := Options{Socket: path}
+	if o.CheckSyslog() == nil {
+		t.Error("a daemon that isn't there can be reached")
+	}
 	log.Info("nobody there yet")
 	waitFor(t, func() bool { return q.dropped.Load() == 1 })
 
@@ -362,6 +366,9 @@ func TestSyslogComesAndGoes(t *testing.T) {
 		}
 	}
 	daemon := listen()
+	if err := o.CheckSyslog(); err != nil {
+		t.Error(err)
+	}
 	log.Info("first", QueueID("A1"))
 	want(daemon, `^<20>\w{3} [ \d]\d \d\d:\d\d:\d\d smtpd\[\d+\]: warning: log lines lost lost=1$`)
 	want(daemon, `^<22>\w{3} [ \d]\d \d\d:\d\d:\d\d smtpd\[\d+\]: first qid=A1$`)
