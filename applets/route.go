@@ -26,7 +26,7 @@ var routeApplet = Applet{
 		if err := env.Parse(); err != nil {
 			return err
 		}
-		return showRoutes(ctx, env, *from, *asJSON)
+		return showRoutes(ctx, env, *from, *asJSON, worse)
 	},
 }
 
@@ -34,8 +34,8 @@ var routeApplet = Applet{
 type asker func(ctx context.Context, address, sender string) ([]control.Step, error)
 
 // showRoutes is route, and sendmail's -bv and -bt: the addresses are arguments,
-// or else lines of standard input.
-func showRoutes(ctx context.Context, env *Env, sender string, asJSON bool) error {
+// or else lines of standard input. sum makes one exit code of two.
+func showRoutes(ctx context.Context, env *Env, sender string, asJSON bool, sum func(a, b int) int) error {
 	if strings.TrimSpace(sender) == "" {
 		sender = login(os.Getuid())
 	}
@@ -52,7 +52,7 @@ func showRoutes(ctx context.Context, env *Env, sender string, asJSON bool) error
 		found := route{Address: address}
 		found.Steps, found.err = ask(ctx, address, sender)
 		found.judge()
-		code = worse(code, found.Code)
+		code = sum(code, found.Code)
 		return show(found)
 	}
 	if err := addresses(env, one); err != nil {

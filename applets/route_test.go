@@ -145,7 +145,7 @@ func TestRouteReal(t *testing.T) {
 			out         string
 		}{
 			{"sendmail -bv team", "", 67, "team: alias team\n|  boss (|aliases:1): alias boss\n|    /dev/null (|aliases:2): file, |  far@x.example (|: sent to [127.0.0.1] port |  nobody-here (|: FAILS, and goes back to the sender: 550 5.1.1"},
-			{"sendmail -bt", "boss\n\nfar@x.example\n", 0, "boss: alias boss\n|\n\nfar@x.example: sent to"},
+			{"sendmail -bt", "boss\n3,0 x y\nfar@x.example\n", 0, "boss: alias boss\n|\n\n3,0 x y: address |\n\nfar@x.example: sent to"},
 			{"postoffice route --json boss far@x.example", "", 0, `{"address":"boss","deliverable":true,"code":0,"steps":[{|"how":"alias"|"how":"file"|{"address":"far@x.example","deliverable":true|"relay_host":`},
 			{"postoffice route @@", "", 64, "@@: address @@: "},
 		} {

@@ -61,6 +61,15 @@ func worse(a, b int) int {
 	return a
 }
 
+// worseAddress is worse for -bt, which old scripts also give rules to try: what
+// is no address is no failure.
+func worseAddress(a, b int) int {
+	if b == sysexits.Usage {
+		return a
+	}
+	return worse(a, b)
+}
+
 func routeJSON(w io.Writer) func(route) error {
 	out := json.NewEncoder(w)
 	out.SetEscapeHTML(false)

@@ -71,8 +71,10 @@ func runSendmail(ctx context.Context, env *Env) error {
 		return serve(ctx, env, serverFlags{every: *queue, deaf: true})
 	case *mode == "p":
 		return question{json: *asJSON}.ask(ctx, env)
-	case *mode == "v" || *mode == "t":
-		return showRoutes(ctx, env, o.sender, *asJSON)
+	case *mode == "v":
+		return showRoutes(ctx, env, o.sender, *asJSON, worse)
+	case *mode == "t":
+		return showRoutes(ctx, env, o.sender, *asJSON, worseAddress)
 	case *mode == "s" && networkConn(env) != nil:
 		return serveConn(ctx, env, networkConn(env))
 	case *mode == "s":

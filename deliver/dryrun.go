@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"iter"
 
+	"postoffice/deliver/local"
 	"postoffice/internal/alias"
 	"postoffice/internal/smtp"
 	"postoffice/spool"
@@ -195,6 +196,10 @@ func (d *dryRun) show(s RouteStep) bool {
 func (d *dryRun) run(at RouteStep, s Step) bool {
 	if at.How != RouteFile {
 		at.How = RouteProgram
+		if _, err := d.s.Local.List(d.ctx, local.Listing{User: s.User, Item: s.Item, Extension: s.Extension}); err != nil {
+			at.How, at.Code, at.Status = RouteFailure, 450, "4.3.5"
+			at.Reason = "program can't be started: " + printable(err.Error(), 500)
+		}
 	}
 	at.User, at.Extension = s.User, s.Extension
 	if a, err := d.s.Accounts.Lookup(d.ctx, s.User); err == nil {

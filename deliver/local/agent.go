@@ -47,7 +47,8 @@ type Envelope struct {
 }
 
 // Listing asks what a .forward, the list in a file that an alias names with
-// :include:, or a personal alias file stands for.
+// :include:, or a personal alias file stands for; or whether a program could be
+// started.
 type Listing struct {
 	User      string // who reads the file
 	Item      Item

@@ -16,7 +16,9 @@ import (
 // List reads the file that g names and returns what stands in it. A file that
 // is certainly not there, or has nothing in it, is no lines and no error, but
 // for a list that an alias names; an *OwnerError says whom to ask instead; any
-// other error names the file, the line and what to do, and means later.
+// other error names the file, the line and what to do, and means later. For a
+// program or a file, which an Item with its hash names, there are no lines, and
+// the error says why it would not be started.
 func (p *Person) List(ctx context.Context, g Listing) ([]Line, error) {
 	if err := p.acts(g.User); err != nil {
 		return nil, err
@@ -26,8 +28,14 @@ func (p *Person) List(ctx context.Context, g Listing) ([]Line, error) {
 		if g.Item.Name != g.User {
 			return nil, fmt.Errorf("the .forward of %q is not read by %s", g.Item.Name, g.User)
 		}
+		if g.Item.Hash != (alias.Hash{}) {
+			return nil, p.startable(ctx, g)
+		}
 		return p.forward(g.Extension)
 	case FromUsermap:
+		if g.Item.Hash != (alias.Hash{}) {
+			return nil, p.startable(ctx, g)
+		}
 		m, err := p.mapping(ctx, g.Item.Name)
 		if err != nil {
 			return nil, err
@@ -39,7 +47,7 @@ func (p *Person) List(ctx context.Context, g Listing) ([]Line, error) {
 			return nil, err
 		}
 		if t.Kind != alias.Include {
-			return nil, fmt.Errorf("%v of alias %s is no list", t, g.Item.Name)
+			return nil, p.startable(ctx, g)
 		}
 		return p.include(t.Text)
 	}

@@ -123,15 +123,9 @@ func (b *behindLine) Read(p []byte) (int, error) {
 
 // runText runs the program of an alias, or one that the user named himself.
 func (p *Person) runText(ctx context.Context, text string, own bool, j Job) Result {
-	a := p.o.Account
-	if own {
-		if err := loginShell(a.Name, a.Shell, p.o.Shells); err != nil {
-			return deferred("4.7.0", "this user may run no programs", err)
-		}
-	}
-	c, err := newCommand(text, p.o.ProgramDir)
+	c, words, err := p.command(text, own)
 	if err != nil {
-		return deferred("4.7.0", "this program may not run", err)
+		return deferred("4.7.0", words, err)
 	}
 	return p.runProgram(ctx, c, j)
 }

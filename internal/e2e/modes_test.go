@@ -167,7 +167,7 @@ func TestWaitAndWatch(t *testing.T) {
 // TestRoutes is -bv of the root tree: who sees what.
 func TestRoutes(t *testing.T) {
 	one := unserved(t)
-	writeFile(t, one.path("aliases"), "team: alice, bob, far@elsewhere.example, nobody-here\nprog: \"|/bin/true\"\n")
+	writeFile(t, one.path("aliases"), "team: alice, bob, far@elsewhere.example, nobody-here\nprog: \"|/bin/true\"\ngone: \"|/nonexistent/prog x\"\n")
 	forward := one.path("home", "bob", ".forward")
 	writeFile(t, forward, "secret@elsewhere.example\n")
 	os.Chown(forward, 2002, 2002)
@@ -183,6 +183,12 @@ func TestRoutes(t *testing.T) {
 		}
 		if strings.Contains(out, "secret@") != shown {
 			t.Errorf("-bv as %q shows bob's .forward: %v, want %v\n%s", user, !shown, shown, out)
+		}
+		if code, out, _ := one.says(user, "", "sendmail", "-bv", "prog"); code != 0 || !strings.Contains(out, ": program, run as nobody (uid 65534)\n") {
+			t.Errorf("a program as %q: exit code %d\n%s", user, code, out)
+		}
+		if code, out, _ := one.says(user, "", "sendmail", "-bv", "gone"); code != 75 || !strings.Contains(out, "450 4.3.5 program can't be started: ") {
+			t.Errorf("a program that is not there as %q: exit code %d\n%s", user, code, out)
 		}
 		code, out, said = one.says(user, "alice\n", "sendmail", "-bt", "--json")
 		if code != 0 || !strings.Contains(out, `{"address":"alice","deliverable":true,"code":0,"steps":[{"depth":0,"recipient":"alice","how":"mailbox"`) {
