@@ -15,6 +15,7 @@ MANDIR  = $(PREFIX)/share/man
 
 # The lite build's packages go without inlining, which makes it 7 % smaller. Ours
 # keep it, with errors.New in them: that keeps their variables free of start-up.
+# The older collector is another 45 kB less.
 SMALL   = -gcflags=all=-l -gcflags=errors= -gcflags=postoffice/...=
 
 # The tools that `make check` uses, by exact version.
@@ -40,7 +41,7 @@ all: ## build ./postoffice: static, stripped, the same from any directory
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags='$(LDFLAGS)' -o $(OUT) .
 
 lite: ## build ./postoffice without databases, for small devices: it reads alias files as text
-	CGO_ENABLED=0 $(GO) build -tags lite $(SMALL) -trimpath -buildvcs=false -ldflags='$(LDFLAGS)' -o $(OUT) .
+	GOEXPERIMENT=nogreenteagc CGO_ENABLED=0 $(GO) build -tags lite $(SMALL) -trimpath -buildvcs=false -ldflags='$(LDFLAGS)' -o $(OUT) .
 
 deps: ## install the Debian packages that the tests use (as root)
 	@sh testdata/tools/deps.sh
