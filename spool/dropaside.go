@@ -88,5 +88,9 @@ func (q *Queue) Waiting() ([]Waiting, error) {
 		w.Owner, w.Files, w.Octets = info.UID, w.Files+1, w.Octets+info.Size
 		of[info.UID] = w
 	}
-	return slices.SortedFunc(maps.Values(of), func(a, b Waiting) int { return a.Owner - b.Owner }), nil
+	var all []Waiting
+	for _, uid := range slices.Sorted(maps.Keys(of)) {
+		all = append(all, of[uid])
+	}
+	return all, nil
 }
