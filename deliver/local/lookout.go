@@ -103,7 +103,11 @@ func (m *Mailboxes) Forwards(ctx context.Context, user, extension string) (yes b
 	if err != nil || a.UID == 0 {
 		return false, err
 	}
-	m.busy <- struct{}{}
+	select {
+	case m.busy <- struct{}{}:
+	case <-ctx.Done():
+		return false, context.Cause(ctx)
+	}
 	defer func() { <-m.busy }()
 	err = m.o.As(a, -1, func() error {
 		l := lookout{fs: m.o.FS, a: a}
