@@ -47,7 +47,7 @@ func openHome(fsys disk.FS, a Account) (disk.Dir, error) {
 	if gone := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR); gone && (a.UID < firstUser || a.Home == noHome) {
 		return nil, nil
 	}
-	return nil, fmt.Errorf("home directory %q of %s (is its file system mounted?): %w", a.Home, a.Name, err)
+	return nil, fmt.Errorf("home directory %q of %s (is its file system mounted? who has none has /nonexistent in passwd): %w", a.Home, a.Name, err)
 }
 
 // forwarded says whether mail of an account goes where a file in his home
