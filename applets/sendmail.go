@@ -156,7 +156,11 @@ func send(ctx context.Context, env *Env, o sendOptions) error {
 		if !o.own() {
 			d.ReversePath = &l.from
 		}
-		return w.left(leave(conf, d, l.text(), err))
+		err = leave(conf, d, l.text(), err)
+		if err == nil && confErr != nil {
+			env.report(confErr)
+		}
+		return w.left(err)
 	}
 	if err != nil {
 		return w.notTaken(err)

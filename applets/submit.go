@@ -44,8 +44,11 @@ func (s *service) close() {
 // started for this one message, which goes on delivering in the background.
 //
 // A configuration with errors (confErr) keeps nobody from a daemon that
-// answers: a typo must not lose cron's mail. It is told, and it is what the
-// caller gets where no daemon runs.
+// answers: a typo must not lose cron's mail. It is told, and it is what a caller
+// who may start a server gets where no daemon runs.
+//
+// The error is an errNoServer for who may leave his message in maildrop/: no
+// daemon answers him, and he may not start one.
 func submission(ctx context.Context, env *Env, conf *config.Config, confErr error, watch bool) (*service, error) {
 	conn, err := dialSubmission(ctx, conf)
 	switch {
@@ -58,20 +61,33 @@ func submission(ctx context.Context, env *Env, conf *config.Config, confErr erro
 			s.control, s.blind = dialControl(ctx, conf)
 		}
 		return s, nil
+	case ctx.Err() == nil && unusable(err) && !mayServe(conf):
+		return nil, unserved(conf, err, confErr)
 	case !isAbsent(err):
 		return nil, exitWith(sysexits.TempFail, fmt.Errorf("the mail server's socket: %w", err))
 	case confErr != nil:
 		return nil, confErr
-	}
-	if !mayServe(conf) {
-		return nil, exitWith(sysexits.TempFail, fmt.Errorf("%w, and %s belongs to somebody else", errNoServer, conf.QueueDir),
-			"ask root to start it: postoffice smtpd; in a chroot or a container its socket must be at "+submissionPath(conf))
 	}
 	if running, _ := privsep.Running(conf.RunDir); running {
 		return nil, exitWith(sysexits.TempFail, fmt.Errorf("a mail server runs, but its socket %s doesn't answer", submissionPath(conf)),
 			"try again; the server's log says why, if it stays so")
 	}
 	return startForOne(ctx, env, watch)
+}
+
+// unserved is the error for a caller whom no server answers, by the error of
+// the socket.
+func unserved(conf *config.Config, err, confErr error) error {
+	if confErr != nil {
+		return errors.Join(errNoServer, confErr)
+	}
+	if isAbsent(err) {
+		err = fmt.Errorf("%w, and %s belongs to somebody else", errNoServer, conf.QueueDir)
+	} else {
+		err = fmt.Errorf("%w: %w", errNoServer, err)
+	}
+	return exitWith(sysexits.TempFail, err,
+		"ask root to start it: postoffice smtpd; in a chroot or a container its socket must be at "+submissionPath(conf))
 }
 
 func submissionPath(conf *config.Config) string {
@@ -81,6 +97,13 @@ func submissionPath(conf *config.Config) string {
 // isAbsent says whether nobody listens at the socket.
 func isAbsent(err error) bool {
 	return errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOTDIR)
+}
+
+// unusable says whether the caller can't use the socket, or not now, whoever
+// listens there: it is shut to him, as in a sandbox without unix sockets, or
+// full for a minute.
+func unusable(err error) bool {
+	return errors.As(err, new(*net.OpError)) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // dialSubmission connects to the daemon. A full backlog means to wait. The

@@ -86,13 +86,15 @@ func TestSubmission(t *testing.T) {
 		return 0, "no option"
 	})
 	writeFile(t, s.cf, string(text))
+	if err := os.Chmod(s.path("run", "submission"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.each(t, "with a socket that is shut", dropped(""))
 	p.stop()
-	s.each(t, "without a server", func(f form) (int, string) {
-		if f.drop != "" {
-			return 75, f.drop
-		}
-		return 0, ""
-	})
+	s.each(t, "without a server", dropped(""))
+	writeFile(t, s.cf, string(text)+"qretrun = 3d\n")
+	s.each(t, "without a server, with an error in the configuration", dropped("no option"))
+	writeFile(t, s.cf, string(text))
 	maildrop := s.path("queue", "maildrop")
 	if err := os.Chmod(maildrop, 0o700); err != nil {
 		t.Fatal(err)
@@ -103,7 +105,7 @@ func TestSubmission(t *testing.T) {
 	}
 	s.serve()
 	for i, f := range forms(s) {
-		want := 3
+		want := 5
 		if f.drop != "" {
 			want = 2
 		}
@@ -117,6 +119,16 @@ func TestSubmission(t *testing.T) {
 				t.Errorf("%s: not %s's own:\n%s", f.name, f.sender, m)
 			}
 		}
+	}
+}
+
+// dropped is what the forms come to where a message goes into maildrop/.
+func dropped(words string) func(form) (int, string) {
+	return func(f form) (int, string) {
+		if f.drop != "" {
+			return 75, f.drop
+		}
+		return 0, words
 	}
 }
 
