@@ -169,3 +169,51 @@ func TestBoxQuota(t *testing.T) {
 		})
 	}
 }
+
+// TestKillWithMaildirsA47 kills processes of the root tree while mail goes into
+// Maildirs: what was acknowledged is there whole, and there are no more second
+// copies than deliveries that can have been in hand.
+func TestKillWithMaildirsA47(t *testing.T) {
+	l := newLAN(t)
+	l.dns("one.test. IN A 10.77.0.3", "one.test. IN MX 10 one.test.")
+	two := l.host("two.test")
+	s := l.host("one.test").install("trusted=10.77.0.2", "clients=50", "mailbox=~/Maildir/")
+	k := newKeeper(s, two)
+	f := newFleet(s, two, 6000, "alice@one.test", "carol@one.test")
+	k.up()
+	f.write(4, s.IP+":25")
+	n := many(20, 500)
+	for total := 0; total < n && pause(t.Context(), span(20*time.Millisecond, 200*time.Millisecond)); {
+		k.start()
+		if what := k.kill(4, func() {}); what != "" {
+			total++
+		}
+		k.up()
+	}
+	f.stop()
+	k.end()
+	k.recovered()
+
+	times, copies := map[string]int{}, 0
+	for _, user := range []string{"alice", "carol"} {
+		for _, text := range inMaildir(t, s.path("home", user, "Maildir")) {
+			d := readLetter(text)
+			if !d.whole || !f.known(d.token) {
+				t.Errorf("%s has a letter that is torn or was never sent: %+v", user, d)
+			}
+			if times[d.token]++; times[d.token] > 1 {
+				copies++
+			}
+		}
+	}
+	for token := range f.snapshot() {
+		if times[token] == 0 {
+			t.Errorf("letter %s was acknowledged and is lost", token)
+		}
+	}
+	// Each process that is killed may have had a batch for each user in hand.
+	if most := n * 2 * 16; copies > most {
+		t.Errorf("%d second copies, at most %d can be explained", copies, most)
+	}
+	t.Logf("%d killed: %d letters acknowledged, %d second copies", n, len(f.snapshot()), copies)
+}
