@@ -32,7 +32,7 @@ type waiter struct {
 	limit   time.Duration
 
 	sights chan []control.Sight
-	broken error // why sights is closed
+	broken error // why sights is closed; nobody else's before that
 	early  []control.Sight
 	sent   *submitted // nil: not yet
 	seen   []control.Outcome
@@ -105,6 +105,7 @@ func (w *waiter) watch(ctx context.Context, c *control.Client) error {
 		})
 		if first {
 			begun <- errors.Join(err, errors.New("the server watches nothing"))
+			return
 		}
 		w.broken = err
 		close(sights)
@@ -211,7 +212,7 @@ func (w *waiter) verdict(late bool) error {
 		say(w.out, w.program, fmt.Sprintf("waited for %v; the message goes on in the background", w.limit))
 	case w.end != nil && w.end.Kept:
 		say(w.out, w.program, "the message waits for the next run of the queue")
-	case w.broken != nil && !w.ended():
+	case w.sights == nil && w.broken != nil && !w.ended():
 		say(w.out, w.program, fmt.Sprintf("deliveries can't be watched any more: %v", w.broken))
 	}
 	if !w.wait {
