@@ -89,21 +89,7 @@ func programTree(t *testing.T) string {
 func (s *site) ownRoot(files map[string]string) {
 	t := s.t
 	t.Helper()
-	top := s.path("top")
-	for name, text := range files {
-		writeFile(t, filepath.Join(top, name), text)
-	}
-	writeFile(t, filepath.Join(top, "etc/mailname"), s.Name+"\n")
-	writeFile(t, filepath.Join(top, "etc/shadow"), shadow(filepath.Join("/etc/netns", s.ns, "passwd")))
-	sh(t, "sh", "-euc", `
-		cd "$4"
-		cp /etc/netns/"$1"/* etc/
-		cp "$2" etc/postoffice.cf
-		mkdir -p usr/sbin usr/lib usr/bin
-		cp "$3" usr/sbin/postoffice
-		for name in sendmail runq smtpd newaliases; do ln -s postoffice usr/sbin/$name; done
-		ln -s ../sbin/postoffice usr/bin/mailq
-		ln -s ../sbin/sendmail usr/lib/sendmail`, "sh", s.ns, s.cf, binary, top)
+	s.layTop(files)
 	holder := exec.Command("sh", "-euc", `
 		mount --make-rprivate /
 		cd "$1"
@@ -149,6 +135,27 @@ func (s *site) ownRoot(files map[string]string) {
 	}
 	s.enter = []string{"nsenter", "--net=/run/netns/" + s.ns, "--target", strconv.Itoa(holder.Process.Pid),
 		"--mount", "--uts", "--root", "--wd", "--", "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8"}
+}
+
+// layTop makes the directory top, which lies over everything else.
+func (s *site) layTop(files map[string]string) {
+	t := s.t
+	t.Helper()
+	top := s.path("top")
+	for name, text := range files {
+		writeFile(t, filepath.Join(top, name), text)
+	}
+	writeFile(t, filepath.Join(top, "etc/mailname"), s.Name+"\n")
+	writeFile(t, filepath.Join(top, "etc/shadow"), shadow(filepath.Join("/etc/netns", s.ns, "passwd")))
+	sh(t, "sh", "-euc", `
+		cd "$4"
+		cp /etc/netns/"$1"/* etc/
+		cp "$2" etc/postoffice.cf
+		mkdir -p usr/sbin usr/lib usr/bin
+		cp "$3" usr/sbin/postoffice
+		for name in sendmail runq smtpd newaliases; do ln -s postoffice usr/sbin/$name; done
+		ln -s ../sbin/postoffice usr/bin/mailq
+		ln -s ../sbin/sendmail usr/lib/sendmail`, "sh", s.ns, s.cf, binary, top)
 }
 
 // shadow is a shadow file for a passwd file's accounts: nobody has a password,
