@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"postoffice/deliver/local"
 	"postoffice/spool"
@@ -54,6 +55,7 @@ func TestA39Programs(t *testing.T) {
 		synctest.Wait()
 		r.wantBox("eve", 1)
 		close(free)
+		<-time.After(time.Minute) // what the clean-up held just then is looked at again in a moment
 		synctest.Wait()
 		r.want()
 		if n := len(r.mailer.jobs()); n != 120 {
