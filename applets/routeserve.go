@@ -91,7 +91,7 @@ func (v *view) see(r deliver.RouteStep) (control.Step, bool) {
 func stepOf(r deliver.RouteStep) control.Step {
 	s := control.Step{
 		Depth: r.Depth, Recipient: clean(r.Recipient), File: clean(r.File), Line: r.Line, How: r.How, Name: clean(r.Name), Again: r.Again, Sender: clean(r.Sender),
-		User: clean(r.User), UID: r.UID, Extension: clean(r.Extension), RelayHost: clean(r.RelayHost),
+		User: clean(r.User), UID: r.UID, Extension: clean(r.Extension), Way: clean(r.Way), RelayHost: clean(r.RelayHost),
 		Code: r.Code, Status: clean(r.Status), Reason: clean(r.Reason), Permanent: r.Permanent,
 	}
 	for _, h := range r.Hosts {

@@ -127,6 +127,9 @@ func sentence(s control.Step) string {
 	case deliver.RouteList:
 		return who + ": list" + again + hidden
 	case deliver.RouteMailbox:
+		if s.Way != "" {
+			return who + ": mailbox of " + owner(s) + ", by " + s.Way
+		}
 		return who + ": mailbox of " + owner(s)
 	case deliver.RouteProgram:
 		return who + ": program, run as " + owner(s)

@@ -38,6 +38,7 @@ type RouteStep struct {
 	User      string `json:"user,omitempty"` // who writes the mailbox or file, or runs the program
 	UID       int    `json:"uid"`            // his; -1 where there is no user, or he is not known now
 	Extension string `json:"extension,omitempty"`
+	Way       string `json:"way,omitempty"`    // of a mailbox elsewhere than in mail-dir: "mailer", or what option mailbox says
 	Source    string `json:"source,omitempty"` // of an item, as the queue names it: alias, forward or usermap
 	Hash      string `json:"sha256,omitempty"` // the same, beside Name
 
@@ -110,6 +111,9 @@ func (d *dryRun) walk(l *Lead, at RouteStep, added *int) bool {
 		return d.expand(l, at, step, added)
 	case StepMailbox:
 		at.How, at.User, at.UID, at.Extension = RouteMailbox, step.Account.Name, step.Account.UID, step.Extension
+		if at.Way = d.s.Mailbox; d.s.boxWay(&target{errand: &errand{step: step}}) == byProgram {
+			at.Way = "mailer"
+		}
 		return d.show(at)
 	case StepRun:
 		return d.run(at, step)

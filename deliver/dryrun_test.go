@@ -237,6 +237,22 @@ func TestA25DryRun(t *testing.T) {
 	}
 }
 
+// A mailbox step says which way the message would go.
+func TestDryRunWay(t *testing.T) {
+	for _, tt := range []struct{ mailbox, mailer, user, want string }{
+		{"", "", "alice", ""}, {"~/Maildir/", "", "alice", "~/Maildir/"}, {"lmtp:/s", "", "alice", "lmtp:/s"},
+		{"~/Maildir/", "/bin/procmail", "alice", "mailer"}, {"~/Maildir/", "/bin/procmail", "root", "~/Maildir/"},
+	} {
+		r := newRig(t)
+		r.o.Mailbox, r.o.Mailer = tt.mailbox, tt.mailer
+		for s := range NewRouter(r.o).DryRun(t.Context(), smtp.Path{Local: tt.user}, smtp.Path{}) {
+			if s.Way != tt.want {
+				t.Errorf("%+v: %q", tt, s.Way)
+			}
+		}
+	}
+}
+
 // It ends when nobody wants more, and shows the whole way of an address.
 func TestDryRun(t *testing.T) {
 	r := newRig(t)

@@ -24,6 +24,7 @@ type Step struct {
 	User      string `json:"user,omitempty"` // who writes the mailbox or file, or runs the program
 	UID       int    `json:"uid"`            // his; -1: nobody's, or not known now
 	Extension string `json:"extension,omitempty"`
+	Way       string `json:"way,omitempty"` // of a mailbox elsewhere than in mail-dir: mailer, or what option mailbox says
 
 	RelayHost string `json:"relay_host,omitempty"` // the option, where it decides
 	Hosts     []Host `json:"hosts,omitempty"`      // in the order in which they would be tried
