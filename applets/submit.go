@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -44,8 +45,8 @@ func (s *service) close() {
 // started for this one message, which goes on delivering in the background.
 //
 // A configuration with errors (confErr) keeps nobody from a daemon that
-// answers: a typo must not lose cron's mail. It is told, and it is what a caller
-// who may start a server gets where no daemon runs.
+// answers, nor from maildrop/ if that is surely the right one: a typo must not
+// lose cron's mail. It is told, and else it is what the caller gets.
 //
 // The error is an errNoServer for who may leave his message in maildrop/: no
 // daemon answers him, and he may not start one.
@@ -78,6 +79,9 @@ func submission(ctx context.Context, env *Env, conf *config.Config, confErr erro
 // unserved is the error for a caller whom no server answers, by the error of
 // the socket.
 func unserved(conf *config.Config, err, confErr error) error {
+	if confErr != nil && !sparesQueue(confErr) {
+		return confErr
+	}
 	if confErr != nil {
 		return errors.Join(errNoServer, confErr)
 	}
@@ -88,6 +92,16 @@ func unserved(conf *config.Config, err, confErr error) error {
 	}
 	return exitWith(sysexits.TempFail, err,
 		"ask root to start it: postoffice smtpd; in a chroot or a container its socket must be at "+submissionPath(conf))
+}
+
+// sparesQueue says whether the errors of a configuration leave no doubt about
+// where the queue is: what is left in another's maildrop/ is read by nobody.
+func sparesQueue(confErr error) bool {
+	all := config.Errors(nil)
+	if !errors.As(confErr, &all) {
+		return false
+	}
+	return !slices.ContainsFunc(all, func(e *config.Error) bool { return e.Option == "" || e.Option == "queue-dir" })
 }
 
 func submissionPath(conf *config.Config) string {

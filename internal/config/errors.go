@@ -20,6 +20,8 @@ type Error struct {
 	Where string // "FILE:LINE", "FILE" or "-o NAME=VALUE"
 	Text  string // what is wrong
 	Hint  string // what to do, "" where the text says it
+
+	Option string // which option it is about, or is the nearest to an unknown name; "" if that can't be said
 }
 
 func (e *Error) Error() string { return e.Where + ": " + e.Text }

@@ -59,6 +59,12 @@ func (l *loader) fail(kind error, where, hint, format string, args ...any) {
 	l.errs = append(l.errs, &Error{Kind: kind, Where: where, Text: fmt.Sprintf(format, args...), Hint: hint})
 }
 
+// failIn is fail for what is wrong with an option.
+func (l *loader) failIn(option, where, hint, format string, args ...any) {
+	l.fail(ErrBad, where, hint, format, args...)
+	l.errs[len(l.errs)-1].Option = option
+}
+
 // file reads the file that o asks for.
 func (l *loader) file(o Options) {
 	name, open := o.File, openNamed
@@ -144,7 +150,7 @@ func (l *loader) set(where, origin, line string) {
 		l.seen[i] = origin
 		v.clear()
 	case !v.adds() && origin != "-o":
-		l.fail(ErrBad, where, "", "%s: it is set already, see %s", o.name, first)
+		l.failIn(o.name, where, "", "%s: it is set already, see %s", o.name, first)
 		return
 	}
 	switch {
@@ -153,13 +159,13 @@ func (l *loader) set(where, origin, line string) {
 		text = o.def
 	case !assigned:
 		if _, ok := v.(flagValue); !ok {
-			l.fail(ErrBad, where, unitHint, "%s: it needs a value, %s=VALUE: %s", o.name, o.name, v.want())
+			l.failIn(o.name, where, unitHint, "%s: it needs a value, %s=VALUE: %s", o.name, o.name, v.want())
 			return
 		}
 		text = "yes"
 	}
 	if err := v.set(text); err != nil {
-		l.fail(ErrBad, where, unitHint, "%s: %v", o.name, err)
+		l.failIn(o.name, where, unitHint, "%s: %v", o.name, err)
 		return
 	}
 	l.conf.origins[i] = origin
@@ -168,7 +174,7 @@ func (l *loader) set(where, origin, line string) {
 // unknown reports a name that is no option.
 func (l *loader) unknown(where, name string) {
 	if near := Nearest(name); near != "" {
-		l.fail(ErrBad, where, "", "no option %q; did you mean %s?", name, near)
+		l.failIn(near, where, "", "no option %q; did you mean %s?", name, near)
 		return
 	}
 	l.fail(ErrBad, where, "postoffice config prints every option", "no option %q", name)

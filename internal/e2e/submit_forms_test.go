@@ -94,6 +94,13 @@ func TestSubmission(t *testing.T) {
 	s.each(t, "without a server", dropped(""))
 	writeFile(t, s.cf, string(text)+"qretrun = 3d\n")
 	s.each(t, "without a server, with an error in the configuration", dropped("no option"))
+	writeFile(t, s.cf, string(text)+"spool = /somewhere/else\n")
+	s.each(t, "without a server, and in doubt which queue is meant", func(f form) (int, string) {
+		if f.name == "a chroot" {
+			return 75, f.drop
+		}
+		return 78, "no option"
+	})
 	writeFile(t, s.cf, string(text))
 	maildrop := s.path("queue", "maildrop")
 	if err := os.Chmod(maildrop, 0o700); err != nil {
