@@ -49,7 +49,7 @@ func runSendmail(ctx context.Context, env *Env) error {
 	env.Flags.BoolVarP(&o.fromBody, "recipients", "t", false, "take the recipients from To, Cc and Bcc; addresses given as well are ignored")
 	env.Flags.BoolVarP(&o.dots, "ignore-dots", "i", false, "a line with only a dot is part of the message")
 	o.dsn.flags(env.Flags)
-	env.Flags.StringVar(&o.delivery, deliveryMode, "b", "`MODE`: b or i deliver at once, q or d at the next run of the queue; also -odMODE")
+	env.Flags.StringVar(&o.delivery, deliveryMode, "", "`MODE`: b or i deliver at once, q or d at the next run of the queue; also -odMODE; without it option immediate decides")
 	env.Flags.BoolVarP(&o.verbose, "verbose", "v", false, "show on standard error how the message, or with -q the queue, is delivered")
 	env.Flags.StringVar(&o.wait, "wait", "", "wait up to `TIME` (30s, 5m) for the outcome of each recipient, and exit with it")
 	asJSON := env.Flags.Bool("json", false, "with -bv, -bt and -bp one JSON object per address or message")
@@ -142,6 +142,9 @@ func send(ctx context.Context, env *Env, o sendOptions) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	conf, confErr := env.Config()
+	if o.delivery == "" && !conf.Immediate {
+		o.delivery = "q"
+	}
 	w, err := o.waiter(env)
 	if err != nil {
 		return err

@@ -44,6 +44,7 @@ type Config struct {
 	QReturn           time.Duration
 	BareNewline       string        // Normalize or Reject
 	QueueInterval     time.Duration // 0 none
+	Immediate         bool          // sendmail's messages are tried at once
 	QueueOnly         bool          // take mail and keep it
 	EscapeFrom        bool
 

@@ -85,6 +85,18 @@ func TestR64DeliveryModes(t *testing.T) {
 			t.Error("runq did not deliver it")
 		}
 	})
+	t.Run("option immediate (S130)", func(t *testing.T) {
+		one := unserved(t)
+		one.serve()
+		one.submit("carol", "Subject: later\n\n", "-oimmediate=no", "alice")
+		one.submit("carol", "Subject: now\n\n", "-oimmediate=no", "-odb", "bob")
+		until(t, 20*time.Second, "bob has his message", func() bool { return contains(one.mailbox("bob"), "Subject: now") })
+		if _, err := os.Stat(one.mailbox("alice")); err == nil {
+			t.Error("the message was delivered without a run of the queue")
+		}
+		one.applet("runq")
+		until(t, 20*time.Second, "alice has her message", func() bool { return contains(one.mailbox("alice"), "Subject: later") })
+	})
 	t.Run("with a server", func(t *testing.T) {
 		one := unserved(t)
 		one.serve()
