@@ -77,7 +77,11 @@ func newMachine(h *host, fs fileSystem) *machine {
 // mount mounts an image until the test ends or unmount is called.
 func (m *machine) mount(image, dir string) {
 	m.t.Helper()
-	sh(m.t, "mount", "-o", "loop", image, dir)
+	options := "loop"
+	if m.fs.name == "xfs" && dir == m.disk { // a copy has the UUID of what a namespace may still have mounted
+		options += ",nouuid"
+	}
+	sh(m.t, "mount", "-o", options, image, dir)
 	m.t.Cleanup(func() { exec.Command("umount", "-l", dir).Run() }) // a namespace made meanwhile has it as well
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"sort"
 	"strconv"
 	"strings"
 	"syscall"
@@ -134,10 +135,12 @@ func explain(t *testing.T, kills []instant, boxes map[string][]delivery, sent []
 	window := make([]int, len(kills)) // letters that it caught
 	deliveries := make([]int, len(kills))
 	for name, all := range boxes {
-		before := func(d delivery, k instant) bool { return d.from < k.sizes[name] }
-		after := func(d delivery, k instant) bool { return d.from >= k.sizes[name] }
+		edge := func(k instant) int64 { return edgeOf(all, k.sizes[name]) }
+		before := func(d delivery, k instant) bool { return d.from < edge(k) }
+		after := func(d delivery, k instant) bool { return d.from >= edge(k) }
 		for i, k := range kills {
-			n, runs := caught(all, func(d delivery) bool { return before(d, k) && (k.pending[d.token] || d.cutAt(k.sizes[name])) })
+			at := edge(k)
+			n, runs := caught(all, func(d delivery) bool { return d.from < at && (k.pending[d.token] || d.cutAt(k.sizes[name])) })
 			window[i] += n
 			deliveries[i] += runs
 		}
@@ -170,6 +173,18 @@ func explain(t *testing.T, kills []instant, boxes map[string][]delivery, sent []
 	t.Logf("%d kills caught %d deliveries of %d letters between their end and their record, at most %d deliveries at once (%s)",
 		len(kills), allowed, letters, largest, which)
 	return allowed
+}
+
+// edgeOf is where, in the mailbox as it became, the deliveries before an instant
+// end at which it had the given size. A message that was being written then may
+// have been cut off again, by a master that outlived the server: what came
+// later stands in its place.
+func edgeOf(all []delivery, size int64) int64 {
+	i := sort.Search(len(all), func(i int) bool { return all[i].to >= size })
+	if i < len(all) && all[i].whole && all[i].from < size && size < all[i].to {
+		return all[i].from
+	}
+	return size
 }
 
 // cutAt says whether a torn delivery was cut off when the mailbox had this size.
