@@ -21,16 +21,19 @@ const (
 	getentOutput = 64 << 10
 	namesKept    = time.Minute
 	maxNames     = 10_000
-	nobodyID     = 65534 // where no account "nobody" exists
+
+	// getentID is the uid and gid of getent: no account's. Whoever runs with
+	// the same uid can trace it, and so say which uid and groups anybody has:
+	// the programs of aliases are nobody's. No system gives this number away.
+	getentID = 65533
 )
 
-// getent asks the C library for accounts, by running getent(1) as nobody: a
+// getent asks the C library for accounts, by running getent(1) without rights: a
 // static binary knows neither LDAP nor sssd nor systemd's users (A76). Answers
 // are kept for a minute, failures are not.
 type getent struct {
-	names  Names
-	nobody local.Accounts
-	slots  chan struct{}
+	names Names
+	slots chan struct{}
 
 	mu    sync.Mutex // guards what follows
 	known map[string]knownName
@@ -43,11 +46,7 @@ type knownName struct {
 }
 
 func newGetent(n Names) *getent {
-	passwd := n.Passwd
-	if passwd == "" {
-		passwd = "/etc/passwd"
-	}
-	return &getent{names: n, nobody: local.Passwd(passwd), slots: make(chan struct{}, getentAtOnce), known: map[string]knownName{}}
+	return &getent{names: n, slots: make(chan struct{}, getentAtOnce), known: map[string]knownName{}}
 }
 
 // Lookup returns the account called name, or called so in small letters.
@@ -126,7 +125,7 @@ func (g *getent) run(ctx context.Context, name string) (local.Account, error) {
 	return a, nil
 }
 
-// command runs getent as nobody, for up to 10 seconds and 64 KiB of output.
+// command runs getent as getentID, for up to 10 seconds and 64 KiB of output.
 func (g *getent) command(ctx context.Context, database, name string) ([]byte, error) {
 	path, err := g.path()
 	if err != nil {
@@ -140,7 +139,7 @@ func (g *getent) command(ctx context.Context, database, name string) ([]byte, er
 	cmd.Env, cmd.Dir, cmd.Stdout = childEnv(), "/", &out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if os.Geteuid() == 0 {
-		cmd.SysProcAttr.Credential = g.credential(ctx)
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: getentID, Gid: getentID}
 	}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
@@ -163,14 +162,6 @@ func (g *getent) path() (string, error) {
 		}
 	}
 	return "", errors.New("nsswitch.conf names more than files, and there is no getent in /usr/bin or /bin to ask them")
-}
-
-func (g *getent) credential(ctx context.Context) *syscall.Credential {
-	c := &syscall.Credential{Uid: nobodyID, Gid: nobodyID}
-	if a, err := g.nobody.Lookup(ctx, "nobody"); err == nil && a.UID != 0 {
-		c.Uid, c.Gid = uint32(a.UID), uint32(a.GID)
-	}
-	return c
 }
 
 // limited keeps the first octets written to it and drops the rest.

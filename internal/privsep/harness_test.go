@@ -27,6 +27,9 @@ const (
 	users    = 4
 )
 
+// nobodyID is the uid of nobody on Debian.
+const nobodyID = 65534
+
 var serverUser = User{Name: "nobody", UID: nobodyID, GID: nobodyID}
 
 // harness is a master, mostly the test's own process, with a fake server.

@@ -32,7 +32,7 @@ esac
 func namesIn(t *testing.T, nsswitch string) Names {
 	t.Helper()
 	dir := t.TempDir()
-	must(t, os.Chmod(filepath.Dir(dir), 0o755)) // nobody runs the script
+	must(t, os.Chmod(filepath.Dir(dir), 0o755)) // an uid without an account runs the script
 	must(t, os.Chmod(dir, 0o777))
 	n := Names{Passwd: filepath.Join(dir, "passwd"), NSSwitch: filepath.Join(dir, "nsswitch.conf"), Getent: filepath.Join(dir, "getent")}
 	must(t, os.WriteFile(n.Passwd, []byte("root:x:0:0::/:\nnobody:x:65534:65534::/:\n"), 0o644))
@@ -76,13 +76,31 @@ func TestNamesA76(t *testing.T) {
 	b, err := os.ReadFile(filepath.Join(filepath.Dir(n.Getent), "asked"))
 	must(t, err)
 	asked := string(b)
-	if !strings.HasPrefix(asked, "3 passwd -- ldap 65534 PATH=/usr/bin:/bin PWD=/ ") {
+	if !strings.HasPrefix(asked, "3 passwd -- ldap 65533 PATH=/usr/bin:/bin PWD=/ ") {
 		t.Errorf("getent ran as %q", asked)
 	}
 	for name, times := range map[string]int{"ldap": 1, "LDAP": 1, "nix": 1, "0": 1, "-x": 0, "root": 0, "broken": 1} {
 		if got := strings.Count(asked, " -- "+name+" "); got != times {
 			t.Errorf("getent was asked for %q %d times, want %d", name, got, times)
 		}
+	}
+}
+
+// TestTraceGetentA76: no program of an alias can trace getent, and so answer in
+// its place that it has the groups of root.
+func TestTraceGetentA76(t *testing.T) {
+	requireRoot(t)
+	n := namesIn(t, "group: files ldap\n")
+	seen := filepath.Join(filepath.Dir(n.Getent), "seen")
+	script := "#!/bin/sh\nawk '/^(Uid|Gid|Groups)/ { $1 = $1; print }' /proc/$$/status >" + seen + "\necho daemon 1\n"
+	must(t, os.WriteFile(n.Getent, []byte(script), 0o755))
+	_, err := newGetent(n).groups(t.Context(), "daemon")
+	must(t, err)
+	b, err := os.ReadFile(seen)
+	must(t, err)
+	want := "Uid: 65533 65533 65533 65533\nGid: 65533 65533 65533 65533\nGroups:\n"
+	if string(b) != want {
+		t.Errorf("getent has %q, want %q: %d is what programs of aliases have", b, want, nobodyID)
 	}
 }
 

@@ -191,7 +191,7 @@ func TestGroupsA76(t *testing.T) {
 		{"files", "group: files\n", "", []uint32{20500, 20901, 20500}, false},
 		{"no line", "passwd: files ldap\n", "", []uint32{20500, 20901, 20500}, false},
 		{"getent", "group: files [NOTFOUND=continue] ldap\n", "echo 'u0      3 20500 7'", []uint32{20500, 3, 20500, 7}, false},
-		{"nobody's", "group: files ldap\n", `test "$*" = "initgroups -- u0" && test $(id -u) = 65534 && echo "u0  5"`, []uint32{20500, 5}, false},
+		{"asked", "group: files ldap\n", `test "$*" = "initgroups -- u0" && test $(id -u) = 65533 && echo "u0  5"`, []uint32{20500, 5}, false},
 		{"initgroups", "group: files ldap\ninitgroups: files\n", "", []uint32{20500, 20901, 20500}, false},
 		{"none", "group: files ldap\n", "echo u0", []uint32{20500}, false},
 		{"no answer", "group: files ldap\n", "exit 0", nil, true},
