@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -233,18 +234,30 @@ func status(t *testing.T, pid int) map[string]string {
 // helpers are the processes of users that the master of this test has alive.
 func helpers(t *testing.T) []int {
 	t.Helper()
-	var list []int
 	entries, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	must(t, err)
+	var list []int
 	for _, name := range entries {
-		b, err := os.ReadFile(name)
-		if err != nil || !strings.HasPrefix(string(b), UserRole) {
-			continue
+		if pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(name))); isHelper(t, pid) {
+			list = append(list, pid)
 		}
-		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(name)))
-		list = append(list, pid)
 	}
-	return list
+	// The first may have ended before the last was looked at.
+	return slices.DeleteFunc(list, func(pid int) bool { return !isHelper(t, pid) })
+}
+
+// isHelper says whether pid is a user's process of this test binary's: other
+// tests run beside it.
+func isHelper(t *testing.T, pid int) bool {
+	t.Helper()
+	own, err := os.Readlink("/proc/self/exe")
+	must(t, err)
+	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	if err != nil || exe != own {
+		return false
+	}
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	return err == nil && strings.HasPrefix(string(b), UserRole)
 }
 
 // awaitEnd waits for the end of a process that need not be our child.
