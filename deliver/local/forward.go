@@ -40,7 +40,7 @@ func openHome(fsys disk.FS, a Account) (disk.Dir, error) {
 	err := error(fs.ErrNotExist)
 	if filepath.IsAbs(a.Home) {
 		var home disk.Dir
-		if home, err = fsys.OpenDir(a.Home); err == nil {
+		if home, err = disk.Search(fsys, a.Home); err == nil {
 			return home, nil
 		}
 	}
@@ -59,11 +59,22 @@ func forwarded(home disk.Dir, extension string) (bool, error) {
 		switch {
 		case err == nil:
 			return true, nil
-		case !errors.Is(err, fs.ErrNotExist):
+		case !absent(name, err):
 			return false, fmt.Errorf("look for %s: %w", name, err)
 		}
 	}
 	return false, nil
+}
+
+// absent says whether err means that there is certainly no such file: none that
+// has the name of a detail, also where no file can have it, as one that is too
+// long for an encrypted directory or has an octet that its file system lacks.
+func absent(name string, err error) bool {
+	if errors.Is(err, fs.ErrNotExist) {
+		return true
+	}
+	impossible := errors.Is(err, syscall.ENAMETOOLONG) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.EILSEQ)
+	return impossible && name != forwardFile
 }
 
 // forward reads the user's .forward, the one of the extension first. None that
@@ -76,7 +87,7 @@ func (p *Person) forward(extension string) ([]Line, error) {
 	for _, name := range forwardNames(extension) {
 		path := filepath.Join(a.Home, name)
 		text, err := readOwn(path, a, noGroup, maxForward)
-		if errors.Is(err, fs.ErrNotExist) {
+		if absent(name, err) {
 			continue
 		}
 		if err == nil {

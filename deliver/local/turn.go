@@ -68,7 +68,7 @@ func (t *turn) open() (disk.Dir, error) {
 		}
 		dir = home
 	case t.at.foreign:
-		opened, err := t.m.o.FS.OpenDir(t.at.top)
+		opened, err := disk.Search(t.m.o.FS, t.at.top)
 		if err != nil {
 			return nil, fmt.Errorf("open the directory of a file: %w", err)
 		}

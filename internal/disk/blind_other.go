@@ -13,6 +13,10 @@ func OpenBlind(path string) (Dir, error) {
 	return nil, &fs.PathError{Op: "open", Path: path, Err: errors.ErrUnsupported}
 }
 
-func (d *osDir) remember(int) error { return errors.ErrUnsupported }
+func (osFS) search(path string) (Dir, error) {
+	return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrPermission}
+}
+
+func (d *osDir) remember(int) error { return nil }
 
 func (d *osDir) syncBlind() error { return errors.ErrUnsupported }

@@ -20,7 +20,7 @@ type osDir struct {
 	path     string // for messages only
 	portable bool
 	blind    bool // see OpenBlind
-	made     int  // where blind: a descriptor of the file made last; 0: none
+	made     int  // where blind: a descriptor of what was made or opened last; 0: none
 }
 
 func (d *osDir) fail(op, name string, err error) error {
@@ -62,10 +62,8 @@ func (d *osDir) Create(name string, mode fs.FileMode) (File, error) {
 	if err != nil {
 		return nil, d.fail("create", name, err)
 	}
-	if d.blind {
-		if err := d.remember(fd); err != nil {
-			return nil, errors.Join(d.fail("create", name, err), closeFD(&fd), d.Unlink(name))
-		}
+	if err := d.remember(fd); err != nil {
+		return nil, errors.Join(d.fail("create", name, err), closeFD(&fd), d.Unlink(name))
 	}
 	return &osFile{fd: fd, path: filepath.Join(d.path, name), portable: d.portable}, nil
 }
@@ -83,6 +81,9 @@ func (d *osDir) Open(name string, access Access) (File, error) {
 	i, err := f.Stat()
 	if err == nil && !i.Mode.IsRegular() {
 		err = d.fail("open", name, ErrNotRegular)
+	}
+	if err == nil {
+		err = d.fail("open", name, d.remember(fd))
 	}
 	if err != nil {
 		_ = f.Close()
@@ -107,6 +108,9 @@ func (d *osDir) OpenDir(name string) (Dir, error) {
 	fd, err := d.open(name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return nil, d.fail("open", name, err)
+	}
+	if err := d.remember(fd); err != nil {
+		return nil, errors.Join(d.fail("open", name, err), closeFD(&fd))
 	}
 	return &osDir{fd: fd, path: filepath.Join(d.path, name), portable: d.portable}, nil
 }

@@ -153,6 +153,18 @@ func Full(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
 }
 
+// Search is FS.OpenDir for a directory that the caller may search, but perhaps
+// not read, as home directories of mode 0711 that belong to root. Names fails in
+// it; Sync makes the names durable that were made or opened through the Dir, by
+// way of the file or directory that was last so. Only Linux can do that.
+func Search(fsys FS, path string) (Dir, error) {
+	d, err := fsys.OpenDir(path)
+	if s, ok := fsys.(interface{ search(string) (Dir, error) }); ok && errors.Is(err, fs.ErrPermission) {
+		return s.search(path)
+	}
+	return d, err
+}
+
 // Settle has the room of what was removed be there now: file systems that copy
 // on write, and their quotas, count it only after a commit of all. It may take as
 // long as all that is unwritten of the whole file system.
