@@ -19,6 +19,7 @@ const (
 	linkRuns       = 256
 	linkLookups    = 16
 	linkLists      = 16
+	perLane        = 2 // lookups and lists about one user
 	handOverTime   = time.Minute
 )
 
@@ -41,7 +42,8 @@ type Link struct {
 
 	mu      sync.Mutex // guards what follows
 	results map[string]chan local.Result
-	answers map[string]chan frame // by serial
+	answers map[string]question // by serial
+	lanes   map[string]*lane    // by user
 	serial  uint64
 }
 

@@ -17,9 +17,10 @@ const (
 	lookupNone  = "none"
 	lookupLater = "later"
 
-	listRead  = "read"  // the lines came through the pipe
-	listOwner = "owner" // another user is to be asked
-	listLater = "later"
+	listRead    = "read"    // the lines came through the pipe
+	listOwner   = "owner"   // another user is to be asked
+	listChanged = "changed" // the item does not stand there any more
+	listLater   = "later"
 
 	forwardsYes   = "yes"
 	forwardsNo    = "no"
@@ -30,35 +31,27 @@ const (
 const listTime = 2 * time.Minute
 
 // ask sends a question, whose first field is its serial, and waits for the
-// answer. It closes the files.
-func (l *Link) ask(ctx context.Context, places chan struct{}, f frame, files ...*os.File) (frame, error) {
+// answer. It closes the files. The user is the one whose process or home may
+// never answer; "" there is none.
+func (l *Link) ask(ctx context.Context, places chan struct{}, user string, f frame, files ...*os.File) (frame, error) {
 	defer closeAll(files)
-	select {
-	case places <- struct{}{}:
-		defer func() { <-places }()
-	case <-ctx.Done():
-		return frame{}, context.Cause(ctx)
-	case <-l.closed:
-		return frame{}, errClosed
-	}
-	l.mu.Lock()
-	l.serial++
-	serial, reply := strconv.FormatUint(l.serial, 10), make(chan frame, 1)
-	l.answers[serial] = reply
-	l.mu.Unlock()
-	defer func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		delete(l.answers, serial)
-	}()
-	f.fields[0] = serial
-	err := l.conn.send(f, files...)
-	closeAll(files)
+	leave, err := l.enter(ctx, places, user)
 	if err != nil {
 		return frame{}, err
 	}
+	l.mu.Lock()
+	l.serial++
+	serial, q := strconv.FormatUint(l.serial, 10), question{make(chan frame, 1), leave}
+	l.answers[serial] = q
+	l.mu.Unlock()
+	f.fields[0] = serial
+	if err := l.conn.send(f, files...); err != nil {
+		l.answered(serial)
+		return frame{}, err
+	}
+	closeAll(files)
 	select {
-	case a := <-reply:
+	case a := <-q.reply:
 		return a, nil
 	case <-ctx.Done():
 		return frame{}, context.Cause(ctx)
@@ -67,12 +60,80 @@ func (l *Link) ask(ctx context.Context, places chan struct{}, f frame, files ...
 	}
 }
 
+// question is what the master was asked and has not answered. It keeps its
+// place until then, though nobody may wait any more: the master counts it.
+type question struct {
+	reply chan frame // buffered
+	leave func()
+}
+
+// answered takes a question off the list; its places are free.
+func (l *Link) answered(serial string) (question, bool) {
+	l.mu.Lock()
+	q, ok := l.answers[serial]
+	delete(l.answers, serial)
+	l.mu.Unlock()
+	if ok {
+		q.leave()
+	}
+	return q, ok
+}
+
+// lane is where the questions about one user wait for each other: who does not
+// answer takes no more than his places.
+type lane struct {
+	places chan struct{}
+	n      int // questions that have a place or wait for one
+}
+
+// enter takes a place, and one in the user's lane first.
+func (l *Link) enter(ctx context.Context, places chan struct{}, user string) (leave func(), err error) {
+	if user == "" {
+		return l.take(ctx, places, func() {})
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, placeWait, errPlaces)
+	defer cancel()
+	l.mu.Lock()
+	way := l.lanes[user]
+	if way == nil {
+		way = &lane{places: make(chan struct{}, perLane)}
+		l.lanes[user] = way
+	}
+	way.n++
+	l.mu.Unlock()
+	gone := func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if way.n--; way.n == 0 {
+			delete(l.lanes, user)
+		}
+	}
+	if leave, err = l.take(ctx, way.places, gone); err != nil {
+		return nil, err
+	}
+	return l.take(ctx, places, leave)
+}
+
+// take takes a place. then is called when it is given back, or not got.
+func (l *Link) take(ctx context.Context, places chan struct{}, then func()) (leave func(), err error) {
+	select {
+	case places <- struct{}{}:
+		return func() { <-places; then() }, nil
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	case <-l.closed:
+		err = errClosed
+	}
+	then()
+	return nil, err
+}
+
 // Lookup asks the master for an account.
 func (l *Link) Lookup(ctx context.Context, name string) (local.Account, error) {
 	if err := local.CheckName(name); err != nil {
 		return local.Account{}, fmt.Errorf("%w: %w", local.ErrNoUser, err)
 	}
-	a, err := l.ask(ctx, l.lookups, frame{opLookup, []string{"", name}})
+	a, err := l.ask(ctx, l.lookups, "", frame{opLookup, []string{"", name}})
 	if err != nil {
 		return local.Account{}, err
 	}
@@ -110,7 +171,7 @@ func (l *Link) Forwards(ctx context.Context, user, extension string) (bool, erro
 	if err := local.CheckName(user); err != nil {
 		return false, fmt.Errorf("%w: %w", local.ErrNoUser, err)
 	}
-	a, err := l.ask(ctx, l.lookups, frame{opForwards, []string{"", user, extension}})
+	a, err := l.ask(ctx, l.lookups, user, frame{opForwards, []string{"", user, extension}})
 	switch {
 	case err != nil:
 		return false, err
@@ -137,7 +198,7 @@ func (l *Link) List(ctx context.Context, g local.Listing) ([]local.Line, error) 
 	defer r.Close()
 	lines := make(chan listed, 1)
 	go func() { lines <- readLines(r) }()
-	a, err := l.ask(ctx, l.lists, frame{opList, []string{"", g.User, g.Item.Source, g.Item.Name, string(g.Item.Hash[:]), g.Extension}}, w)
+	a, err := l.ask(ctx, l.lists, g.User, frame{opList, []string{"", g.User, g.Item.Source, g.Item.Name, string(g.Item.Hash[:]), g.Extension}}, w)
 	if err == nil {
 		err = parseListed(a)
 	}
@@ -191,11 +252,19 @@ func parseListed(f frame) error {
 			}
 		}
 		return &local.OwnerError{File: f.fields[2], User: f.fields[3], UID: int(uid)}
+	case listChanged:
+		return changed(f.fields[5])
 	case listLater:
 		return errors.New(f.fields[5])
 	}
 	return fmt.Errorf("%w: a list's outcome %q", errFrame, f.fields[1])
 }
+
+// changed is local.ErrChanged with the words of a user's process.
+type changed string
+
+func (e changed) Error() string { return string(e) }
+func (changed) Unwrap() error   { return local.ErrChanged }
 
 // listedFrame says what became of a list.
 func listedFrame(serial string, err error) frame {
@@ -204,6 +273,9 @@ func listedFrame(serial string, err error) frame {
 		f.fields[1], f.fields[2], f.fields[3], f.fields[4] = listOwner, owner.File, owner.User, strconv.Itoa(owner.UID)
 	} else if err != nil {
 		f.fields[1], f.fields[5] = listLater, clip(err.Error())
+		if errors.Is(err, local.ErrChanged) {
+			f.fields[1] = listChanged
+		}
 	}
 	return f
 }

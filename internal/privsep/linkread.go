@@ -19,7 +19,8 @@ func newLink(c *net.UnixConn) *Link {
 		events:     make(chan Event, 16),
 		closed:     make(chan struct{}),
 		results:    map[string]chan local.Result{},
-		answers:    map[string]chan frame{},
+		answers:    map[string]question{},
+		lanes:      map[string]*lane{},
 	}
 }
 
@@ -107,12 +108,7 @@ func (l *Link) result(f frame) {
 
 // answer gives an answer to whoever asked.
 func (l *Link) answer(f frame) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if c := l.answers[f.fields[0]]; c != nil {
-		select {
-		case c <- f:
-		default:
-		}
+	if q, ok := l.answered(f.fields[0]); ok {
+		q.reply <- f
 	}
 }

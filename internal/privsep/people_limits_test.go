@@ -88,6 +88,46 @@ func TestWaitForAPlaceEnds(t *testing.T) {
 	h.dial().want("deferred 4.3.0 the address's program or file can't be used now too many users' processes are busy", "run u3 alias ask t9 10")
 }
 
+// TestStoppedUserHoldsUpNobody: lists of users whose processes don't answer, as
+// they do when their users stop them, keep nobody else's from being read.
+func TestStoppedUserHoldsUpNobody(t *testing.T) {
+	h := start(t, nil)
+	k := h.dial()
+	var waiting []<-chan string
+	for range 2 * linkLists {
+		waiting = append(waiting, h.dial().begin("list u1 alias hang"))
+	}
+	for len(helpers(t)) == 0 {
+		k.say("hello")
+	}
+	k.want("3 lines", "list u2 alias lines:3")
+	for _, pid := range helpers(t) {
+		syscall.Kill(pid, syscall.SIGKILL)
+	}
+	h.stop()
+	for _, w := range waiting {
+		<-w
+	}
+}
+
+// TestListsGivenUp: the places of lists that nobody waits for any more are
+// taken until the answer comes, so that a server that asks for others does not
+// ask for more than the master allows, and is not taken for a broken one.
+func TestListsGivenUp(t *testing.T) {
+	h := start(t, nil)
+	k := h.dial()
+	before := k.say("hello")
+	for i := range 3 {
+		for range 3 {
+			k.want("ok", "giveup u%d hang 40", i)
+		}
+	}
+	if after := k.say("hello"); after != before {
+		t.Errorf("%q, was %q: the master killed its server", after, before)
+	}
+	k.want("2 lines", "list u3 alias lines:2")
+}
+
 // TestRunTakesTooLong: a process that gives no answer in the time of a program
 // and some more is killed.
 func TestRunTakesTooLong(t *testing.T) {

@@ -49,7 +49,7 @@ func parseResult(f []string) (TokenResult, error) {
 }
 
 func parseStatus(word string) (local.Status, error) {
-	for _, s := range []local.Status{local.Deferred, local.Delivered, local.Refused, local.Forwarded} {
+	for _, s := range []local.Status{local.Deferred, local.Delivered, local.Refused, local.Forwarded, local.Changed} {
 		if word == s.String() {
 			return s, nil
 		}

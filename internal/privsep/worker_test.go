@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -207,6 +208,18 @@ func (s *fake) userCommand(words []string) string {
 		}
 		last := lines[len(lines)-1]
 		return fmt.Sprintf("%d lines, last %s:%d %s", len(lines), last.File, last.Line, last.Target)
+	case "giveup": // user name n: lists that nobody waits for any more
+		var asked sync.WaitGroup
+		n, _ := strconv.Atoi(arg(3))
+		for range n {
+			asked.Go(func() {
+				ctx, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+				defer cancel()
+				s.link.List(ctx, local.Listing{User: arg(1), Item: local.Item{Source: local.FromAlias, Name: arg(2)}})
+			})
+		}
+		asked.Wait()
+		return "ok"
 	case "forwards": // user extension
 		yes, err := s.link.Forwards(ctx, arg(1), arg(2))
 		return fmt.Sprint(yes, " ", err)
