@@ -1,7 +1,6 @@
 package alias
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"strings"
@@ -19,7 +18,7 @@ type ListItem struct {
 // can't be understood, or more than most targets, is a *SyntaxError.
 func ParseList(r io.Reader, most int) ([]ListItem, error) {
 	var items []ListItem
-	in := bufio.NewReader(r)
+	in := withoutMark(r)
 	for n := 1; ; n++ {
 		line, err := in.ReadString('\n')
 		if err != nil && err != io.EOF {

@@ -21,12 +21,25 @@ func TestParseList(t *testing.T) {
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
+	for _, text := range []string{"\ufeff\"|prog\"\r\n", "\ufeff# mine\n|prog"} { // as Windows' editors write
+		if got, err := ParseList(strings.NewReader(text), 1); err != nil || len(got) != 1 || got[0].Kind != Program {
+			t.Errorf("%q: %v, %v", text, got, err)
+		}
+	}
+	if got, errs := Parse(strings.NewReader("\ufeffa: b\n")); len(errs) > 0 || len(got) != 1 || got[0].Name != "a" {
+		t.Errorf("an alias behind a byte order mark: %v, %v", got, errs)
+	}
 	for _, tt := range []struct{ text, want string }{
 		{"a\nb\nc\nd, e\nf\n", "line 5: more than 5 targets"},
 		{"a\n\nb c\n", `line 3: "b c" is no address`},
 		{"a\n\"|x\ny\"\n", "line 2: a quote that does not end"},
 		{"a\x00", "line 1: a control octet"},
 		{"a, (", "line 1: a comment that does not end"},
+		{"~/Maildir/\n", `line 1: "~/Maildir/" is no address, and no file either`}, // it would be returned as unknown
+		{"$HOME/mail", `line 1: "$HOME/mail" is no address, and no file either`},
+		{"./Maildir/", `line 1: "./Maildir/" is no address, and no file either`},
+		{":fail: gone", `line 1: ":fail: gone" names nothing: only :include:`},
+		{"\ufeff\ufeffa", "line 1: "},
 	} {
 		if got, err := ParseList(strings.NewReader(tt.text), 5); err == nil || !strings.HasPrefix(err.Error(), tt.want) {
 			t.Errorf("%q: %v, %v, want %q", tt.text, got, err, tt.want)

@@ -103,7 +103,7 @@ func split(r io.Reader) iter.Seq2[record, error] {
 			defer text.Reset()
 			return text.Len() == 0 || yield(splitName(text.String(), start))
 		}
-		in := bufio.NewReader(r)
+		in := withoutMark(r)
 		for {
 			line, err := in.ReadString('\n')
 			n++
@@ -128,6 +128,17 @@ func split(r io.Reader) iter.Seq2[record, error] {
 			}
 		}
 	}
+}
+
+// withoutMark reads a text behind the byte order mark that some editors put in
+// front of it.
+func withoutMark(r io.Reader) *bufio.Reader {
+	const mark = "\ufeff"
+	in := bufio.NewReader(r)
+	if start, err := in.Peek(len(mark)); err == nil && string(start) == mark {
+		in.Discard(len(mark)) // it is in the buffer
+	}
+	return in
 }
 
 // splitName takes the name off a logical line.
@@ -249,6 +260,9 @@ func parseTarget(item string) (Target, error) {
 		if t, ok := special(item); ok {
 			return t.unquoted()
 		}
+		if item[0] == ':' { // Exim has more of that kind
+			return Target{}, fmt.Errorf("%q names nothing: only :include:/path begins so; write /dev/null for mail that nobody wants", item)
+		}
 		return Target{}, fmt.Errorf("%q names nothing", item)
 	case '\\':
 		if strings.ContainsAny(item, " \t\"<>@") {
@@ -312,6 +326,9 @@ func address(s string) (Target, error) {
 	p, err := smtp.ParseAddress(s)
 	if err != nil {
 		return Target{}, fmt.Errorf("%q is no address: %w", s, err)
+	}
+	if p.Domain == "" && strings.Contains(p.Local, "/") && !strings.HasPrefix(p.Local, "/") {
+		return Target{}, fmt.Errorf("%q is no address, and no file either: a file's path begins with a slash, and nothing stands for a home directory", s)
 	}
 	if p.IsNull() || p.Domain == "" && looksSpecial(p.Local) {
 		return Target{}, fmt.Errorf("%q is no address", s)
