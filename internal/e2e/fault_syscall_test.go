@@ -249,6 +249,10 @@ func (x *trial) submitTraced(user string, f testenv.Fault) meeting {
 		m.wrong = fmt.Sprintf("sendmail: %v, want exit code 0 or 75", err)
 	}
 	if x.running() {
+		if x.files("maildrop") > 0 { // it could not reach the daemon
+			x.applet("runq")
+			until(x.t, 90*time.Second, "maildrop/ is empty", func() bool { return x.files("maildrop") == 0 })
+		}
 		x.drained(30 * time.Second)
 	} else {
 		x.gone(60 * time.Second)
