@@ -63,3 +63,24 @@ func TestSearchedHomeA49(t *testing.T) {
 		}
 	}
 }
+
+// TestAliasesNotForAll: aliases that the default-user may not read hold up what
+// they name, and the reason says what to do.
+func TestAliasesNotForAll(t *testing.T) {
+	dir, done := asUser(t, func(dir string) {
+		write(t, dir+"/aliases", "x: |true\n")
+		must(t, os.Chmod(dir+"/aliases", 0o640))
+	})
+	if done {
+		return
+	}
+	p := newPerson(t, func(o *PersonOptions) { o.Aliases, o.AliasOwner = dir+"/aliases", 0 })
+	i := Item{FromAlias, "x", hashOf(t, "|true")}
+	res := p.Run(t.Context(), Job{User: "alice", Item: i, Body: strings.NewReader("From a\n\nx\n")})
+	_, err := p.List(t.Context(), Listing{User: "alice", Item: i})
+	for _, err := range []error{res.Err, err} {
+		if err == nil || !strings.Contains(err.Error(), "permission denied: alice has to read it") || !strings.Contains(err.Error(), "default-user") {
+			t.Errorf("%v, %v: no word of what to do", res.Status, err)
+		}
+	}
+}

@@ -11,9 +11,9 @@ import (
 	"postoffice/internal/alias"
 )
 
-// errChanged says that nothing with the item's hash stands where it stood when
-// the message's recipients were made out.
-var errChanged = errors.New("the program or file that was meant is not there any more: put it back, or have the message sent again")
+// ErrChanged says, with errors.Is, that nothing with the item's hash stands
+// where it stood when the message's recipients were made out.
+var ErrChanged = errors.New("what was meant does not stand there any more")
 
 // acts says why nothing is done for this user here. Neither root nor a process
 // with any of root's ids does anything (A43).
@@ -83,17 +83,26 @@ func withHash(lines []Line, h alias.Hash) (alias.Target, error) {
 			return l.Target, nil
 		}
 	}
-	return alias.Target{}, errChanged
+	return alias.Target{}, ErrChanged
 }
 
-// inAliases finds an item in the alias file, or its database.
+// inAliases finds an item in the alias file, or its database. Nobody reads them
+// for a user who may not.
 func (p *Person) inAliases(ctx context.Context, i Item) (alias.Target, error) {
+	t, err := p.findItem(ctx, i)
+	if errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("%w: %s has to read it for the programs, files and lists of aliases: chmod o+r it, or let option default-user name an account that may", err, p.o.Account.Name)
+	}
+	return t, err
+}
+
+func (p *Person) findItem(ctx context.Context, i Item) (alias.Target, error) {
 	if err := p.checkAliases(); err != nil {
 		return alias.Target{}, err
 	}
 	targets, err := p.aliases.Lookup(ctx, i.Name)
 	if errors.Is(err, alias.ErrNotFound) {
-		err = errChanged
+		err = ErrChanged
 	}
 	if err != nil {
 		return alias.Target{}, fmt.Errorf("alias %s: %w", i.Name, err)
@@ -103,7 +112,7 @@ func (p *Person) inAliases(ctx context.Context, i Item) (alias.Target, error) {
 			return t, nil
 		}
 	}
-	return alias.Target{}, fmt.Errorf("alias %s: %w", i.Name, errChanged)
+	return alias.Target{}, fmt.Errorf("alias %s: %w", i.Name, ErrChanged)
 }
 
 // checkAliases says why an alias file may be somebody else's doing.

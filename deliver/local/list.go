@@ -15,8 +15,8 @@ import (
 
 // List reads the file that g names and returns what stands in it. A file that
 // is certainly not there, or has nothing in it, is no lines and no error, but
-// for a list that an alias names; an *OwnerError says whom to ask instead; any
-// other error names the file, the line and what to do, and means later. For a
+// for a list that an alias names; an *OwnerError says whom to ask instead,
+// ErrChanged that the item does not stand there any more; any other error names the file, the line and what to do, and means later. For a
 // program or a file, which an Item with its hash names, there are no lines, and
 // the error says why it would not be started.
 func (p *Person) List(ctx context.Context, g Listing) ([]Line, error) {
@@ -95,10 +95,32 @@ func (p *Person) mayRead(path string) (group int, err error) {
 	if err != nil {
 		return noGroup, p.denied(path, err)
 	}
+	if err := p.owner(path, info); err != nil {
+		return noGroup, err
+	}
+	if err := checkLinks(path, uidOf(info)); err != nil {
+		return noGroup, err
+	}
 	if uidOf(info) == 0 {
 		return 0, nil
 	}
-	return p.o.Account.GID, p.owner(path, info)
+	return p.o.Account.GID, nil
+}
+
+// checkLinks says why a list may be another than the one that the alias means:
+// a third person's link on the way leads where he likes, so that its reader
+// would show him what he may not read himself.
+func checkLinks(path string, uid int) error {
+	for dir := filepath.Dir(path); dir != "/"; dir = filepath.Dir(dir) {
+		info, err := os.Lstat(dir)
+		if err != nil {
+			return err
+		}
+		if other := uidOf(info); info.Mode()&fs.ModeSymlink != 0 && other != 0 && other != uid {
+			return fmt.Errorf("the list %s is reached through %s, a link of uid %d, to whom it does not belong: name its real path in the alias", path, dir, other)
+		}
+	}
+	return nil
 }
 
 // owner says whom to ask instead, if neither the user nor root has the file.

@@ -225,6 +225,11 @@ func listsOfOthers(t *testing.T, dir string) {
 	must(t, os.Chmod(filepath.Join(dir, "open"), 0o777))
 	write(t, filepath.Join(dir, "open/list"), "bob\n")
 	must(t, os.Symlink("root's", filepath.Join(dir, "link")))
+	write(t, filepath.Join(dir, "list"), "bob\n")
+	for name, uid := range map[string]int{"root's way": 0, "third's way": personUID + 2} {
+		must(t, os.Symlink(".", filepath.Join(dir, name)))
+		must(t, os.Lchown(filepath.Join(dir, name), uid, uid))
+	}
 	write(t, filepath.Join(dir, "root's group's"), "bob\n")
 	must(t, os.Chown(filepath.Join(dir, "root's group's"), 0, 1))
 	must(t, os.Chmod(filepath.Join(dir, "root's group's"), 0o664))
@@ -255,6 +260,8 @@ func TestListsB56(t *testing.T) {
 		{file: dir + "/closed/list", err: "permission denied"},
 		{file: dir + "/open/list", err: "chmod o-w its directory"},
 		{file: dir + "/link", err: "symbolic link"},
+		{file: dir + "/root's way/list", want: dir + "/root's way/list:1 bob\n"},
+		{file: dir + "/third's way/list", err: "a link of uid 20003"},
 		{file: dir + "/root's group's", err: "others may write"},
 		{file: dir + "/root's, his group's", err: "others may write"},
 		{file: dir + "/nothing", err: "no such file"},
