@@ -215,7 +215,7 @@ func TestFileTooLong(t *testing.T) {
 
 // TestWhoMaySetWhat is B71 and S30: the table is safe by default.
 func TestWhoMaySetWhat(t *testing.T) {
-	free := []string{"log", "log-format", "queue-interval"}
+	free := []string{"immediate", "log", "log-format", "queue-interval"}
 	for _, o := range options {
 		set := o.name + "=" + o.def
 		_, err := Load(Options{File: "/dev/null", Sets: []string{set}, UID: 1000})
