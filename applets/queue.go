@@ -9,6 +9,7 @@ import (
 	"iter"
 	"strings"
 	"time"
+	"unicode"
 
 	"postoffice/deliver"
 	"postoffice/internal/config"
@@ -54,7 +55,9 @@ type queueRun struct {
 	reason   string // of hold
 	json     bool
 	dry      bool
-	code     int // the worst of the messages' exit codes
+	reroute  bool // of retry
+	quiet    bool // success is not told
+	code     int  // the worst of the messages' exit codes
 }
 
 func runQueue(ctx context.Context, env *Env) error {
@@ -62,6 +65,12 @@ func runQueue(ctx context.Context, env *Env) error {
 	if err := q.parse(); err != nil {
 		return err
 	}
+	return q.begin(ctx)
+}
+
+// begin does the command where the queue is now: at a server, or in files.
+func (q *queueRun) begin(ctx context.Context) error {
+	env := q.env
 	if q.verb.name == control.Retry && !q.dry && startsPass(ctx, env) {
 		return q.retryAlone(ctx)
 	}
@@ -75,6 +84,7 @@ func runQueue(ctx context.Context, env *Env) error {
 func (q *queueRun) parse() error {
 	q.env.Flags.BoolVarP(&q.dry, "dry-run", "n", false, "say what would be changed, and change nothing")
 	q.env.Flags.BoolVar(&q.json, "json", false, "one JSON object per message")
+	q.env.Flags.BoolVar(&q.reroute, "reroute", false, "with retry: send what is pending where aliases, lists and .forward files lead now")
 	q.filter.flags(q.env.Flags)
 	if err := q.env.Parse(); err != nil {
 		return err
@@ -116,9 +126,16 @@ func (q *queueRun) check() error {
 			q.reason = "an administrator asked"
 		}
 	}
+	for _, id := range q.ids {
+		if strings.ContainsFunc(id, func(r rune) bool { return r != '-' && !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
+			return usageErrorf("%.40q is no queue ID; patterns go with --to, --from and the other filters", id)
+		}
+	}
 	switch {
 	case q.dry && q.verb.past == "":
 		return usageErrorf("-n is for what changes messages; %s doesn't", q.verb.name)
+	case q.reroute && q.verb.name != control.Retry:
+		return usageErrorf("--reroute is for retry")
 	case len(q.ids) > 0 && !q.filter.empty():
 		return usageErrorf("either queue IDs or filters")
 	case len(q.ids) == 0 && q.filter.empty() && q.verb.name != "list":
@@ -235,7 +252,7 @@ func (q *queueRun) names(ctx context.Context) ([]string, error) {
 		}
 		ids = append(ids, m.ID)
 	}
-	if len(ids) == 0 {
+	if len(ids) == 0 && !q.quiet {
 		say(q.env.Stderr, q.env.Program, "no message fits")
 	}
 	return ids, nil
@@ -251,7 +268,7 @@ func (q *queueRun) change(ctx context.Context) error {
 		if q.dry {
 			err = q.foresee(ctx, id)
 		} else {
-			err = q.queue.act(ctx, control.Request{Do: q.verb.name, ID: id, Reason: q.reason})
+			err = q.queue.act(ctx, control.Request{Do: q.verb.name, ID: id, Reason: q.reason, Reroute: q.reroute})
 		}
 		if err := q.tellChange(id, err); err != nil {
 			return err

@@ -146,6 +146,7 @@ func TestQueueCommands(t *testing.T) {
 	}{
 		{"remove REMOTE MIXED", 0, "REMOTE: removed\nMIXED: removed\n", "", "remove REMOTE,remove MIXED"},
 		{"bounce GONE REMOTE", 69, "REMOTE: returned\n", "queue: bounce: GONE: no message", "bounce GONE,bounce REMOTE"},
+		{"remove REMOTE *", 64, "", `"*" is no queue ID; patterns go with --to, --from`, ""},
 		{"bounce GONE HELD REMOTE", 77, "REMOTE: returned\n", "queue: bounce: HELD: not you", "bounce GONE,bounce HELD,bounce REMOTE"},
 		{"remove -n REMOTE GONE", 69, "REMOTE: would be removed\n", "GONE: no message", ""},
 		{"retry -n REMOTE HELD", 69, "REMOTE: would be tried now\n", "HELD: it is held", ""},
@@ -154,6 +155,9 @@ func TestQueueCommands(t *testing.T) {
 		{"hold -n DAMAGED", 69, "", "DAMAGED: its file is damaged", ""},
 		{"remove -n --reason *torn*", 0, "DAMAGED: would be removed\n", "", ""},
 		{"retry --from ann@*", 0, "REMOTE: to be tried now\nMIXED: to be tried now\n", "", "retry REMOTE,retry MIXED"},
+		{"retry --reroute REMOTE", 0, "REMOTE: to be tried now, expanded anew\n", "", "retry REMOTE rerouted"},
+		{"retry --reroute -n REMOTE", 0, "REMOTE: would be tried now, expanded anew\n", "", ""},
+		{"bounce --reroute REMOTE", 64, "", "--reroute is for retry", ""},
 		{"retry --from zoe@*", 0, "", "no message fits", ""},
 		{"hold REMOTE --reason odd", 0, "REMOTE: held\n", "", "hold REMOTE odd"},
 		{"hold REMOTE", 0, "REMOTE: held\n", "", "hold REMOTE an administrator asked"},
@@ -179,6 +183,9 @@ func TestQueueCommands(t *testing.T) {
 		for _, r := range f.did {
 			if r.Do != control.Hold {
 				r.Reason = ""
+			}
+			if r.Reroute {
+				r.Reason = "rerouted"
 			}
 			did = append(did, strings.TrimSpace(r.Do+" "+r.ID+" "+r.Reason))
 		}

@@ -15,7 +15,8 @@ import (
 // recipient must fit one recipient who is pending.
 type queueFilter struct {
 	to, from, host, reason, older string
-	before                        time.Time // from older
+	before                        time.Time                  // from older
+	also                          func(control.Message) bool // nil: nothing else
 }
 
 func (f *queueFilter) flags(set *pflag.FlagSet) {
@@ -46,7 +47,7 @@ func (f *queueFilter) check(now time.Time) error {
 
 // empty says that every message fits.
 func (f *queueFilter) empty() bool {
-	return f.to == "" && f.from == "" && f.host == "" && f.reason == "" && f.older == ""
+	return f.to == "" && f.from == "" && f.host == "" && f.reason == "" && f.older == "" && f.also == nil
 }
 
 // fits says whether a message is chosen. Of a damaged one only the reason is
@@ -54,6 +55,9 @@ func (f *queueFilter) empty() bool {
 func (f *queueFilter) fits(m control.Message) bool {
 	if m.State == control.Dropped {
 		return f.empty() // it is no message of the queue yet
+	}
+	if f.also != nil && !f.also(m) {
+		return false
 	}
 	if m.State == control.Corrupt {
 		return f.to == "" && f.from == "" && f.host == "" && f.older == "" && like(f.reason, m.Reason)

@@ -55,12 +55,18 @@ func (q *queueRun) tellChange(id string, err error) error {
 	if q.json {
 		return json.NewEncoder(q.env.Stdout).Encode(outcome{ID: id, Action: q.verb.name, DryRun: q.dry, OK: true})
 	}
+	if q.quiet {
+		return nil
+	}
 	what := q.verb.past
 	if q.dry {
 		what = "would be " + what
 		if q.verb.name == control.Retry {
 			what = "would be tried now"
 		}
+	}
+	if q.reroute {
+		what += ", expanded anew"
 	}
 	_, werr := fmt.Fprintf(q.env.Stdout, "%s: %s\n", id, what)
 	return werr

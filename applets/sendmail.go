@@ -55,22 +55,28 @@ func runSendmail(ctx context.Context, env *Env) error {
 	asJSON := env.Flags.Bool("json", false, "with -bv, -bt and -bp one JSON object per address or message")
 	mode := env.Flags.StringP("mode", "b", "m", "`MODE`: m send, s speak SMTP, v or t show where an address leads, p list the queue, q run it, i build the alias database, d or D serve")
 	rebuild := env.Flags.BoolP("aliases", "I", false, "build the alias database, as -bi and newaliases")
-	queue := env.Flags.StringP("queue", "q", "", "run the queue now; with `TIME` every so often, as a server that listens on no port")
-	env.Flags.Lookup("queue").NoOptDefVal = "now"
+	queues := env.Flags.StringArrayP("queue", "q", nil, "run the queue now; with `TIME` every so often, as a server that listens on no port; R, S or I and a text: only what has it in a recipient, the sender or the ID")
+	env.Flags.Lookup("queue").NoOptDefVal = queueNow
 	if err := env.Parse(); err != nil {
 		return err
 	}
+	queue := readQueueFlags(*queues)
+	*mode = modern(*mode)
 	switch {
 	case *mode == "i" || *rebuild:
 		return buildAliases(env)
 	case *mode == "d" || *mode == "D":
-		return serve(ctx, env, serverFlags{foreground: *mode == "D", every: strings.TrimPrefix(*queue, "now")})
-	case *mode == "q" || *queue == "now":
-		return runTheQueue(ctx, env, o.verbose)
-	case *queue != "":
-		return serve(ctx, env, serverFlags{every: *queue, deaf: true})
+		return serve(ctx, env, serverFlags{foreground: *mode == "D", every: queue.every})
 	case *mode == "p":
 		return question{json: *asJSON}.ask(ctx, env)
+	case *mode == "h":
+		return nil // no file has the state of hosts
+	case len(queue.parts) > 0:
+		return runSome(ctx, env, queue)
+	case *mode == "q" || len(*queues) > 0 && queue.every == "":
+		return runTheQueue(ctx, env, o.verbose)
+	case queue.every != "":
+		return serve(ctx, env, serverFlags{every: queue.every, deaf: true})
 	case *mode == "v":
 		return showRoutes(ctx, env, o.sender, *asJSON, worse)
 	case *mode == "t":
@@ -83,6 +89,22 @@ func runSendmail(ctx context.Context, env *Env) error {
 		return send(ctx, env, o)
 	}
 	return usageErrorf("mode -b%s is not known", *mode)
+}
+
+// modern is the mode of ours that one of others' means: sendmail's old a sends,
+// its P counts the queue and H forgets what h shows, Exim's S is s.
+func modern(mode string) string {
+	switch mode {
+	case "a":
+		return "m"
+	case "S":
+		return "s"
+	case "P":
+		return "p"
+	case "H":
+		return "h"
+	}
+	return mode
 }
 
 // letter is a message with its envelope, as sendmail sends it.
