@@ -3,11 +3,13 @@ package deliver
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/netip"
 	"strings"
 
 	"postoffice/deliver/local"
 	"postoffice/internal/alias"
+	"postoffice/internal/maillog"
 	"postoffice/internal/smtp"
 	"postoffice/resolver"
 	"postoffice/spool"
@@ -23,7 +25,7 @@ type Router struct {
 }
 
 // NewRouter returns a Router; of o it needs Hostname, Resolver, LocalDomains,
-// LocalByDNS, Aliases, Accounts, Postmaster, Usermap, Delimiter and, for
+// LocalByDNS, Aliases, Accounts, Postmaster, Usermap, Delimiter, Log and, for
 // usermap and DryRun, DefaultUser and Local. What is wrong with an entry of
 // Usermap is told when a name may be meant by it.
 func NewRouter(o Options) *Router {
@@ -159,7 +161,8 @@ func (r *Router) Recipient(ctx context.Context, to smtp.Path, trusted bool) smtp
 		}
 	}
 	switch why, err := r.missing(ctx, to.Local); {
-	case err != nil:
+	case err != nil: // strangers are not told what is wrong
+		r.o.Log.LogAttrs(ctx, slog.LevelWarn, "recipient not known now", maillog.To(to), maillog.Err(err))
 		return smtp.Reply{Code: 451, Status: "4.3.0", Text: "the user database can't be read now, try again later"}
 	case why != "":
 		return smtp.Reply{Code: 550, Status: "5.1.1", Text: why}

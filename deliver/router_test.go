@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
 
 	"github.com/miekg/dns"
@@ -90,7 +92,12 @@ func TestRecipient(t *testing.T) {
 		if tt.prep != nil {
 			tt.prep(r)
 		}
+		var log strings.Builder
+		r.o.Log = slog.New(slog.NewTextHandler(&log, nil))
 		got := NewRouter(r.o).Recipient(context.Background(), path(t, tt.to), tt.trusted)
+		if told := strings.Contains(log.String(), "recipient not known now"); told != (tt.status == "4.3.0") {
+			t.Errorf("%s: the log has %q", tt.to, &log)
+		}
 		if got.Code != tt.want || got.Status != tt.status {
 			t.Errorf("%s (trusted %v): %v, want %d %s", tt.to, tt.trusted, got, tt.want, tt.status)
 		}
