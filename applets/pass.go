@@ -18,15 +18,21 @@ import (
 // is over.
 const lastLook = 10 * time.Second
 
+// onePass is what a server for one pass tries.
+type onePass struct {
+	only    []spool.ID // none: everything
+	reroute bool       // as for deliver.Runner.PassOf
+}
+
 // pass takes one session, if there is one, and then tries every message once.
 // Beside that it answers a request to the control socket. Without a session that
 // request decides: it asks to watch a run, or no message is tried.
 func (s *system) pass(ctx context.Context, session, asked *os.File) error {
-	begin := make(chan []spool.ID, 1)
-	var only []spool.ID
+	begin := make(chan onePass, 1)
+	var what onePass
 	answered := make(chan struct{})
 	if asked != nil {
-		s.passes = func(some []spool.ID) { begin <- some }
+		s.passes = func(p onePass) { begin <- p }
 		if err := s.answer(ctx, asked, answered); err != nil {
 			return err
 		}
@@ -40,15 +46,15 @@ func (s *system) pass(ctx context.Context, session, asked *os.File) error {
 		}
 	case asked != nil:
 		select {
-		case only = <-begin:
+		case what = <-begin:
 		case <-answered:
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
-	if len(only) > 0 {
-		return s.runner.PassOf(ctx, only)
+	if len(what.only) > 0 {
+		return s.runner.PassOf(ctx, what.only, what.reroute)
 	}
 	s.pickUp(ctx)
 	return s.runner.Pass(ctx)

@@ -55,7 +55,7 @@ func change(ctx context.Context, runner *deliver.Runner, r control.Request, by s
 	case control.Release:
 		err = runner.Release(ctx, id, by)
 	case control.Retry:
-		err = runner.Retry(id)
+		err = runner.Retry(id, r.Reroute)
 	case control.Bounce:
 		err = runner.Bounce(ctx, id, by)
 	case control.Remove:
@@ -94,18 +94,18 @@ func (s *system) act(ctx, life context.Context, p control.Peer, r control.Reques
 	}
 	err := change(ctx, s.runner, r, by(p.UID))
 	if err == nil && r.Do == control.Retry && s.queueOnly {
-		s.passOf(life, spool.ID(r.ID))
+		s.passOf(life, spool.ID(r.ID), r.Reroute)
 	}
 	return err
 }
 
 // passOf tries one message in the background where nothing runs the queue.
-func (s *system) passOf(ctx context.Context, id spool.ID) {
+func (s *system) passOf(ctx context.Context, id spool.ID, reroute bool) {
 	s.work.Go(func() {
 		s.passing.Lock()
 		defer s.passing.Unlock()
 		runner := deliver.NewRunner(s.deliverOptions())
-		if err := runner.PassOf(ctx, []spool.ID{id}); err != nil {
+		if err := runner.PassOf(ctx, []spool.ID{id}, reroute); err != nil {
 			s.log.LogAttrs(ctx, slog.LevelWarn, "message not tried", maillog.QueueID(id), maillog.Err(err))
 		}
 	})

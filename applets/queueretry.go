@@ -41,7 +41,7 @@ func (q *queueRun) retryAlone(ctx context.Context) error {
 	}
 	q.verb.past = "tried"
 	for some := range slices.Chunk(ids, control.MaxOnly) {
-		if err := passOver(ctx, q.env, some); err != nil {
+		if err := passOver(ctx, q.env, some, q.reroute); err != nil {
 			return err
 		}
 		for _, id := range some {
@@ -90,7 +90,7 @@ func (q *queueRun) triable(ctx context.Context) (ids []string, err error) {
 }
 
 // passOver has a server of its own try some messages, and waits for it.
-func passOver(ctx context.Context, env *Env, ids []string) error {
+func passOver(ctx context.Context, env *Env, ids []string, reroute bool) error {
 	ours, theirs, err := connPair()
 	if err != nil {
 		return err
@@ -101,5 +101,5 @@ func passOver(ctx context.Context, env *Env, ids []string) error {
 	if err := start.Start(ctx); err != nil {
 		return startError(err)
 	}
-	return answered(client.Watch(ctx, control.Request{All: true, Run: true, Only: ids}, func([]control.Sight) bool { return true }))
+	return answered(client.Watch(ctx, control.Request{All: true, Run: true, Only: ids, Reroute: reroute}, func([]control.Sight) bool { return true }))
 }

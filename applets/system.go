@@ -53,10 +53,10 @@ type system struct {
 	queueOnly bool         // only runq delivers: fixed at the start
 	dropSize  atomic.Int64 // option size, for maildrop/
 
-	work    sync.WaitGroup   // listeners and the runner
-	passing sync.Mutex       // one pass at a time, with queue-only
-	kept    atomic.Bool      // a message came that waits for the next run
-	passes  func([]spool.ID) // begins the one pass that this server is for, over some messages or all; nil: it stays
+	work    sync.WaitGroup // listeners and the runner
+	passing sync.Mutex     // one pass at a time, with queue-only
+	kept    atomic.Bool    // a message came that waits for the next run
+	passes  func(onePass)  // begins the one pass that this server is for; nil: it stays
 
 	broken    func(name string) error // has a listener bound again, which then comes to listen
 	listening map[string]func()       // what ends each listener; of the goroutine that calls listen

@@ -168,7 +168,7 @@ func (s *system) watch(ctx, life context.Context, p control.Peer, r control.Requ
 	var left map[string]bool // messages of the run that have had no turn yet
 	if r.Run {
 		var err error
-		if left, err = s.runWatched(life, r.Only); err != nil {
+		if left, err = s.runWatched(life, r); err != nil {
 			return err
 		}
 	}
@@ -211,13 +211,13 @@ func (s *system) dropGone(left map[string]bool) {
 // runWatched tries everything now, or lets the pass begin that this server is
 // for, and returns which messages that will be; nil where the watch ends with
 // the pass.
-func (s *system) runWatched(life context.Context, only []string) (map[string]bool, error) {
+func (s *system) runWatched(life context.Context, r control.Request) (map[string]bool, error) {
 	if s.passes != nil {
-		var some []spool.ID
-		for _, id := range only {
-			some = append(some, spool.ID(id))
+		what := onePass{reroute: r.Reroute}
+		for _, id := range r.Only {
+			what.only = append(what.only, spool.ID(id))
 		}
-		s.passes(some)
+		s.passes(what)
 		return nil, nil
 	}
 	left := map[string]bool{}

@@ -65,11 +65,16 @@ func jobName(user string, it local.Item) string {
 // itemName is jobName for an item by its text.
 func itemName(t testing.TB, user, source, name, text string) string {
 	t.Helper()
+	return jobName(user, local.Item{Source: source, Name: name, Hash: itemHash(t, text)})
+}
+
+func itemHash(t testing.TB, text string) alias.Hash {
+	t.Helper()
 	targets, err := alias.ParseValue(text)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return jobName(user, local.Item{Source: source, Name: name, Hash: targets[0].Hash()})
+	return targets[0].Hash()
 }
 
 // forward is the text of the .forward that counts, and its name.

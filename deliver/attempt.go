@@ -31,11 +31,17 @@ type attempt struct {
 	routed  chan routed
 	called  chan struct{} // a gate that was full has room
 
-	env    spool.Envelope      // without its recipients
-	leads  map[spool.Key]*Lead // of what has been expanded
-	added  map[spool.Key]int   // recipients below one of the envelope, or a member of a list
-	notes  map[spool.Key]*lastNote
-	number int // of this attempt
+	env   spool.Envelope      // without its recipients
+	leads map[spool.Key]*Lead // of what has been expanded
+	added map[spool.Key]int   // recipients below one of the envelope, or a member of a list
+	// children are the keys of what each recipient was expanded to; nil: not
+	// looked up yet.
+	children map[spool.Key][]spool.Key
+	renewed  map[int]bool       // blocks that this attempt put in the place of what had vanished
+	missed   map[spool.Key]bool // items that were not there in this attempt
+	reroute  bool               // what is pending goes where the files say now
+	notes    map[spool.Key]*lastNote
+	number   int // of this attempt
 
 	domains    map[string][]spool.Key // whose route is to be found
 	had        *had                   // what earlier attempts reached; nil: not looked up yet
@@ -86,6 +92,7 @@ type errand struct {
 	folder    string // see local.Delivery
 	step      Step
 	box       *box // of a mailbox
+	again     bool // of a list: it is read anew, for what it was expanded to before
 	begun     bool // a goroutine works on it
 }
 
@@ -97,6 +104,7 @@ type answer struct {
 	asked      *Step        // instead of an outcome: this list was read
 	lines      []local.Line // of it
 	forwarded  bool         // instead of an outcome: there is a .forward
+	changed    bool         // an item is not there any more; outcome where that is no help
 	skipped    bool         // nothing was tried and nothing is to be noted
 	remembered bool         // the words are an earlier message's
 	token      string       // of a local delivery
@@ -121,12 +129,13 @@ func (r *Runner) workOn(it *item) {
 	a := &attempt{
 		r: r, s: r.settings.Load(), it: it, m: m, id: it.id,
 		answers: make(chan []answer), routed: make(chan routed), called: make(chan struct{}, 1),
-		leads: map[spool.Key]*Lead{}, added: map[spool.Key]int{},
+		leads: map[spool.Key]*Lead{}, added: map[spool.Key]int{}, renewed: map[int]bool{}, missed: map[spool.Key]bool{},
 		domains: map[string][]spool.Key{}, boxes: map[string]*box{}, items: map[spool.Agent]*target{},
 		hops: map[string]*hop{}, remotes: map[string]*target{},
 	}
 	r.mu.Lock()
 	a.stop, a.work = r.stop, r.work
+	a.reroute, it.reroute = it.reroute, false
 	if it.force != 0 {
 		a.forced = a.s.Now().Add(-time.Duration(r.sched.now() - it.force))
 	}

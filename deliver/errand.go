@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"errors"
 	"io"
 	"time"
 
@@ -121,6 +122,7 @@ func (a *attempt) send(t *target, gates []*gate) {
 			}
 		}
 		x.t, x.took = t, time.Since(begun)
+		x.changed = x.changed && !t.again
 		a.errandDone(gates, &x)
 		a.answers <- []answer{x}
 	}()
@@ -133,7 +135,8 @@ func (a *attempt) ask(s Step) answer {
 	case a.work.Err() != nil:
 		return answer{skipped: true}
 	case err != nil:
-		return answer{outcome: cantAsk(s.Via, err)}
+		gone := s.Via.Source == spool.FromList && errors.Is(err, local.ErrChanged)
+		return answer{outcome: cantAsk(s.Via, err), changed: gone}
 	}
 	return answer{asked: &s, lines: lines}
 }
@@ -169,7 +172,7 @@ func (a *attempt) runItem(t *target, l *Lead, to smtp.Path, token string) answer
 		Envelope: local.Envelope{Sender: t.reverse, Recipient: to, Extension: t.extension, QueueID: string(a.id)},
 	})
 	done()
-	x := answer{outcome: localOutcome(res, t.name), token: token}
+	x := answer{outcome: localOutcome(res, t.name), token: token, changed: res.Status == local.Changed}
 	x.skipped = x.outcome.Action == Deferred && a.work.Err() != nil
 	return x
 }
@@ -231,6 +234,10 @@ func (a *attempt) over(x *answer) {
 // they came by ways of different lengths. Of an item that stands in the message
 // twice the second leads where the first does.
 func (a *attempt) proceed(x *answer) {
+	if x.t.again {
+		a.resume(x)
+		return
+	}
 	for _, k := range x.keys {
 		rc := a.rcpt(k)
 		if rc.Agent != nil && x.t.ended == Delivered {

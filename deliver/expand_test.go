@@ -284,22 +284,3 @@ func TestB56ListOwner(t *testing.T) {
 		t.Errorf("asked %+v", l)
 	}
 }
-
-// An item that was taken out of the alias file waits, and is run when it is
-// back.
-func TestItemChanged(t *testing.T) {
-	r := newRig(t)
-	r.alias("p: \"|x\"\n")
-	r.mailer.running = func(local.Job) local.Result { return later("busy") }
-	r.mail("s@x.example", "p")
-	r.pass()
-	r.alias("p: \"|y\"\n")
-	r.pass()
-	r.wantLog("delivery deferred", "alias p was changed since")
-	r.alias("p: alice, \"|x\"\n")
-	r.mailer.running = nil
-	r.pass()
-	r.want()
-	r.wantBox("alice", 0)
-	r.wantJobs(itemName(t, "nobody", "alias", "p", "|x"), itemName(t, "nobody", "alias", "p", "|x"))
-}

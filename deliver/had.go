@@ -20,10 +20,16 @@ func (a *attempt) earlier() *had {
 		return a.had
 	}
 	a.had = &had{names: map[string]bool{}, parted: map[string][]string{}, items: map[spool.Agent]bool{}}
+	lists := map[spool.Key]spool.Agent{} // that are expanded
 	for rc := range a.m.Recipients() {
+		if rc.Via != (spool.Via{}) && rc.Via.Source != spool.FromList {
+			delete(lists, rc.Parent) // it has vanished, and something else stands in its place
+		}
 		switch {
+		case rc.Agent != nil && rc.State == spool.Expanded:
+			lists[rc.Key] = *rc.Agent
 		case rc.Agent != nil:
-			if rc.State == spool.Delivered || rc.State == spool.Expanded {
+			if rc.State == spool.Delivered {
 				a.had.items[*rc.Agent] = true
 			}
 		case rc.State != spool.Delivered || rc.Kind == spool.Address && !a.s.router.isStatic(rc.Path.Domain):
@@ -33,6 +39,9 @@ func (a *attempt) earlier() *had {
 				a.had.parted[fold(base)] = append(a.had.parted[fold(base)], rc.Path.Local)
 			}
 		}
+	}
+	for _, agent := range lists {
+		a.had.items[agent] = true
 	}
 	return a.had
 }

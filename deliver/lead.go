@@ -95,8 +95,13 @@ func (r *Router) detail(l *Lead) string {
 	if l.From == nil {
 		return ""
 	}
-	base, detail, ok := r.split(l.From.Path.Local)
-	if !ok || alias.Key(base) != alias.Key(l.Agent.Name) {
+	return r.detailOf(l.From, l.Agent.Name)
+}
+
+// detailOf is the detail of the address l, where that was looked up as name.
+func (r *Router) detailOf(l *Lead, name string) string {
+	base, detail, ok := r.split(l.Path.Local)
+	if !ok || alias.Key(base) != alias.Key(name) {
 		return ""
 	}
 	return detail

@@ -58,8 +58,9 @@ func (r *Runner) Release(ctx context.Context, id spool.ID, by string) error {
 }
 
 // Retry makes a message due, whatever its time, and forgets which destinations
-// were down. It needs a Run.
-func (r *Runner) Retry(id spool.ID) error {
+// were down. With reroute what is pending then goes where aliases, lists and
+// the like lead by now. It needs a Run.
+func (r *Runner) Retry(id spool.ID, reroute bool) error {
 	s, err := r.queue.Read(id)
 	switch {
 	case err != nil:
@@ -71,8 +72,11 @@ func (r *Runner) Retry(id spool.ID) error {
 	}
 	r.mu.Lock()
 	r.dests.forgetDown()
+	r.sched.arrive(id)
+	it := r.sched.items[id]
+	it.reroute = it.reroute || reroute
 	r.mu.Unlock()
-	r.Wake(id)
+	r.poke()
 	return nil
 }
 

@@ -133,7 +133,7 @@ func TestHoldAndRelease(t *testing.T) {
 	if s := r.snapshot(id); s.Place != spool.Held || s.Reason != "odd" {
 		t.Errorf("%v %q", s.Place, s.Reason)
 	}
-	if err := run.Retry(id); !errors.Is(err, ErrHeld) {
+	if err := run.Retry(id, false); !errors.Is(err, ErrHeld) {
 		t.Errorf("retry: %v, want ErrHeld", err)
 	}
 	r.answer(nil)
@@ -150,12 +150,12 @@ func TestRetry(t *testing.T) {
 	run, stop := r.start()
 	defer stop()
 	r.answer(nil)
-	if err := run.Retry(id); err != nil {
+	if err := run.Retry(id, false); err != nil {
 		t.Fatal(err)
 	}
 	r.gone(id)
 	r.wantBox("bob", 1)
-	if err := run.Retry(id); !errors.Is(err, spool.ErrGone) {
+	if err := run.Retry(id, false); !errors.Is(err, spool.ErrGone) {
 		t.Errorf("retry of a message that is gone: %v", err)
 	}
 }
@@ -193,7 +193,7 @@ func TestDamagedByHand(t *testing.T) {
 	r.plant("corrupt", id, "no message at all\n")
 	run := NewRunner(r.o)
 	for _, err := range []error{
-		run.Hold(t.Context(), id, "odd", "uid 0"), run.Release(t.Context(), id, "uid 0"), run.Retry(id),
+		run.Hold(t.Context(), id, "odd", "uid 0"), run.Release(t.Context(), id, "uid 0"), run.Retry(id, false),
 		run.Bounce(t.Context(), id, "uid 0"),
 	} {
 		if !errors.Is(err, spool.ErrCorrupt) {
@@ -217,7 +217,7 @@ func TestPassOf(t *testing.T) {
 	_, id := r.waiting()
 	r.mailer.answer = nil
 	r.mail("carol@us.example", "alice")
-	if err := NewRunner(r.o).PassOf(t.Context(), []spool.ID{id}); err != nil {
+	if err := NewRunner(r.o).PassOf(t.Context(), []spool.ID{id}, false); err != nil {
 		t.Fatal(err)
 	}
 	r.want("active: carol@us.example -> alice pending")

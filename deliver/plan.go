@@ -18,6 +18,10 @@ func (a *attempt) plan(due []spool.Key) {
 		return
 	}
 	a.count()
+	if a.reroute {
+		a.replan(due)
+		return
+	}
 	for _, k := range due {
 		a.place(k)
 	}
@@ -63,6 +67,8 @@ func (a *attempt) take(rc spool.Recipient, s Step) {
 	case StepRemote:
 		domain := a.s.routeName(rc.Path.Domain)
 		a.domains[domain] = append(a.domains[domain], rc.Key)
+	case StepChanged:
+		a.renew([]spool.Key{rc.Key})
 	default:
 		a.settle([]spool.Key{rc.Key}, s.Outcome)
 	}
@@ -74,7 +80,8 @@ func (a *attempt) rcpt(k spool.Key) spool.Recipient {
 	return rc
 }
 
-// lead is a recipient with what led to it.
+// lead is a recipient with what led to it. What stands in the place of another
+// (replace) has what led to that one.
 func (a *attempt) lead(rc spool.Recipient) *Lead {
 	l := &Lead{Kind: rc.Kind, Path: rc.Path, Agent: rc.Agent, Via: rc.Via, ReversePath: rc.ReversePath, root: rc.Key}
 	if rc.Parent != spool.NoKey {
@@ -82,6 +89,9 @@ func (a *attempt) lead(rc spool.Recipient) *Lead {
 		if from == nil {
 			from = a.lead(a.rcpt(rc.Parent))
 			a.leads[rc.Parent] = from
+		}
+		if from.Via == rc.Via && rc.Via != (spool.Via{}) {
+			from = from.From
 		}
 		l.From = from
 		if rc.Via.Source != spool.FromList {
@@ -94,7 +104,13 @@ func (a *attempt) lead(rc spool.Recipient) *Lead {
 
 // expand records what a recipient stands for and places that.
 func (a *attempt) expand(rc spool.Recipient, s Step) {
-	err := a.m.Expand(rc.Key, s.expansion())
+	a.extend(rc, s.expansion(), false)
+}
+
+// extend records an expansion and places what is in it; instead: it stands in
+// the place of rc.
+func (a *attempt) extend(rc spool.Recipient, x spool.Expansion, instead bool) {
+	err := a.m.Expand(rc.Key, x)
 	switch {
 	case errors.Is(err, spool.ErrLater):
 		a.setBroken(err)
@@ -107,8 +123,16 @@ func (a *attempt) expand(rc spool.Recipient, s Step) {
 		return
 	}
 	block, n := a.m.LastBlock()
-	if s.Via.Source != spool.FromList {
+	if instead {
+		a.renewed[block] = true
+	}
+	if x.Via.Source != spool.FromList {
 		a.added[a.lead(rc).root] += n
+	}
+	for i := range n {
+		if a.children != nil {
+			a.children[rc.Key] = append(a.children[rc.Key], spool.Key{Block: block, Index: i})
+		}
 	}
 	for i := range n {
 		a.place(spool.Key{Block: block, Index: i})

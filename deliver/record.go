@@ -38,6 +38,11 @@ func (a *attempt) record(answers []answer) {
 			if a.broken {
 				return
 			}
+		case x.changed:
+			a.renew(x.keys)
+			if a.broken {
+				return
+			}
 		case x.outcome.Action == Delivered:
 			a.logRecipients(*x, "message delivered", maillog.Sent)
 		case x.outcome.Action == Bounced:
@@ -108,7 +113,7 @@ func (a *attempt) postpone(x *answer, next time.Time) {
 func (a *attempt) note(answers []answer, next time.Time) {
 	var notes []spool.Note
 	for _, x := range answers {
-		if x.skipped || x.asked != nil || x.outcome.Action == Delivered {
+		if x.skipped || x.asked != nil || x.changed || x.outcome.Action == Delivered {
 			continue
 		}
 		n := spool.Note{Time: a.s.Now(), Attempt: a.number, Relay: x.outcome.Relay, Reply: x.outcome.Reply}

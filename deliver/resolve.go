@@ -21,6 +21,7 @@ const (
 	StepMailbox                 // the mailbox of Account, unless it has a .forward and Final is not set
 	StepRun                     // a program or a file, with the rights of User
 	StepRemote                  // another machine, unless its domain is local by DNS: Router.ResolveHere
+	StepChanged                 // an item that the files no longer have: Router.Again; Outcome where that is no help
 )
 
 // A Step is what one recipient leads to. The queue run and the dry run take the
@@ -285,7 +286,7 @@ func (r *Router) item(ctx context.Context, l *Lead) Step {
 			s.User = m.User
 			return s
 		}
-		return failed(changed(a))
+		return Step{Kind: StepChanged, Outcome: changed(a)}
 	}
 	e, err := r.lookupAlias(ctx, a.Name)
 	if err != nil && !errors.Is(err, alias.ErrNotFound) {
@@ -300,10 +301,10 @@ func (r *Router) item(ctx context.Context, l *Lead) Step {
 		}
 		return s
 	}
-	return failed(changed(a))
+	return Step{Kind: StepChanged, Outcome: changed(a)}
 }
 
 // changed is the outcome for an item that is not there any more.
 func changed(a *spool.Agent) Outcome {
-	return deferral("4.3.5", string(a.Source)+" "+printable(a.Name, 100)+" was changed since this message was expanded: put the item back, or return or remove the message", nil)
+	return deferral("4.3.5", string(a.Source)+" "+printable(a.Name, 100)+" was changed since this message was expanded: it is looked up again at the next attempt", nil)
 }

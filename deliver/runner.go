@@ -122,13 +122,16 @@ func (r *Runner) Run(ctx context.Context) error { return r.run(ctx, false, r.sca
 // and returns when nothing is left to do now.
 func (r *Runner) Pass(ctx context.Context) error { return r.run(ctx, true, r.scan) }
 
-// PassOf is a Pass over these messages alone, and what comes in meanwhile.
-func (r *Runner) PassOf(ctx context.Context, ids []spool.ID) error {
+// PassOf is a Pass over these messages alone, and what comes in meanwhile;
+// reroute as for Retry.
+func (r *Runner) PassOf(ctx context.Context, ids []spool.ID, reroute bool) error {
 	return r.run(ctx, true, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		for _, id := range ids {
-			r.sched.know(id)
+			if r.sched.know(id) {
+				r.sched.items[id].reroute = reroute
+			}
 		}
 	})
 }

@@ -43,7 +43,8 @@ type item struct {
 	called chan struct{} // of the attempt that is made: it waits for gates too
 	at     []*gate       // where it stands in the list of parked messages
 	// force: attempts before this time, of the schedule's clock, do not count.
-	force int64
+	force   int64
+	reroute bool // the next attempt is to send what is pending where the files say now
 }
 
 // schedule knows every message of the queue by its ID and the time when it is

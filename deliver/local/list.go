@@ -15,10 +15,11 @@ import (
 
 // List reads the file that g names and returns what stands in it. A file that
 // is certainly not there, or has nothing in it, is no lines and no error, but
-// for a list that an alias names; an *OwnerError says whom to ask instead,
-// ErrChanged that the item does not stand there any more; any other error names the file, the line and what to do, and means later. For a
-// program or a file, which an Item with its hash names, there are no lines, and
-// the error says why it would not be started.
+// for a list that an alias names. An *OwnerError says whom to ask instead, and
+// ErrChanged that the item does not stand there any more; any other error names
+// the file, the line and what to do, and means later. For a program or a file,
+// which an Item with its hash names, there are no lines, and the error says why
+// it would not be started.
 func (p *Person) List(ctx context.Context, g Listing) ([]Line, error) {
 	if err := p.acts(g.User); err != nil {
 		return nil, err

@@ -18,6 +18,7 @@ const (
 	Delivered               // on disk
 	Refused                 // will never work
 	Forwarded               // nothing was written: the account has a .forward, which is to be listed
+	Changed                 // nothing was done: the item does not stand there any more
 )
 
 func (s Status) String() string {
@@ -28,6 +29,8 @@ func (s Status) String() string {
 		return "refused"
 	case Forwarded:
 		return "forwarded"
+	case Changed:
+		return "changed"
 	}
 	return "deferred"
 }

@@ -82,8 +82,10 @@ func (p *Person) Run(ctx context.Context, j Job) Result {
 	}
 	t, own, err := p.item(ctx, j)
 	switch {
-	case errors.Is(err, errChanged):
-		return deferred("4.3.5", "the address's program or file was changed", err)
+	case errors.Is(err, ErrChanged):
+		res := deferred("4.3.5", "the address's program or file was changed", err)
+		res.Status = Changed
+		return res
 	case err != nil:
 		return deferred("4.3.5", "the address's program or file can't be found now", err)
 	}

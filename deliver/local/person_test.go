@@ -174,6 +174,9 @@ func (p *person) check(cases []itemCase) {
 		if tt.ran != "" {
 			want = Delivered
 		}
+		if tt.words == "changed" {
+			want = Changed
+		}
 		r := p.run(tt.make())
 		if r.Status != want || !strings.Contains(r.Reply.Text+fmt.Sprint(r.Err), tt.words) {
 			p.t.Errorf("%s: %v %v %v, want %v with %q", tt.name, r.Status, r.Reply, r.Err, want, tt.words)

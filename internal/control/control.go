@@ -22,6 +22,9 @@ type Request struct {
 	// Only, for Watch with Run at a server for one pass: these messages alone,
 	// at most MaxOnly.
 	Only []string `json:"only,omitempty"`
+	// Reroute, for Retry, and for Watch with Only: what is pending goes where
+	// aliases, lists and .forward files lead by now.
+	Reroute bool `json:"reroute,omitempty"`
 
 	Address string `json:"address,omitempty"` // Route: who is meant
 	Sender  string `json:"sender,omitempty"`  // Route: the reverse-path
@@ -79,10 +82,11 @@ type Recipient struct {
 	Reply    string    `json:"reply,omitempty"` // of the last attempt
 }
 
-// Event is one thing that was tried for a Message.
+// Event is one thing that was tried for a Message, or happened to it.
 type Event struct {
 	Time    time.Time `json:"time"`
 	Address string    `json:"address,omitempty"` // "" concerns the whole message
+	Event   string    `json:"event,omitempty"`   // "" is an attempt; "held": Err says why
 	Attempt int       `json:"attempt,omitempty"`
 	Relay   string    `json:"relay,omitempty"` // "name[address]:port" or "local"
 	Reply   string    `json:"reply,omitempty"` // word for word

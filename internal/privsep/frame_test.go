@@ -42,6 +42,8 @@ func TestFramesA71(t *testing.T) {
 func FuzzFrame(f *testing.F) {
 	f.Add(byte(0), frame{opDeliver, []string{"t", "alice", "", "", "", ""}}.append(nil))
 	f.Add(byte(1), frame{opResult, []string{"t", "delivered", "250", "2.0.0", "ok", ""}}.append(nil))
+	f.Add(byte(3), frame{opResult, []string{"t", "changed", "450", "4.3.5", "changed", "not there"}}.append(nil))
+	f.Add(byte(3), frame{opListed, []string{"1", "changed", "", "", "0", "not there"}}.append(nil))
 	f.Add(byte(0), []byte{byte(opRecorded), 0, 0})
 	f.Add(byte(2), frame{opList, []string{"1", "alice", "forward", "alice", strings.Repeat("h", 32), ""}}.append(nil))
 	f.Add(byte(3), frame{opListed, []string{"1", "owner", "/list", "alice", "1000", ""}}.append(nil))
