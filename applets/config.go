@@ -40,9 +40,6 @@ func runConfig(_ context.Context, env *Env) error {
 		return err
 	}
 	if *check {
-		if err := alias.Open(conf.Aliases).Problem(); err != nil {
-			say(env.Stderr, env.Program, "warning: "+err.Error())
-		}
 		if _, err := alias.ParseUsermap(conf.Usermap); err != nil {
 			return exitWith(sysexits.Config, err, "usermap(7) says how an entry looks; mail that a wrong one may be meant for waits")
 		}
@@ -51,7 +48,7 @@ func runConfig(_ context.Context, env *Env) error {
 				return exitWith(sysexits.Config, err, "until it is mended mail for users waits")
 			}
 		}
-		return nil
+		return checkAliases(env, conf.Aliases)
 	}
 	show := func(s config.Setting) error {
 		_, err := fmt.Fprintf(env.Stdout, "%-40s # %s\n", s.Name+"="+s.Value, s.Origin)

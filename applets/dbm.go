@@ -109,6 +109,10 @@ func (d *dbmRun) checked(err error) error {
 		return exitWith(sysexits.Unavailable, err, "install the full postoffice")
 	case errors.Is(err, dbm.ErrForeign):
 		return exitWith(dbmNone, err, "the program that made it can read it; load makes a new one from its records")
+	case errors.Is(err, dbm.ErrDamaged):
+		return exitWith(dbmNone, err, "newaliases makes the database of an alias file anew; load makes another one of its records")
+	case errors.Is(err, fs.ErrNotExist):
+		return exitWith(dbmNone, err, "create makes an empty one, load one of records")
 	case errors.Is(err, dbm.ErrBusy):
 		return exitWith(sysexits.TempFail, err)
 	}

@@ -76,7 +76,7 @@ func (h history) events() []control.Event {
 	}
 	var all []control.Event
 	for _, n := range h.snap.Notes {
-		e := control.Event{Time: n.Time, Attempt: n.Attempt, Relay: n.Relay, Err: n.Err, Next: n.Next}
+		e := control.Event{Time: n.Time, Event: n.Event, Attempt: n.Attempt, Relay: n.Relay, Err: n.Err, Next: n.Next}
 		if !n.Reply.IsZero() {
 			e.Reply = words(n)
 		}

@@ -32,6 +32,9 @@ var mailq = Applet{
 		}
 		q := question{json: *asJSON}
 		if len(env.Args) == 1 {
+			if noID(env.Args[0]) {
+				return usageErrorf("%.40q is no queue ID; postoffice queue list takes filters", env.Args[0])
+			}
 			q.id = env.Args[0]
 		}
 		return q.ask(ctx, env)

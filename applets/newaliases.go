@@ -63,18 +63,15 @@ func buildDatabase(env *Env, path string) error {
 		c.total -= len(dropped.Key) + len(value)
 	}})
 	if errors.Is(err, dbm.ErrLite) {
-		if err := text.each(env, c.add); err != nil {
+		if err := text.each(env, func(e alias.Entry) error { text.remark(env, e); return c.add(e) }); err != nil {
 			return err
 		}
 		fmt.Fprintf(env.Stderr, "%s: %s\n", path, c)
 		say(env.Stderr, env.Program, "this build reads "+path+" itself and makes no database")
 		return nil
 	}
-	if errors.Is(err, os.ErrPermission) {
-		return exitWith(sysexits.NoPerm, err, "the database is made beside the text: run this as root, or with -C and a configuration whose option aliases names a file of your own")
-	}
 	if err != nil {
-		return err
+		return notMade(err)
 	}
 	defer b.Abort()
 	if err := b.Add([]byte("@"), []byte("@")); err != nil {
@@ -82,6 +79,7 @@ func buildDatabase(env *Env, path string) error {
 	}
 	err = text.each(env, func(e alias.Entry) error {
 		_ = c.add(e)
+		text.remark(env, e)
 		err := b.Add([]byte(lowerASCII(e.Name)), []byte(targets(e)+"\x00"+strconv.Itoa(e.Line)))
 		if errors.Is(err, dbm.ErrTooLong) {
 			err = exitWith(sysexits.DataErr, fmt.Errorf("%s:%d: %w", path, e.Line, err))
@@ -92,10 +90,18 @@ func buildDatabase(env *Env, path string) error {
 		return err
 	}
 	if err := b.Commit(); err != nil {
-		return err
+		return notMade(err)
 	}
 	fmt.Fprintf(env.Stderr, "%s: %s\n", path, c)
 	return nil
+}
+
+// notMade says what to do where a database can't be written.
+func notMade(err error) error {
+	if errors.Is(err, os.ErrPermission) {
+		return exitWith(sysexits.NoPerm, err, "the database is made beside the text: run this as root, or with -C and a configuration whose option aliases names a file of your own")
+	}
+	return err
 }
 
 // targets is what an alias stands for, as text.
@@ -225,7 +231,11 @@ func (a *aliasText) each(env *Env, do func(alias.Entry) error) error {
 		for _, err := range wrong[:n-1] {
 			say(env.Stderr, env.Program, err.Error())
 		}
-		return exitWith(sysexits.DataErr, wrong[n-1], "the old database stays in use")
+		hint := "until this is mended, mail for these names waits"
+		if _, err := os.Lstat(a.path + ".db"); err == nil {
+			hint = "the old database stays in use"
+		}
+		return exitWith(sysexits.DataErr, wrong[n-1], hint)
 	}
 	now, err := dbm.SourceOf(a.path)
 	if err == nil && !now.Equal(a.source) {

@@ -127,7 +127,7 @@ func (q *queueRun) check() error {
 		}
 	}
 	for _, id := range q.ids {
-		if strings.ContainsFunc(id, func(r rune) bool { return r != '-' && !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
+		if noID(id) {
 			return usageErrorf("%.40q is no queue ID; patterns go with --to, --from and the other filters", id)
 		}
 	}
@@ -142,6 +142,11 @@ func (q *queueRun) check() error {
 		return usageErrorf("%s needs queue IDs or filters; --to '*' is all that is pending", q.verb.name)
 	}
 	return q.filter.check(time.Now())
+}
+
+// noID says that text can be no message's ID, as a pattern or a path.
+func noID(text string) bool {
+	return strings.ContainsFunc(text, func(r rune) bool { return r != '-' && !unicode.IsLetter(r) && !unicode.IsDigit(r) })
 }
 
 // chosen yields the messages that are meant. One that isn't there is told and

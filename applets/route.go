@@ -43,6 +43,7 @@ func showRoutes(ctx context.Context, env *Env, sender string, asJSON bool, sum f
 	if err != nil {
 		return err
 	}
+	env.tellAliases()
 	show := routeText(env.Stdout)
 	if asJSON {
 		show = routeJSON(env.Stdout)

@@ -26,6 +26,7 @@ func routeSteps() []deliver.RouteStep {
 		{Depth: 1, Recipient: "mapped", File: "/etc/aliases", Line: 4, How: deliver.RouteUsermap, Name: "*@x", Sender: "owner-team", UID: -1},
 		{Depth: 2, Recipient: "ghost\x1b", How: deliver.RouteFailure, Code: 550, Status: "5.1.1", Reason: "no such user", Permanent: true, Sender: "owner-team", UID: -1},
 		{Depth: 1, Recipient: "carol", File: "/etc/aliases", Line: 5, How: deliver.RouteFailure, Code: 450, Status: "4.3.0", Reason: "locked", Sender: "owner-team", UID: -1},
+		{Depth: 1, Recipient: "x@y.example", File: "/etc/aliases", Line: 5, How: deliver.RouteFailure, Status: "4.4.1", Reason: "temporary DNS failure", Sender: "owner-team", UID: -1},
 	}
 }
 
@@ -39,6 +40,7 @@ const routeTree = `team: alias team
   mapped (/etc/aliases:4): mapped by usermap *@x; reports go to owner-team
     ghost\x1b: FAILS, and goes back to the sender: 550 5.1.1 no such user
   carol (/etc/aliases:5): can't be delivered now, and would be tried again: 450 4.3.0 locked; reports go to owner-team
+  x@y.example (/etc/aliases:5): can't be delivered now, and would be tried again: temporary DNS failure; reports go to owner-team
 `
 
 func TestRouteText(t *testing.T) {
@@ -73,9 +75,9 @@ func TestRouteText(t *testing.T) {
 // what the postmaster has is.
 func TestRouteView(t *testing.T) {
 	for _, tt := range []struct{ user, want string }{
-		{"amy", "team bob(hidden) :include:/srv/list(hidden) /var/log/m mapped(hidden) carol"},
-		{"", "team bob(hidden) :include:/srv/list(hidden) /var/log/m mapped(hidden) carol"},
-		{"bob", `team bob |vacation \bob :include:/srv/list(hidden) /var/log/m mapped(hidden) carol`},
+		{"amy", "team bob(hidden) :include:/srv/list(hidden) /var/log/m mapped(hidden) carol x@y.example"},
+		{"", "team bob(hidden) :include:/srv/list(hidden) /var/log/m mapped(hidden) carol x@y.example"},
+		{"bob", `team bob |vacation \bob :include:/srv/list(hidden) /var/log/m mapped(hidden) carol x@y.example`},
 	} {
 		v := view{user: tt.user}
 		var got []string

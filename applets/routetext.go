@@ -138,7 +138,10 @@ func sentence(s control.Step) string {
 	case deliver.RouteRemote:
 		return who + ": " + elsewhere(s)
 	}
-	said := strings.TrimSpace(fmt.Sprintf("%d %s", s.Code, s.Status)) + " " + s.Reason
+	said := s.Reason
+	if s.Code != 0 { // else nobody would have been asked
+		said = strings.TrimSpace(fmt.Sprintf("%d %s", s.Code, s.Status)) + " " + said
+	}
 	if s.Permanent {
 		return who + ": FAILS, and goes back to the sender: " + said
 	}

@@ -327,6 +327,9 @@ func submit(env *Env, conn net.Conn, l letter) (*submitted, error) {
 			say(env.Stderr, env.Program, fmt.Sprintf("%s: %s", l.to[i].Path, reply))
 		}
 	}
+	if len(sent.refused) > 0 { // as one does whose alias is not in the database yet
+		env.tellAliases()
+	}
 	switch {
 	case res.Final.Class() == 2:
 		sent.id, _ = strings.CutPrefix(res.Final.Text, "queued as ")

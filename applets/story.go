@@ -79,8 +79,11 @@ func progress(state string) string {
 	return state
 }
 
-// happened says what an attempt came to.
+// happened says what an attempt came to, or what else was done.
 func happened(e control.Event) string {
+	if e.Event != "" {
+		return "it was " + e.Event + ": " + e.Err
+	}
 	whom := "it was tried"
 	if e.Attempt > 0 {
 		whom = fmt.Sprintf("attempt %d was made", e.Attempt)

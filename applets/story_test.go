@@ -18,6 +18,7 @@ func TestTell(t *testing.T) {
 		},
 		History: []control.Event{
 			{Time: at.Add(time.Second), Address: "c@x.example", Attempt: 1, Relay: "mx.x.example[192.0.2.1]:25", Err: "connect: connection refused"},
+			{Time: at.Add(time.Minute), Event: "held", Err: "an administrator asked"},
 			{Time: at.Add(5 * time.Minute), Address: "c@x.example", Attempt: 2, Relay: "mx.x.example[192.0.2.1]:25", Reply: "451 4.7.1 come back later"},
 		}}
 	var b strings.Builder
@@ -28,11 +29,13 @@ func TestTell(t *testing.T) {
 
 c@x.example: still to be delivered.
   At 12:00:01 on 24 November 2026 attempt 1 was made with mx.x.example[192.0.2.1]:25 and failed: connect: connection refused
+  At 12:01:00 on 24 November 2026 it was held: an administrator asked
   At 12:05:00 on 24 November 2026 attempt 2 was made with mx.x.example[192.0.2.1]:25, which said: 451 4.7.1 come back later
   The next attempt is at 12:20:00 on 24 November 2026, in 10m0s.
   If an attempt after 12:00:00 on 27 November 2026 fails too, the message is returned.
 
 d@x.example: delivered.
+  At 12:01:00 on 24 November 2026 it was held: an administrator asked
 `
 	if b.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", b.String(), want)

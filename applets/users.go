@@ -48,9 +48,23 @@ func asUser(ctx context.Context, env *Env, u privsep.User, argv []string, stdin 
 		Credential: &syscall.Credential{Uid: uint32(u.UID), Gid: uint32(u.GID)},
 		Setsid:     true, // else it could type into root's terminal (TIOCSTI)
 	}
-	err := cmd.Run()
-	if e := (*exec.ExitError)(nil); errors.As(err, &e) && e.ExitCode() > 0 {
-		return exitWith(e.ExitCode(), errAnswered)
+	return childEnd(cmd.Run())
+}
+
+// childEnd is what a program ends with whose child has done its work: as the
+// child did. One that nobody listens to any more, as in "mailq | head", ends in
+// silence.
+func childEnd(err error) error {
+	e := (*exec.ExitError)(nil)
+	if !errors.As(err, &e) {
+		return err
+	}
+	code := e.ExitCode()
+	if how, ok := e.Sys().(syscall.WaitStatus); ok && how.Signaled() && how.Signal() == syscall.SIGPIPE {
+		code = 128 + int(syscall.SIGPIPE)
+	}
+	if code > 0 {
+		return exitWith(code, errAnswered)
 	}
 	return err
 }

@@ -172,7 +172,7 @@ func clipRecipient(r Recipient) Recipient {
 }
 
 func clipEvent(e Event) Event {
-	e.Address, e.Relay, e.Reply, e.Err = clip(e.Address), clip(e.Relay), clip(e.Reply), clip(e.Err)
+	e.Address, e.Event, e.Relay, e.Reply, e.Err = clip(e.Address), clip(e.Event), clip(e.Relay), clip(e.Reply), clip(e.Err)
 	return e
 }
 

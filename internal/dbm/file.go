@@ -37,7 +37,7 @@ func Open(path string, o Options) (*File, error) {
 	defer t.close()
 	f, err := t.dir.Open(t.name, disk.ReadOnly)
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", t.path, err)
+		return nil, err // it names the file
 	}
 	return newFile(t.path, f, o)
 }

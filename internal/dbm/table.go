@@ -93,7 +93,7 @@ func (t tableReader) fetch(key []byte) (value []byte, found bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	defer func() { err = errors.Join(err, it.Close()) }()
+	defer closed(it, &err)
 	kv := it.SeekGE(key, 0)
 	if kv == nil || !bytes.Equal(kv.K.UserKey, key) {
 		return nil, false, it.Error()
@@ -109,7 +109,7 @@ func (t tableReader) all(yield func(Record) bool) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, it.Close()) }()
+	defer closed(it, &err)
 	for kv := it.First(); kv != nil; kv = it.Next() {
 		v, _, err := kv.Value(nil)
 		if err != nil {
@@ -124,6 +124,13 @@ func (t tableReader) all(yield func(Record) bool) (err error) {
 
 func (t tableReader) iterator() (sstable.Iterator, error) {
 	return t.r.NewIter(sstable.NoTransforms, nil, nil, sstable.AssertNoBlobHandles)
+}
+
+// closed ends an iterator, whose Close gives the error again that it had.
+func closed(it sstable.Iterator, err *error) {
+	if again := it.Close(); *err == nil {
+		*err = again
+	}
 }
 
 // caught makes an error of a panic of Pebble's: some of its checks of what it
