@@ -36,6 +36,8 @@ func (b *batch) dotLock() (bool, error) {
 			return false, errLocked
 		case !errors.Is(err, fs.ErrExist):
 			return false, fmt.Errorf("make %s.lock: %w", b.path(), err)
+		case b.isOthers(name):
+			return false, nil
 		}
 		gone, err := b.breakStale(name)
 		if err != nil {
@@ -46,6 +48,23 @@ func (b *batch) dotLock() (bool, error) {
 		}
 	}
 	return false, errLocked
+}
+
+// isOthers says that a lock is somebody else's in a directory in which anybody
+// may make files and only their owners remove them (1777): neither the account's
+// programs nor root's made it, it would hold up the mail for ever, and whoever
+// did may not write here anyway.
+func (b *batch) isOthers(name string) bool {
+	dir, err := b.dir.Lstat(".")
+	if err != nil || dir.Mode&fs.ModeSticky == 0 || dir.Mode&0o002 == 0 {
+		return false
+	}
+	lock, err := b.dir.Lstat(name)
+	if err != nil || lock.UID == b.a.UID || lock.UID == 0 || lock.UID == dir.UID {
+		return false
+	}
+	b.warn("lock passed over", fmt.Errorf("%s.lock belongs to uid %d: remove it", b.path(), lock.UID))
+	return true
 }
 
 // noLocks says that nobody with the account's rights can make a lock.

@@ -50,3 +50,33 @@ func TestUnreadableHomeA49(t *testing.T) {
 		}
 	}
 }
+
+// TestLocksOfOthersA46: in a mail directory where anybody may make files nobody
+// holds up another's mail with a lock.
+func TestLocksOfOthersA46(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		mode os.FileMode // of the directory
+		make func(lock string) error
+		uid  int
+		want local.Status
+	}{
+		{"a file", 0o777 | os.ModeSticky, newFile, realUID + 1, local.Delivered},
+		{"a directory", 0o777 | os.ModeSticky, func(lock string) error { return os.Mkdir(lock, 0o755) }, realUID + 1, local.Delivered},
+		{"a link", 0o777 | os.ModeSticky, func(lock string) error { return os.Symlink("x", lock) }, realUID + 1, local.Delivered},
+		{"his own", 0o777 | os.ModeSticky, newFile, realUID, local.Deferred},
+		{"root's", 0o777 | os.ModeSticky, newFile, 0, local.Deferred},
+		{"in the group's directory", 0o775 | os.ModeSetgid, newFile, realUID + 1, local.Deferred},
+	} {
+		r := newReal(t, "")
+		if r.a.UID != realUID {
+			t.Fatal("this test makes files of other users: run it as root")
+		}
+		check(t, os.Chmod(r.mail, tt.mode), tt.make(r.box+".lock"), os.Lchown(r.box+".lock", tt.uid, tt.uid))
+		if res := r.letter("From a\n\nx\n\n", local.Delivery{}); res.Status != tt.want {
+			t.Errorf("%s: %v, %v, want %v", tt.name, res.Status, res.Err, tt.want)
+		}
+	}
+}
+
+func newFile(name string) error { return os.WriteFile(name, nil, 0o600) }
