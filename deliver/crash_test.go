@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -40,6 +41,7 @@ type scene struct {
 	agents  map[string]string // the lists of aliases, and the .forward files of users
 	want    []string          // who gets one copy; "m1 nobody: list" is an item's
 	held    int               // messages that end in hold/
+	before  *scene            // aliases and agents at an earlier attempt, when no item could be run
 }
 
 func refusing(who string) func(string, bool) (local.Result, bool) {
@@ -70,6 +72,10 @@ var scenes = []scene{
 		item: func(name string, again bool) (local.Result, bool) {
 			return local.Result{}, name == "carol" && !again
 		}},
+	{name: "mended alias", to: []string{"list", "less"}, aliases: "list: \"|z\", alice, sub\nsub: bob\nless: alice\n",
+		before: &scene{aliases: "list: \"|x\", alice, \"|y\"\nless: alice, \"|x\"\n"}, want: []string{"m1 nobody: list", "m1 bob"}},
+	{name: "mended forward", to: []string{"carol"}, agents: map[string]string{"carol": "bob, \"|y\", \\carol"},
+		before: &scene{agents: map[string]string{"carol": "\"|x\", \\carol"}}, want: []string{"m1 carol: carol", "m1 bob"}},
 	{name: "expiry", to: []string{"a@[192.0.2.1]", "b@[192.0.2.1]"}, age: 30 * 24 * time.Hour, down: true, want: []string{"report carol"}},
 	{name: "double bounce", from: "none", to: []string{"no-one"}, want: []string{"report root"}},
 	{name: "report undeliverable", from: "no-one", to: []string{"no-one"}, held: 1, box: refusing("root")},
@@ -278,9 +284,21 @@ func (s *scene) run(t *testing.T) (crashfs.Run, string) {
 	if err := os.WriteFile(aliases, []byte(s.aliases), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	before := filepath.Join(t.TempDir(), "aliases")
+	if s.before != nil {
+		if err := os.WriteFile(before, []byte(s.before.aliases), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	return crashfs.Run{Prepare: func(f *crashfs.FS) {
 		f.SetClock(func() time.Time { return begin })
 		if err := s.queue(f); err != nil {
+			t.Fatal(err)
+		}
+		if s.before == nil {
+			return
+		}
+		if err := s.before.scenario(before, -1)(f, func(string) {}); err != nil {
 			t.Fatal(err)
 		}
 	}}, aliases
@@ -317,10 +335,17 @@ func TestCrashTwice(t *testing.T) {
 	}
 }
 
-func (w *world) Run(_ context.Context, _ string, j local.Job) local.Result {
+func (w *world) Run(ctx context.Context, _ string, j local.Job) local.Result {
 	body, err := io.ReadAll(j.Body)
 	if err != nil {
 		return local.Result{Err: err}
+	}
+	lines, err := w.List(ctx, local.Listing{User: j.User, Item: j.Item})
+	switch {
+	case w.nth < 0:
+		return later("no such program")
+	case j.Item.Source == local.FromForward && (err != nil || !slices.ContainsFunc(lines, func(l local.Line) bool { return l.Hash() == j.Item.Hash })):
+		return local.Result{Status: local.Changed, Err: local.ErrChanged}
 	}
 	if w.s.item != nil {
 		if res, ok := w.s.item(j.Item.Name, w.nth > 0); ok {
