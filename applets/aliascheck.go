@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"postoffice/internal/alias"
@@ -60,5 +61,10 @@ func (a *aliasText) mode(env *Env, m fs.FileMode) {
 func (a *aliasText) remark(env *Env, e alias.Entry) {
 	if strings.Contains(e.Name, "@") {
 		say(env.Stderr, env.Program, fmt.Sprintf("%s:%d: alias %s is never used: names of aliases have no domain", a.path, e.Line, e.Name))
+	}
+	for _, t := range e.Targets {
+		if t.Kind == alias.Include && !filepath.IsAbs(t.Text) {
+			say(env.Stderr, env.Program, fmt.Sprintf("%s:%d: alias %s: %s: mail for it waits: want an absolute path", a.path, e.Line, e.Name, t))
+		}
 	}
 }

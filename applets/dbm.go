@@ -16,7 +16,7 @@ import (
 
 var dbmApplet = Applet{
 	Name:    "dbm",
-	Usage:   "[-v] [-d database] command [argument ...]",
+	Usage:   "[-v] [-d database] clear|create|delete|dump|fetch|insert|load|update [argument ...]",
 	Short:   "read and change a database file",
 	Classic: true, // a value may begin with -
 	Run:     runDBM,

@@ -46,7 +46,7 @@ var flagRows = []flagRow{
 	{"-bm", "send", "send", "send", "i", "send; what happens without -b", "-bm", "-b m"},
 	{"-bs", "SMTP on standard input", "the same, without relay control", "the same; an IP socket is a remote client", "i", "the same; an IP socket is a client of port 25", "-bs", "-b s"},
 	{"-ba", "send, as the ARPANET did", "", "", "i", "send", "-ba", "-b a"},
-	{"-bS", "", "", "SMTP without replies", "i", "SMTP, with replies", "-bS", "-b S"},
+	{"-bX, other letters", "test modes", "", "test modes, SMTP without replies", "i", "refused with 64: no message may be lost in them", "-bS", "-b S"},
 	{"-bh, -bH", "show the state of hosts; forget it", "i", "-bh: try a client's address", "i", "nothing: no file has it", "-bh -bH", "-b h -b H"},
 	{"-bp, -bP", "list the queue; count it", "-bp: the same", "-bp: the same; -bP: options", "i", "list the queue", "-bp -bP", "-b p -b P"},
 	{"-bd, -bD", "daemon, in the foreground with D", "-bd: start Postfix", "-bd; -bdf in the foreground", "i", "daemon, in the foreground with D", "-bd -bD", "-b d -b D"},

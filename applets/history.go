@@ -1,6 +1,7 @@
 package applets
 
 import (
+	"strings"
 	"time"
 
 	"postoffice/internal/control"
@@ -59,13 +60,14 @@ func (h history) recipients() []control.Recipient {
 // words are what a note says happened: the other side's reply or our own, and
 // the failure behind it.
 func words(n spool.Note) string {
-	switch {
-	case n.Reply.IsZero():
+	if n.Reply.IsZero() {
 		return n.Err
-	case n.Err == "":
-		return n.Reply.String()
 	}
-	return n.Reply.String() + " (" + n.Err + ")"
+	reply := n.Reply.String()
+	if strings.Contains(reply, n.Err) {
+		return reply // it says so itself
+	}
+	return reply + " (" + n.Err + ")"
 }
 
 // events are the notes in their order, one for each recipient they speak of.

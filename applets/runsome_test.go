@@ -73,7 +73,7 @@ func TestModesOfOthers(t *testing.T) {
 	if err := runSendmail(context.Background(), env); err != nil {
 		t.Error(err)
 	}
-	for _, tt := range []struct{ theirs, ours string }{{"a", "m"}, {"S", "s"}, {"P", "p"}, {"v", "v"}, {"z", "z"}} {
+	for _, tt := range []struct{ theirs, ours string }{{"a", "m"}, {"S", "S"}, {"P", "p"}, {"v", "v"}, {"z", "z"}} {
 		if got := modern(tt.theirs); got != tt.ours {
 			t.Errorf("-b%s is -b%s, want -b%s", tt.theirs, got, tt.ours)
 		}

@@ -92,13 +92,11 @@ func runSendmail(ctx context.Context, env *Env) error {
 }
 
 // modern is the mode of ours that one of others' means: sendmail's old a sends,
-// its P counts the queue and H forgets what h shows, Exim's S is s.
+// its P counts the queue and H forgets what h shows.
 func modern(mode string) string {
 	switch mode {
 	case "a":
 		return "m"
-	case "S":
-		return "s"
 	case "P":
 		return "p"
 	case "H":

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"postoffice/internal/control"
+	"postoffice/internal/smtp"
+	"postoffice/spool"
 )
 
 // TestTell: mailq ID says in sentences what was tried and what follows.
@@ -43,5 +45,19 @@ d@x.example: delivered.
 	b.Reset()
 	if err := tell(&b, control.Message{ID: "X", State: control.Corrupt, Reason: "first line torn"}, 0, at); err != nil || !strings.Contains(b.String(), "first line torn") {
 		t.Errorf("corrupt: %v, %q", err, b.String())
+	}
+}
+
+// A failure that the reply names already isn't told twice.
+func TestWords(t *testing.T) {
+	reply := smtp.Reply{Code: 450, Status: "4.3.0", Text: "program ended with exit code 75"}
+	for _, tt := range []struct{ err, want string }{
+		{"", "450 4.3.0 program ended with exit code 75"},
+		{"program ended with exit code 75", "450 4.3.0 program ended with exit code 75"},
+		{"no space", "450 4.3.0 program ended with exit code 75 (no space)"},
+	} {
+		if got := words(spool.Note{Reply: reply, Err: tt.err}); got != tt.want {
+			t.Errorf("%q, want %q", got, tt.want)
+		}
 	}
 }

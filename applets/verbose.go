@@ -72,7 +72,7 @@ func told(o control.Outcome) string {
 		maillog.Expired:  "failed for too long, and goes back to the sender",
 	}[o.Status]
 	why := o.Reply
-	if o.Err != "" {
+	if !strings.Contains(o.Reply, o.Err) {
 		why = strings.TrimPrefix(why+": "+o.Err, ": ")
 	}
 	switch {

@@ -221,9 +221,9 @@ func (w *waiter) verdict(late bool) error {
 	failed, strangers, waiting := w.count()
 	switch {
 	case failed > 0 && failed == strangers:
-		return exitWith(sysexits.NoUser, fmt.Errorf("message %s: %d recipients unknown", w.sent.id, failed))
+		return exitWith(sysexits.NoUser, fmt.Errorf("message %s: unknown recipients: %d", w.sent.id, failed))
 	case failed > 0:
-		return exitWith(sysexits.Unavailable, fmt.Errorf("message %s: failed for %d recipients", w.sent.id, failed))
+		return exitWith(sysexits.Unavailable, fmt.Errorf("message %s: recipients that failed: %d", w.sent.id, failed))
 	case waiting > 0 || len(unseen) > 0 || !w.ended():
 		return exitWith(sysexits.TempFail, fmt.Errorf("message %s is in the queue, and not delivered to everybody yet", w.sent.id),
 			"it need not be sent again; mailq "+w.sent.id+" tells more")

@@ -69,10 +69,11 @@ func TestWait(t *testing.T) {
 		{"delivered and seen", "-v bob", []control.Sight{line, sent, end}, 0, "      192.0.2.1 << EHLO? us.example|sendmail: bob@us.example: delivered: 250 2.0.0 done"},
 		{"deferred", "--wait=30s bob", []control.Sight{line, later, open}, 75, "not delivered yet: 450 4.2.0 locked; the next attempt is at 12:00:00|message Q1 is in the queue|hint: it need not be sent again; mailq Q1"},
 		{"deferred and seen", "-v bob", []control.Sight{later, open}, 0, "not delivered yet"},
-		{"bounced", "--wait=30s bob", []control.Sight{failed, end}, 69, "bob@us.example: failed, and goes back to the sender: 552 5.2.2 full|message Q1: failed for 1"},
-		{"unknown", "--wait=30s bob", []control.Sight{nobody, end}, 67, "550 5.1.1 who|1 recipients unknown"},
-		{"both", "--wait=30s bob", []control.Sight{nobody, failed, end}, 69, "failed for 2"},
-		{"worse than later", "--wait=30s bob", []control.Sight{later, failed, open}, 69, "failed for 1"},
+		{"bounced", "--wait=30s bob", []control.Sight{failed, end}, 69, "bob@us.example: failed, and goes back to the sender: 552 5.2.2 full|message Q1: recipients that failed: 1"},
+		{"said once", "--wait=30s bob", []control.Sight{{ID: "Q1", Outcome: &control.Outcome{Address: "bob@us.example", Status: "bounced", Relay: "local", Reply: "550 5.3.0 program ended with exit code 1", Err: "program ended with exit code 1"}}, end}, 69, "550 5.3.0 program ended with exit code 1\n"},
+		{"unknown", "--wait=30s bob", []control.Sight{nobody, end}, 67, "550 5.1.1 who|unknown recipients: 1"},
+		{"both", "--wait=30s bob", []control.Sight{nobody, failed, end}, 69, "that failed: 2"},
+		{"worse than later", "--wait=30s bob", []control.Sight{later, failed, open}, 69, "that failed: 1"},
 		{"others' messages", "--wait=30s bob", []control.Sight{other, sent, end}, 0, ""},
 		{"no turn at first", "--wait=30s bob", []control.Sight{again, sent, end}, 0, ""},
 		{"no outcome", "--wait=30s bob amy", []control.Sight{sent, open}, 75, "amy: nothing has come of it yet|message Q1 is in the queue"},
@@ -150,7 +151,7 @@ func TestWaitNotTaken(t *testing.T) {
 	try("later", 75, "nothing was sent")
 	try("--wait=30s later", 71, "later: 450|nothing was sent|hint: nothing is in the queue: try again")
 	try("--wait=30s nobody", 67, "nothing was sent")
-	try("--wait=30s bob nobody", 67, "nobody: 550 5.1.1 who|message Q1: 1 recipients unknown")
+	try("--wait=30s bob nobody", 67, "nobody: 550 5.1.1 who|message Q1: unknown recipients: 1")
 	if len(in.got) != 2 {
 		t.Errorf("%d messages were taken, want 2", len(in.got))
 	}
