@@ -146,6 +146,9 @@ func (r *Router) lookupAlias(ctx context.Context, name string) (alias.Entry, err
 // A trusted client's foreign domains are accepted without any question to
 // DNS; a stranger may send to what is local and nowhere else.
 func (r *Router) Recipient(ctx context.Context, to smtp.Path, trusted bool) smtp.Reply {
+	if spool.CheckRecipient(to) != nil { // nothing could be queued for it
+		return smtp.Reply{Code: 553, Status: "5.1.3", Text: "no mailbox has such a name"}
+	}
 	isLocal := r.isStatic(to.Domain)
 	if !isLocal && trusted {
 		return smtp.Reply{}

@@ -78,6 +78,8 @@ func TestRecipient(t *testing.T) {
 		{to: "v@[198.51.100.1]", want: 550, status: "5.7.1"},
 		{to: "v@broken.example", want: 451, status: "4.4.3"}, // never "no such domain"
 		{to: "v@far.example", trusted: true},
+		{to: `"|id"@far.example`, trusted: true, want: 553, status: "5.1.3"}, // A18
+		{to: `"|id"@us.example`, want: 553, status: "5.1.3", prep: func(r *rig) { r.o.Usermap = []string{"*:alice"} }},
 		{to: "no-one@ours.example", trusted: true}, // decided at delivery: invariant 11
 		{to: "v@broken.example", trusted: true},
 		{to: "alice@us.example", want: 451, status: "4.3.0", prep: func(r *rig) { r.users.breakWith(errors.New("EIO")) }},

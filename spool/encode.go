@@ -97,7 +97,7 @@ func validTarget(t Target) error {
 		}
 		return validParams(t.Params)
 	}
-	if err := validRecipient(t.Path); err != nil {
+	if err := CheckRecipient(t.Path); err != nil {
 		return err
 	}
 	return validParams(t.Params)
@@ -108,9 +108,10 @@ func (s AgentSource) agents() bool {
 	return s == FromAlias || s == FromForward || s == FromUsermap
 }
 
-// validRecipient refuses what names no mailbox, above all programs, files and
-// lists (A18).
-func validRecipient(p smtp.Path) error {
+// CheckRecipient says why no message can be for p, with ErrInvalid: it names no
+// mailbox, above all where it could be taken for a program, a file or a list
+// (A18).
+func CheckRecipient(p smtp.Path) error {
 	l := p.Local
 	if l == "" || l[0] == '|' || strings.HasPrefix(strings.ToLower(l), ":include:") || l[0] == '/' && p.Domain == "" {
 		return fmt.Errorf("%w: recipient %q", ErrInvalid, p.String())
