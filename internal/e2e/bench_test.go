@@ -31,6 +31,7 @@ type contender struct {
 type benchMode struct {
 	queueOnly bool   // accept, deliver nothing
 	relay     string // the host that remote mail goes to
+	list      string // the file with the members of the alias "everybody"; "": none
 }
 
 // TestBench prints how we compare with Postfix: both run as root trees, in turns,
@@ -297,6 +298,9 @@ func oursContender(h *host) *contender {
 		if m.relay != "" {
 			settings = append(settings, "relay-host=["+m.relay+"]", "trusted="+h.IP)
 		}
+		if m.list != "" {
+			writeFile(h.t, s.path("aliases"), "everybody: :include:"+m.list+"\n")
+		}
 		s.configure("listen="+h.IP+":25", settings...)
 		return s.serve()
 	}
@@ -315,6 +319,9 @@ func postfixContender(h *host) *contender {
 		settings := []string{"default_process_limit=200", "in_flow_delay=0"}
 		if m.relay != "" {
 			settings = append(settings, "relayhost=["+m.relay+"]")
+		}
+		if m.list != "" {
+			settings = append(settings, "alias_maps=inline:{everybody=:include:"+m.list+"}")
 		}
 		trigger := h.path("pf", "spool", "public", "qmgr")
 		os.Remove(trigger)
