@@ -34,7 +34,7 @@ import (
 //	S  only OpenSMTPD                    x  only AIX
 //
 // What stands here for -V is for its value alone: without one it is ours.
-const sendmailIgnored = "A:B:b:cD;d;E;e:F:f:Gh:IiJ;L:M:mN:nO:o:p:Q:q;R:r:SsTtUV:vX:x"
+const sendmailIgnored = "A:B:b:cD:d;E;e:F:f:Gh:IiJ;L:M:mN:nO:o:p:Q:q;R:r:SsTtUV:vX:x"
 
 // envelopeID and deliveryMode are the long flags that -V with a value and -od
 // stand for, where an applet has them.

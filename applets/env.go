@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/pflag"
 
@@ -84,9 +85,10 @@ func (e *Env) Parse() error {
 	return nil
 }
 
-// printed writes the answer to a flag that is a question.
+// printed writes the answer to a flag that is a question. Whoever reads the
+// first line alone, as "sendmail -d0 | head -1", has what he wants.
 func (e *Env) printed(text string) error {
-	if _, err := io.WriteString(e.Stdout, text); err != nil {
+	if _, err := io.WriteString(e.Stdout, text); err != nil && !errors.Is(err, syscall.EPIPE) {
 		return fmt.Errorf("write the answer: %w", err)
 	}
 	return errAnswered

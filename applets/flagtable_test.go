@@ -54,7 +54,7 @@ var flagRows = []flagRow{
 	{"-bv, -bt", "verify addresses; test rules", "-bv: a report by mail", "verify; show the route", "i", "show where the addresses lead; --json for programs", "-bv -bt", "-b v -b t"},
 	{"-C FILE", "configuration file", "configuration directory", "configuration file", "", "configuration file, read with the caller's rights", "-C/x -C /y", "-C /x -C /y"},
 	{"-c", "old: no expensive mailers now", "i", "", "", "", "-c", ""},
-	{"-D FILE", "where debugging goes", "", "a macro", "", "", "-D/tmp/x", ""},
+	{"-D FILE", "where debugging goes", "", "a macro", "", "", "-D/tmp/x -D x", ""},
 	{"-d0, -d0.1", "show the version block", "", "debugging, for administrators", "", "show the version block", "-d0 -d0.1", "-d=0 -d=0.1"},
 	{"-dX", "debugging", "", "debugging, for administrators", "", "", "-d7.3 -d-1.9999999999", "-d=7.3 -d=-1.9999999999"},
 	{"-E", "", "", "internal: a report", "i", "", "-E", ""},

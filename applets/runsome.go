@@ -32,7 +32,7 @@ func readQueueFlags(values []string) queueFlags {
 	for _, v := range values {
 		bare, not := strings.CutPrefix(v, "!")
 		switch {
-		case v == queueNow || bare == "" || strings.Contains("fFGLl", bare[:1]): // how, and a group of queues
+		case v == queueNow || v == "0" || bare == "" || strings.Contains("fFGLl", bare[:1]): // how, and a group of queues
 		case strings.Contains("RSIQ", bare[:1]):
 			f.parts = append(f.parts, queuePart{bare[0], not, strings.ToLower(bare[1:])})
 		default:

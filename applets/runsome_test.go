@@ -16,6 +16,7 @@ import (
 func TestQueueFlags(t *testing.T) {
 	for _, tt := range []struct{ flags, every, fits string }{
 		{"now", "", "REMOTE MIXED"},
+		{"0", "", "REMOTE MIXED"},
 		{"f", "", "REMOTE MIXED"},
 		{"Gmqueue", "", "REMOTE MIXED"},
 		{"15m", "15m", "REMOTE MIXED"},
