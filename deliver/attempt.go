@@ -240,7 +240,8 @@ func (a *attempt) read() {
 }
 
 // due returns the pending recipients whose time has come, and counts the
-// attempt. A note from a clock that was ahead is not believed.
+// attempt. A note from a clock that was ahead is not believed. With reroute all
+// are due, also behind a gate where the message was parked.
 func (a *attempt) due() []spool.Key {
 	now := a.s.Now()
 	var due []spool.Key
@@ -250,7 +251,7 @@ func (a *attempt) due() []spool.Key {
 			n = &lastNote{}
 		}
 		wait := n.next.Sub(now)
-		if !n.at.Before(a.forced) && wait > 0 && wait <= maxDelay {
+		if !a.reroute && !n.at.Before(a.forced) && wait > 0 && wait <= maxDelay {
 			a.next = latest(a.next, n.next)
 			continue
 		}

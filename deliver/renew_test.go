@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"postoffice/deliver/local"
 	"postoffice/internal/testenv"
@@ -303,4 +305,27 @@ func TestReroute(t *testing.T) {
 		t.Errorf("the sender's report: %v", got)
 	}
 	r.wantJobs(itemName(t, "carol", "forward", "carol", "|good"))
+}
+
+// A running server reroutes when it is asked to, also what it has just tried.
+func TestRerouteServed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.alias("team: a@[192.0.2.1], alice\n")
+		run, stop := r.start()
+		id := r.mail("s@x.example", "team")
+		run.Wake(id)
+		synctest.Wait()
+		r.alias("team: bob, alice, carol\n")
+		if err := run.Retry(id, true); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(time.Minute) // what the clean-up held just then is looked at again in a moment
+		synctest.Wait()
+		stop()
+		r.want()
+		for user, n := range map[string]int{"alice": 1, "bob": 1, "carol": 1} {
+			r.wantBox(user, n)
+		}
+	})
 }
