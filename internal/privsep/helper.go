@@ -129,7 +129,7 @@ func (h *helper) ask(limit time.Duration, f frame, file *os.File) (frame, error)
 	defer timer.Stop()
 	select {
 	case a := <-answer:
-		return a, nil
+		return h.fitting(f, a)
 	case <-timer.C:
 		h.fail(fmt.Errorf("no answer in %v", limit))
 		return frame{}, fmt.Errorf("%w: it gave no answer in %v", errUserEnded, limit)
@@ -137,10 +137,20 @@ func (h *helper) ask(limit time.Duration, f frame, file *os.File) (frame, error)
 	}
 	select {
 	case a := <-answer: // it came before the end
-		return a, nil
+		return h.fitting(f, a)
 	default:
 		return frame{}, errUserEnded
 	}
+}
+
+// fitting returns the answer if it is of the kind that was asked for: the
+// server would wait for ever for any other.
+func (h *helper) fitting(asked, a frame) (frame, error) {
+	if (asked.op == opRun) != (a.op == opResult) {
+		h.fail(fmt.Errorf("%w: op %d in answer to op %d", errFrame, a.op, asked.op))
+		return frame{}, errUserEnded
+	}
+	return a, nil
 }
 
 func (h *helper) forget(serial string) {

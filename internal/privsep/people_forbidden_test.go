@@ -124,6 +124,15 @@ func TestRandomAnswersA71(t *testing.T) {
 	}
 }
 
+// TestAnswerOfAnotherKindA71: the result of a run is no answer to a list, which
+// the server would wait for, and its place with it, for ever.
+func TestAnswerOfAnotherKindA71(t *testing.T) {
+	h := start(t, nil)
+	k := h.dial()
+	k.want("0 lines, the user's process ended", "list u1 alias result")
+	k.want("2 lines", "list u1 alias lines:2")
+}
+
 // randomAnswer is sometimes nearly right.
 func randomAnswer(seed uint64) []byte {
 	r := rand.New(rand.NewPCG(seed, 2))

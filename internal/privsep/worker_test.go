@@ -101,6 +101,9 @@ func (w fakeWorker) List(ctx context.Context, g local.Listing) ([]local.Line, er
 		return numbered(n), nil
 	case "owner":
 		return nil, &local.OwnerError{File: "/list", User: "u1", UID: firstUID + 1}
+	case "result": // of a run, to the first request
+		w.l.conn.c.Write(resultFrame(TokenResult{"1", local.Result{}}).append(nil))
+		<-ctx.Done()
 	case "hang":
 		<-ctx.Done()
 		return nil, ctx.Err()
