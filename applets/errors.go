@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"strings"
 	"syscall"
 
@@ -101,12 +102,22 @@ func (e *Env) end(err error) int {
 	if err == nil || errors.Is(err, errAnswered) {
 		return code
 	}
+	if unread(err) {
+		return 128 + int(syscall.SIGPIPE) // as without steadfast
+	}
 	e.report(err)
 	if code == sysexits.Usage && e.applet.Name != "" {
 		fmt.Fprintf(e.Stderr, "usage: %s %s\n", e.Program, synopsis(e.applet))
 		fmt.Fprintf(e.Stderr, "%s: hint: %s --help lists the flags\n", e.Program, e.Program)
 	}
 	return code
+}
+
+// unread says that nobody reads what is printed any more, as in
+// "sendmail -bp | head".
+func unread(err error) bool {
+	file := (*os.PathError)(nil)
+	return errors.Is(err, syscall.EPIPE) && errors.As(err, &file) && file.Path == os.Stdout.Name()
 }
 
 // report writes each error on a line of its own and behind it what to do.

@@ -99,3 +99,19 @@ func TestFind(t *testing.T) {
 		}
 	}
 }
+
+// "sendmail -bp | head" ends in silence, as programs do whose reader is gone;
+// a socket that breaks is told.
+func TestNobodyReads(t *testing.T) {
+	for _, tt := range []struct {
+		path string
+		code int
+	}{{"/dev/stdout", 141}, {"socket", sysexits.TempFail}} {
+		var said strings.Builder
+		e := &Env{Program: "sendmail", Stderr: &said}
+		code := e.end(fmt.Errorf("write the list: %w", &os.PathError{Op: "write", Path: tt.path, Err: syscall.EPIPE}))
+		if code != tt.code || (said.Len() == 0) != (code == 141) {
+			t.Errorf("%s: exit %d, said %q", tt.path, code, said.String())
+		}
+	}
+}

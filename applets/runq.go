@@ -20,6 +20,9 @@ var runq = Applet{
 		if err := env.Parse(); err != nil {
 			return err
 		}
+		if len(env.Args) > 0 {
+			return usageErrorf("%.40q: the whole queue is run; postoffice queue retry takes IDs and filters", env.Args[0])
+		}
 		return runTheQueue(ctx, env, *verbose)
 	},
 }
