@@ -51,7 +51,11 @@ func tooMany(v spool.Via) Outcome {
 	if v.Source == spool.FromList {
 		return deferral("4.5.3", fmt.Sprintf("the list of alias %s has more than %d members", printable(v.Name, 100), maxMembers), nil)
 	}
-	return deferral("4.5.3", fmt.Sprintf("%s %s: the message would get more than %d recipients by aliases", v.Source, printable(v.Name, 100), maxExpanded), nil)
+	text := fmt.Sprintf("%s %s: the message would get more than %d recipients by aliases", v.Source, printable(v.Name, 100), maxExpanded)
+	if v.Source == spool.FromAlias {
+		text += "; a file that it names with :include: may list more"
+	}
+	return deferral("4.5.3", text, nil)
 }
 
 // below returns the alias that a target of an alias names, without asking for
