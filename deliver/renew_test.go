@@ -184,7 +184,7 @@ func TestItemContradicted(t *testing.T) {
 	r.alias("p: \"|z\"\n") // and what takes its place isn't there either
 	r.pass()
 	if n := len(r.snapshot(id).Recipients); n != 6 {
-		t.Errorf("%d recipients, want 6", n)
+		t.Errorf("%d recipients, want 6\nlog:\n%s", n, r.log)
 	}
 }
 
