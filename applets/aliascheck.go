@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"postoffice/internal/alias"
+	"postoffice/internal/sysexits"
 )
 
 // tellAliases says on standard error that the database of aliases is older than
@@ -28,6 +29,9 @@ func (e *Env) tellAliases() {
 // what is odd about it and its database.
 func checkAliases(env *Env, path string) error {
 	env.tellAliases()
+	if err := alias.Open(path).Usable(); err != nil && !errors.Is(err, fs.ErrPermission) {
+		return exitWith(sysexits.DataErr, errAnswered)
+	}
 	text, err := openAliases(path)
 	if errors.Is(err, fs.ErrPermission) {
 		say(env.Stderr, env.Program, "warning: "+err.Error())

@@ -47,6 +47,13 @@ type table struct {
 // are read at the first lookup and need not exist.
 func Open(path string) *Aliases { return &Aliases{path: path, db: newDatabase(path)} }
 
+// Usable says why no alias can be looked up now: the database is there and
+// damaged, or can't be read.
+func (a *Aliases) Usable() error {
+	a.db.open()
+	return a.db.unusable()
+}
+
 // Problem is what a person should mend, in words, nil if nothing: a database
 // that is damaged, another program's, or older than its text.
 func (a *Aliases) Problem() error { return a.db.problem() }

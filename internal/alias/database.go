@@ -11,10 +11,11 @@ import (
 	"postoffice/internal/dbm"
 )
 
-// database is what newaliases makes of the text: while it is there and whole,
-// it is what counts, so that nobody sees a text that is being edited. One that
-// is damaged or another program's is told, and the text read instead: an alias
-// is never "not there" because a file can't be read (A36).
+// database is what newaliases makes of the text: while it is there it is what
+// counts, so that nobody sees a text that is being edited. One that is damaged or
+// can't be read is an error of every lookup, never "not there" (A36). Another
+// program's, left by the mail server that was here before, is told, and the text
+// read instead.
 type database struct {
 	text string // the alias file
 	path string
@@ -29,16 +30,21 @@ func newDatabase(text string) *database { return &database{text: text, path: tex
 
 // lookup returns what key stands for. ok is false where the text decides.
 func (d *database) lookup(key string) (e Entry, ok bool, err error) {
-	if key == cookie || !d.open() {
+	if key == cookie {
 		return e, false, nil
+	}
+	if !d.open() {
+		err := d.unusable()
+		return e, err != nil, err
 	}
 	value, err := d.fetch(key)
 	switch {
 	case errors.Is(err, dbm.ErrNotFound):
 		return e, true, ErrNotFound
-	case errors.Is(err, fs.ErrClosed), d.spoilt(err):
+	case errors.Is(err, fs.ErrClosed):
 		return e, false, nil
 	case err != nil:
+		d.spoilt(err)
 		return e, true, err
 	}
 	text, line, _ := strings.Cut(string(value), "\x00")
@@ -62,10 +68,10 @@ func (d *database) fetch(key string) ([]byte, error) {
 	return d.file.Fetch([]byte(key))
 }
 
-// spoilt says whether err is damage, and gives the file up then.
-func (d *database) spoilt(err error) bool {
+// spoilt gives the file up if err is damage.
+func (d *database) spoilt(err error) {
 	if !errors.As(err, new(*dbm.DamageError)) {
-		return false
+		return
 	}
 	mark, _ := dbm.SourceOf(d.path)
 	d.mu.Lock()
@@ -74,7 +80,17 @@ func (d *database) spoilt(err error) bool {
 		d.file.Close()
 	}
 	d.file, d.bad, d.mark = nil, err, mark
-	return true
+}
+
+// unusable says why the database that is there can't be used; nil if it isn't
+// there, or another program's.
+func (d *database) unusable() error {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if errors.Is(d.bad, dbm.ErrForeign) {
+		return nil
+	}
+	return d.bad
 }
 
 // open sees to it that file is the database that the name leads to now.
@@ -99,7 +115,7 @@ func (d *database) open() bool {
 		d.file.Close()
 		d.file = nil
 	}
-	if d.bad != nil && err == nil && d.mark.Equal(mark) {
+	if errors.As(d.bad, new(*dbm.DamageError)) && err == nil && d.mark.Equal(mark) {
 		return false
 	}
 	d.file, d.bad, d.mark = nil, nil, mark
@@ -120,8 +136,11 @@ func (d *database) problem() error {
 	d.open()
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	if d.bad != nil {
+	switch {
+	case errors.Is(d.bad, dbm.ErrForeign):
 		return fmt.Errorf("%w; until then %s is read itself", d.bad, d.text)
+	case d.bad != nil:
+		return fmt.Errorf("%w; until then mail for names of this machine waits", d.bad)
 	}
 	if d.file == nil || d.file.Source().IsZero() {
 		return nil

@@ -50,8 +50,9 @@ func says(t *testing.T, a *Aliases, name string) string {
 	return strings.Join(words, ",")
 }
 
-// TestDatabase: the database that newaliases made counts while it is there and
-// whole; else the text does, and a person is told (A36, S51).
+// TestDatabase: the database that newaliases made counts while it is there. One
+// that is damaged is an error that names the file and the command, never "no such
+// alias" (A36); beside another program's the text counts, and a person is told (S51).
 func TestDatabase(t *testing.T) {
 	text := filepath.Join(t.TempDir(), "aliases")
 	write := func(s string) {
@@ -84,15 +85,33 @@ func TestDatabase(t *testing.T) {
 	build(t, text, map[string]string{"@": "@", "info": "dora"})
 	expect("made anew", "info", "dora", "")
 
-	for what, octets := range map[string]string{
-		"damaged": strings.Repeat("x", 5000), "empty": "",
-		"another program's": "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x61\x15\x06\x00\x00\x00\x00\x00",
-	} {
+	foreign := "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x61\x15\x06\x00\x00\x00\x00\x00"
+	for what, octets := range map[string]string{"damaged": strings.Repeat("x", 5000), "empty": "", "another program's": foreign} {
 		write("info: textual\n")
 		if err := os.WriteFile(text+".db", []byte(octets), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		expect(what, "info", "textual", "until then")
+		if octets == foreign {
+			expect(what, "info", "textual", "is read itself")
+			continue
+		}
+		for _, name := range []string{"info", "nobody"} {
+			if got := says(t, a, name); !strings.Contains(got, text+".db") || !strings.Contains(got, "newaliases") {
+				t.Errorf("%s: %s is %q, want the file and the command", what, name, got)
+			}
+		}
+		if err := a.Problem(); err == nil || !strings.Contains(err.Error(), "waits") {
+			t.Errorf("%s: problem %v", what, err)
+		}
+	}
+	build(t, text, map[string]string{"@": "@", "info": "dora"})
+	expect("mended", "info", "dora", "")
+	os.Remove(text + ".db")
+	if err := os.Mkdir(text+".db", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if got := says(t, a, "info"); !strings.Contains(got, text+".db") || a.Usable() == nil {
+		t.Errorf("not readable: info is %q, usable: %v", got, a.Usable())
 	}
 	os.Remove(text + ".db")
 	expect("database gone", "info", "textual", "")
@@ -115,7 +134,7 @@ func TestDatabaseCut(t *testing.T) {
 			if err := os.WriteFile(text+".db", octets, 0o644); err != nil {
 				t.Fatal(err)
 			}
-			if got := says(t, Open(text), "info"); got != "alice" {
+			if got := says(t, Open(text), "info"); got != "alice" && !strings.Contains(got, "newaliases") {
 				t.Fatalf("%d of %d octets, the last changed or not there: info is %q", i, len(whole), got)
 			}
 		}
