@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"postoffice/internal/disk"
 )
@@ -14,10 +15,17 @@ import (
 const (
 	ballastName = "ballast"
 	ballastSize = 1 << 20 // octets, unless Options say otherwise
+	ballastRest = 10 * time.Minute
 )
 
-// makeBallast makes the ballast unless it is there or room is short.
+// makeBallast makes the ballast unless it is there or room is short, or was
+// lately: what was given up is still needed.
 func (q *Queue) makeBallast() error {
+	q.ballastMu.Lock()
+	defer q.ballastMu.Unlock()
+	if q.given > 0 && q.now().Sub(q.gaveAt) < ballastRest {
+		return nil
+	}
 	info, err := q.root.Lstat(ballastName)
 	if err == nil && info.Size >= q.ballast {
 		return nil
@@ -68,24 +76,25 @@ func fillBallast(f disk.File, size int64) error {
 	return nil
 }
 
-// ballastGiven is how often the ballast was given up.
+// ballastGiven is how often room was made.
 func (q *Queue) ballastGiven() int {
 	q.ballastMu.Lock()
 	defer q.ballastMu.Unlock()
 	return q.given
 }
 
-// giveBallast gives the ballast up and reports whether there is more room than
-// when ballastGiven returned seen: several may need it at once.
+// giveBallast gives the ballast up, if it is still there, and reports whether
+// there may be more room than when ballastGiven returned seen: several may need
+// it at once, and what was removed since is room only after a commit too.
 func (q *Queue) giveBallast(seen int) bool {
 	q.ballastMu.Lock()
 	defer q.ballastMu.Unlock()
 	if q.given != seen {
 		return true
 	}
-	if err := q.root.Unlink(ballastName); err != nil {
+	if err := q.root.Unlink(ballastName); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false
 	}
-	q.given++
+	q.given, q.gaveAt = q.given+1, q.now()
 	return q.root.Sync() == nil && disk.Settle(q.root) == nil
 }

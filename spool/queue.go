@@ -60,7 +60,8 @@ type Queue struct {
 	aside map[ID]error // messages whose record failed, until the process ends (A38)
 
 	ballastMu sync.Mutex
-	given     int // how often the ballast was given up
+	given     int // how often room was made
+	gaveAt    time.Time
 }
 
 // Place says in which directory a message is.

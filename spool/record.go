@@ -54,13 +54,17 @@ func (m *Message) mark(at []int, s State) error {
 // overwrite writes the slots at, all to s or, for 0, to what they are, and
 // syncs them. Where there is no room even for that, the ballast is given up.
 func (m *Message) overwrite(at []int, s State) error {
-	given := m.q.ballastGiven()
-	err := m.writeSlots(at, s)
-	if disk.Full(err) && m.q.giveBallast(given) {
-		err = m.writeSlots(at, s) // written again, not only synced again (A29)
+	for tries := 0; ; tries++ {
+		given := m.q.ballastGiven()
+		err := m.writeSlots(at, s) // written again, not only synced again (A29)
+		if !disk.Full(err) || tries == roomTries || !m.q.giveBallast(given) {
+			return err
+		}
 	}
-	return err
 }
+
+// roomTries is how often room is made for one record: others take of it too.
+const roomTries = 3
 
 func (m *Message) writeSlots(at []int, s State) error {
 	for _, i := range at {

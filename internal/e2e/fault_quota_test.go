@@ -118,6 +118,12 @@ func fillAndEmpty(t *testing.T, s *site, two *host, sink *testenv.Sink, full fun
 	k.end()
 	s.configure("listen="+s.IP+":25", "trusted=10.77.0.2", "minfree=0")
 	k.up()
+	t.Cleanup(func() {
+		if t.Failed() {
+			out, _ := exec.Command("grep", "-v", " info: ", s.log).Output() // none is no error
+			t.Logf("what is no info in the log:\n%s\n%s", out, s.applet("mailq"))
+		}
+	})
 	s.drained(30 * time.Second)
 	_, err := os.Stat(s.path("queue", "ballast"))
 	t.Logf("%d messages were recorded as delivered and removed; the ballast was given up: %v", waiting, err != nil)
