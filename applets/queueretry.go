@@ -91,15 +91,10 @@ func (q *queueRun) triable(ctx context.Context) (ids []string, err error) {
 
 // passOver has a server of its own try some messages, and waits for it.
 func passOver(ctx context.Context, env *Env, ids []string, reroute bool) error {
-	ours, theirs, err := connPair()
+	client, err := passClient(ctx, env)
 	if err != nil {
 		return err
 	}
-	client := control.NewClient(ours)
 	defer client.Close()
-	start := privsep.Background{Args: append([]string{"--pass"}, env.ConfigFlags()...), Control: theirs}
-	if err := start.Start(ctx); err != nil {
-		return startError(err)
-	}
 	return answered(client.Watch(ctx, control.Request{All: true, Run: true, Only: ids, Reroute: reroute}, func([]control.Sight) bool { return true }))
 }

@@ -82,15 +82,26 @@ func watchRun(ctx context.Context, env *Env, client *control.Client) error {
 // watchPass is one pass of a server in the background, which goes on if we are
 // ended.
 func watchPass(ctx context.Context, env *Env) error {
-	ours, theirs, err := connPair()
+	client, err := passClient(ctx, env)
 	if err != nil {
 		return err
 	}
-	client := control.NewClient(ours)
 	defer client.Close()
+	return watchRun(ctx, env, client)
+}
+
+// passClient starts a server in the background for one pass, and is the client
+// of its control requests.
+func passClient(ctx context.Context, env *Env) (*control.Client, error) {
+	ours, theirs, err := connPair()
+	if err != nil {
+		return nil, err
+	}
+	client := control.NewClient(ours)
 	start := privsep.Background{Args: append([]string{"--pass"}, env.ConfigFlags()...), Control: theirs}
 	if err := start.Start(ctx); err != nil {
-		return startError(err)
+		client.Close()
+		return nil, startError(err)
 	}
-	return watchRun(ctx, env, client)
+	return client, nil
 }

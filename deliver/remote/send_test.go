@@ -1,13 +1,11 @@
 package remote
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"slices"
 	"strings"
@@ -20,7 +18,7 @@ import (
 	"postoffice/internal/testenv"
 )
 
-// open dials the first target, which must work.
+// dialFirst dials the first target, which must work.
 func dialFirst(t *testing.T, w *world, o Options) *Session {
 	t.Helper()
 	s, err := Dial(t.Context(), targets()[0], o)
@@ -291,98 +289,6 @@ func TestA57TLS(t *testing.T) {
 	}
 }
 
-// R47, R51, R59, A39: peers that use up all time.
-func TestR47SlowPeers(t *testing.T) {
-	big := strings.Repeat("0123456789012345678901234567890123456789\n", 5000)
-	for _, tt := range []struct {
-		name string
-		at   string
-		act  testenv.Action
-		most time.Duration
-		log  bool
-	}{
-		{"R51 stops answering", "MAIL", testenv.Action{Hang: true}, 6 * time.Minute, true},
-		{"R51 stops reading commands", "MAIL", testenv.Action{Stuck: true}, 6 * time.Minute, true},
-		{"R59 stops reading the body", "BODY", testenv.Action{Stuck: true}, 15 * time.Minute, true},
-		{"no answer to the dot", ".", testenv.Action{Hang: true}, 15 * time.Minute, true},
-		{"an octet a second for ever", "RCPT", testenv.Action{Raw: strings.Repeat("250-x\r\n", 300), Each: time.Second}, 6 * time.Minute, true},
-		{"R47 an answer every 4 minutes", "*", testenv.Action{Each: 8 * time.Second}, 15 * time.Minute, true},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t)
-				w.sink(mxAddr, &testenv.Sink{Extensions: []string{"8BITMIME"}, Answer: func(ev testenv.Event) testenv.Action {
-					if ev.Verb == tt.at || tt.at == "*" && ev.Verb != "BODY" {
-						return tt.act
-					}
-					return testenv.Action{}
-				}})
-				var log bytes.Buffer
-				o := w.options()
-				o.Log = slog.New(slog.NewTextHandler(&log, nil))
-				start := time.Now()
-				results := deliver(t, o, message(big, "a"))
-				took := time.Since(start)
-				if got := words(results); got != "deferred" || took > tt.most+time.Second {
-					t.Errorf("%s after %v, want deferred within %v", got, took, tt.most)
-				}
-				if logged := strings.Contains(log.String(), "slow peer dropped"); logged != tt.log {
-					t.Errorf("logged %v, want %v: %s", logged, tt.log, log.String())
-				}
-				if strings.HasPrefix(tt.name, "R47") && !errors.Is(results[0].Err, ErrLimit) {
-					t.Errorf("reason %v", results[0].Err)
-				}
-			})
-		})
-	}
-}
-
-// R47 in the body: 200 octets a second are never too slow for one block and
-// always too slow for the whole.
-func TestR47SlowBody(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		done := make(chan struct{})
-		w.peers[mxAddr] = func(context.Context) (net.Conn, error) {
-			client, server := net.Pipe()
-			go func() {
-				slowReader(server)
-				close(done)
-			}()
-			return client, nil
-		}
-		var log bytes.Buffer
-		o := w.options()
-		o.Log = slog.New(slog.NewTextHandler(&log, nil))
-		start := time.Now()
-		r := deliver(t, o, message(strings.Repeat(plain, 20000), "a"))[0]
-		if took := time.Since(start); r.Outcome != Deferred || !errors.Is(r.Err, ErrLimit) || took > defaultTotal+time.Minute {
-			t.Errorf("%+v after %v", r, took)
-		}
-		<-done // a bubble does not wait for sleepers
-		if !strings.Contains(log.String(), "slow peer dropped") {
-			t.Errorf("log: %q", log.String())
-		}
-	})
-}
-
-// slowReader welcomes a message and reads it slowly, for ever.
-func slowReader(conn net.Conn) {
-	defer conn.Close()
-	io.WriteString(conn, "220 x\r\n")
-	buf := make([]byte, 1000)
-	for _, reply := range []string{"250 x", "250 x", "250 x", "354 x"} {
-		conn.Read(buf)
-		io.WriteString(conn, reply+"\r\n")
-	}
-	for {
-		if _, err := conn.Read(buf); err != nil {
-			return
-		}
-		time.Sleep(5 * time.Second)
-	}
-}
-
 func TestContextEndsASession(t *testing.T) {
 	reason := errors.New("shutting down")
 	for _, step := range []string{"", "MAIL", "BODY", "."} {
@@ -409,94 +315,6 @@ func TestContextEndsASession(t *testing.T) {
 	}
 }
 
-// Sessions are reused: RSET where something was refused, none else.
-func TestReuse(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		sink := w.sink(mxAddr, &testenv.Sink{Answer: func(ev testenv.Event) testenv.Action {
-			if strings.HasPrefix(ev.Line, "RCPT TO:<b") {
-				return reply("550 5.1.1 who")
-			}
-			return testenv.Action{}
-		}})
-		s := dialFirst(t, w, w.options())
-		for _, to := range []string{"a", "b", "c", "d"} {
-			results, err := s.Send(t.Context(), message(plain, to))
-			if want := map[string]string{"b": "bounced 550"}[to]; err != nil || want != "" && words(results) != want || want == "" && words(results) != "sent 250" {
-				t.Errorf("%s: %s, %v", to, words(results), err)
-			}
-		}
-		if !s.Usable() {
-			t.Error("not usable for a further message")
-		}
-		time.Sleep(6 * time.Minute)
-		if s.Usable() {
-			t.Error("usable for ever")
-		}
-		s.Close()
-		if _, err := s.Send(t.Context(), message(plain, "a")); !errors.Is(err, errClosed) {
-			t.Errorf("Send after Close: %v", err)
-		}
-		var verbs []string
-		for _, c := range sink.Commands() {
-			verbs = append(verbs, c[:4])
-		}
-		want := "EHLO MAIL RCPT DATA MAIL RCPT DATA RSET MAIL RCPT DATA MAIL RCPT DATA QUIT"
-		if got := strings.Join(verbs, " "); got != want || len(sink.Messages()) != 3 {
-			t.Errorf("%s, want %s", got, want)
-		}
-	})
-}
-
-// R22: an idle session that the peer closed in the meantime is no attempt.
-func TestR22StaleSession(t *testing.T) {
-	for _, tt := range []struct {
-		name  string
-		end   testenv.Action
-		stale bool
-	}{
-		{"closed", drop, true},
-		{"421", testenv.Action{Reply: "421 4.4.2 idle too long", Drop: true}, true},
-		{"450 is a true answer", reply("450 4.7.1 later"), false},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t)
-				mails := 0
-				w.sink(mxAddr, &testenv.Sink{Answer: func(ev testenv.Event) testenv.Action {
-					if ev.Verb == "MAIL" {
-						if mails++; mails == 2 {
-							return tt.end
-						}
-					}
-					return testenv.Action{}
-				}})
-				s := dialFirst(t, w, w.options())
-				defer s.Close()
-				if _, err := s.Send(t.Context(), message(plain, "a")); err != nil {
-					t.Fatal(err)
-				}
-				results, err := s.Send(t.Context(), message(plain, "b"))
-				if errors.Is(err, ErrStale) != tt.stale || errors.Is(results[0].Err, ErrStale) != tt.stale || results[0].Outcome != Deferred {
-					t.Errorf("%+v, %v; want stale %v", results[0], err, tt.stale)
-				}
-			})
-		})
-	}
-}
-
-// A fresh session that ends at MAIL is an attempt, not a stale session.
-func TestFreshSessionIsNotStale(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.sink(mxAddr, &testenv.Sink{Answer: at("MAIL", drop)})
-		r := deliver(t, w.options(), message(plain, "a"))[0]
-		if r.Err == nil || errors.Is(r.Err, ErrStale) {
-			t.Errorf("%+v", r)
-		}
-	})
-}
-
 // The message can't be read: later, and the peer never sees half of it as whole.
 func TestUnreadableMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -520,63 +338,6 @@ func TestUnreadableMessage(t *testing.T) {
 		}
 		if n := len(sink.Messages()); n != 0 {
 			t.Errorf("%d messages arrived", n)
-		}
-	})
-}
-
-// TestTrace: each line of a session is told to the message that it is about.
-func TestTrace(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.sink(mxAddr, &testenv.Sink{Extensions: []string{"X"}})
-		var lines []string
-		trace := func(who string) Trace {
-			return func(relay string, dir byte, line string) {
-				if relay != mxRelay {
-					t.Errorf("a line of %q", relay)
-				}
-				lines = append(lines, fmt.Sprintf("%s %c %.4s", who, dir, line))
-			}
-		}
-		o := w.options()
-		o.Trace = trace("opener")
-		s := dialFirst(t, w, o)
-		for _, m := range []struct {
-			name  string
-			trace Trace
-		}{{"first", trace("first")}, {"unseen", nil}, {"last", trace("last")}} {
-			msg := message(plain, "a")
-			msg.Trace = m.trace
-			must(s.Send(t.Context(), msg))
-		}
-		s.Close()
-		want := []string{
-			"opener + ", "opener < 220 ", "opener > EHLO", "opener < 250-", "opener < 250 ",
-			"first > MAIL", "first < 250 ", "first > RCPT", "first < 250 ", "first > DATA", "first < 354 ", "first > .", "first < 250 ",
-			"last > MAIL", "last < 250 ", "last > RCPT", "last < 250 ", "last > DATA", "last < 354 ", "last > .", "last < 250 ",
-			"last > QUIT", "last < 221 ", "last - ",
-		}
-		if !slices.Equal(lines, want) {
-			t.Errorf("got  %q\nwant %q", lines, want)
-		}
-	})
-}
-
-// TestTraceOfRefusal: a host that is passed over is told with the reason.
-func TestTraceOfRefusal(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.peers[mxAddr] = refused
-		var lines []string
-		o := w.options()
-		o.Trace = func(relay string, dir byte, line string) {
-			lines = append(lines, fmt.Sprintf("%s %c %s", relay, dir, line))
-		}
-		if _, err := DialAny(t.Context(), targets()[:1], o); err == nil {
-			t.Error("no error")
-		}
-		if want := []string{mxRelay + " - connection refused"}; !slices.Equal(lines, want) {
-			t.Errorf("got %q, want %q", lines, want)
 		}
 	})
 }
