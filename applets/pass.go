@@ -10,6 +10,7 @@ import (
 
 	"postoffice/internal/control"
 	"postoffice/internal/maillog"
+	"postoffice/internal/privsep"
 	"postoffice/internal/smtpd"
 	"postoffice/spool"
 )
@@ -107,4 +108,20 @@ func (s *system) serveSession(ctx context.Context, session *os.File) (came bool,
 		s.log.LogAttrs(ctx, slog.LevelDebug, "session ended", maillog.Err(err))
 	}
 	return true, nil
+}
+
+// passClient starts a server in the background for one pass, and is the client
+// of its one control request.
+func passClient(ctx context.Context, env *Env) (*control.Client, error) {
+	ours, theirs, err := connPair()
+	if err != nil {
+		return nil, err
+	}
+	client := control.NewClient(ours)
+	start := privsep.Background{Args: append([]string{"--pass"}, env.ConfigFlags()...), Control: theirs}
+	if err := start.Start(ctx); err != nil {
+		client.Close()
+		return nil, startError(err)
+	}
+	return client, nil
 }

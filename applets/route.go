@@ -151,15 +151,10 @@ func routes(ctx context.Context, env *Env) (asker, error) {
 
 // askOnce starts a server that answers one question and does nothing else.
 func askOnce(ctx context.Context, env *Env, address, sender string) ([]control.Step, error) {
-	ours, theirs, err := connPair()
+	client, err := passClient(ctx, env)
 	if err != nil {
 		return nil, err
 	}
-	client := control.NewClient(ours)
 	defer client.Close()
-	start := privsep.Background{Args: append([]string{"--pass"}, env.ConfigFlags()...), Control: theirs}
-	if err := start.Start(ctx); err != nil {
-		return nil, startError(err)
-	}
 	return client.Route(ctx, address, sender)
 }

@@ -89,19 +89,3 @@ func watchPass(ctx context.Context, env *Env) error {
 	defer client.Close()
 	return watchRun(ctx, env, client)
 }
-
-// passClient starts a server in the background for one pass, and is the client
-// of its control requests.
-func passClient(ctx context.Context, env *Env) (*control.Client, error) {
-	ours, theirs, err := connPair()
-	if err != nil {
-		return nil, err
-	}
-	client := control.NewClient(ours)
-	start := privsep.Background{Args: append([]string{"--pass"}, env.ConfigFlags()...), Control: theirs}
-	if err := start.Start(ctx); err != nil {
-		client.Close()
-		return nil, startError(err)
-	}
-	return client, nil
-}
