@@ -127,14 +127,7 @@ func fillAndEmpty(t *testing.T, s *site, two *host, sink *testenv.Sink, full fun
 	s.drained(30 * time.Second)
 	_, err := os.Stat(s.path("queue", "ballast"))
 	t.Logf("%d messages were recorded as delivered and removed; the ballast was given up: %v", waiting, err != nil)
-	room()
-	if err := k.send(l, newLetter("alice@one.test", 1000)); err != nil {
-		t.Errorf("there is room again: %v", err)
-	}
-	s.drained(30 * time.Second)
-	k.end()
-	s.recovered()
-	l.outcome(t, l.snapshot(), 0, s.mailboxes(), map[string][]delivery{"sink": readSink(sink)})
+	s.roomAgain(k, l, sink, room)
 }
 
 // TestMailboxQuota has a mailbox reach a quota while the spool has room: it
