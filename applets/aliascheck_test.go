@@ -4,11 +4,12 @@ package applets
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+
+	"postoffice/applets/cmdline"
 )
 
 // aliasCall runs an applet for the alias file of a directory.
@@ -16,7 +17,7 @@ func aliasCall(t *testing.T, dir, text string, args ...string) (code int, said s
 	t.Helper()
 	conf := filepath.Join(dir, "cf")
 	for path, octets := range map[string]string{
-		conf:                          "aliases=" + dir + "/aliases\nqueue-dir=" + dir + "/q\nrun-dir=" + dir + "/run\nmail-dir=" + dir + "\nhostname=one.example\nlog=file:" + dir + "/log\n",
+		conf:                          "aliases=" + dir + "/aliases\nqueue-dir=" + dir + "/q\nrun-dir=" + dir + "/run\nmail-dir=" + dir + "\nhostname=one.example\nlog=file:" + dir + "/log\nserver-user=nobody\ndefault-user=daemon\n",
 		filepath.Join(dir, "aliases"): text,
 	} {
 		if err := os.WriteFile(path, []byte(octets), 0o644); err != nil {
@@ -24,8 +25,8 @@ func aliasCall(t *testing.T, dir, text string, args ...string) (code int, said s
 		}
 	}
 	var out strings.Builder
-	env := &Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out}
-	code = run(t.Context(), env, append([]string{args[0], "-C", conf}, args[1:]...))
+	env := &cmdline.Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out}
+	code = programs().Run(t.Context(), env, append([]string{args[0], "-C", conf}, args[1:]...))
 	return code, out.String()
 }
 
@@ -63,8 +64,8 @@ func TestAliasFaults(t *testing.T) {
 
 // Where a directory can't be written, newaliases says what to do.
 func TestNotMade(t *testing.T) {
-	env := &Env{Program: "newaliases", Stderr: new(strings.Builder)}
-	if code := env.end(notMade(os.ErrPermission)); code != 77 || !strings.Contains(env.Stderr.(*strings.Builder).String(), "run this as root") {
+	env := &cmdline.Env{Program: "newaliases", Stderr: new(strings.Builder)}
+	if code := env.Finish(notMade(os.ErrPermission)); code != 77 || !strings.Contains(env.Stderr.(*strings.Builder).String(), "run this as root") {
 		t.Errorf("exit %d, said %v", code, env.Stderr)
 	}
 }
@@ -78,12 +79,12 @@ func TestRouteStaleDatabase(t *testing.T) {
 	}
 	text := filepath.Join(dir, "aliases")
 	aliasCall(t, dir, "new: nobody@[192.0.2.1]\n", "config", "--check")
-	env := &Env{Program: "x", Stderr: new(strings.Builder)}
-	env.prepare(routeApplet, []string{"-C", filepath.Join(dir, "cf")})
+	env := &cmdline.Env{Program: "x", Stderr: new(strings.Builder)}
+	env.Prepare(routeApplet, []string{"-C", filepath.Join(dir, "cf")})
 	if err := env.Parse(); err != nil {
 		t.Fatal(err)
 	}
-	env.tellAliases()
+	warnOfAliases(env)
 	want := "x: warning: " + text + ".db is not made from " + text + " as it is now, and counts; run \"newaliases\"\n"
 	if said := env.Stderr.(*strings.Builder).String(); said != want {
 		t.Errorf("said %q, want %q", said, want)
@@ -120,17 +121,27 @@ func TestDBMHints(t *testing.T) {
 	}
 }
 
-// "mailq | head" ends in silence, also where a child lists the queue.
-func TestChildEnd(t *testing.T) {
-	for _, tt := range []struct {
-		script string
-		code   int
-		silent bool
-	}{{"exit 0", 0, true}, {"exit 69", 69, true}, {"kill -PIPE $$", 141, true}, {"kill -KILL $$", 75, false}} {
-		var said strings.Builder
-		env := &Env{Program: "mailq", Stderr: &said}
-		if code := env.end(childEnd(exec.Command("/bin/sh", "-c", tt.script).Run())); code != tt.code || (said.Len() == 0) != tt.silent {
-			t.Errorf("%s: exit %d, said %q", tt.script, code, said.String())
+// Whoever may not read the text may not read the database, whatever its mode was
+// before.
+func TestAliasReaders(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "aliases")
+	for _, mode := range []os.FileMode{0o644, 0o640, 0o600, 0o664, 0o604} {
+		if err := os.WriteFile(path, nil, mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		if code, said := aliasCall(t, dir, "a: b\n", "newaliases"); code != 0 {
+			t.Fatalf("exit code %d: %s", code, said)
+		}
+		info, err := os.Stat(path + ".db")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := info.Mode().Perm(), 0o600|mode&0o044; got != want {
+			t.Errorf("a text of mode %o: the database has mode %o, want %o", mode, got, want)
 		}
 	}
 }

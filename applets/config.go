@@ -3,52 +3,64 @@ package applets
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 
-	"postoffice/deliver/local"
+	"postoffice/applets/cmdline"
+	"postoffice/applets/config"
+	"postoffice/applets/policy"
+	"postoffice/applets/server"
+	"postoffice/applets/sysexits"
+	local "postoffice/deliver/local/user"
 	"postoffice/internal/alias"
-	"postoffice/internal/config"
-	"postoffice/internal/sysexits"
+	"postoffice/internal/smtp"
 )
 
-var configApplet = Applet{
+var configApplet = cmdline.Applet{
 	Name:  "config",
-	Usage: "[--check] [--json] [NAME ...]",
+	Usage: "[--check] [--json] [name ...]",
 	Short: "show and check the configuration",
 	Run:   runConfig,
 }
 
-func runConfig(_ context.Context, env *Env) error {
-	check := env.Flags.Bool("check", false, "print nothing; exit 0 if all is well, else 78 or 72")
+func runConfig(ctx context.Context, env *cmdline.Env) error {
+	check := env.Flags.Bool("check", false, "print no option, only what is wrong; exit 0 if nothing is")
 	asJSON := env.Flags.Bool("json", false, "one JSON object per option")
 	table := env.Flags.Bool("mdoc", false, "print the option list of postoffice.cf(5)")
+	once := env.Flags.Bool("mdoc-once", false, "print the list in smtpd(8) of what is read at the start alone")
 	_ = env.Flags.MarkHidden("mdoc")
+	_ = env.Flags.MarkHidden("mdoc-once")
 	if err := env.Parse(); err != nil {
 		return err
 	}
-	if *table {
+	switch {
+	case *table:
 		_, err := fmt.Fprint(env.Stdout, config.Mdoc())
 		return err
+	case *once:
+		_, err := fmt.Fprint(env.Stdout, config.MdocOnce())
+		return err
 	}
-	conf, err := env.Config()
+	conf, confErr := env.Config()
+	if confErr != nil && (*check || doubtful(confErr, env.Args)) {
+		return confErr
+	}
+	settings, err := chosen(conf, env.Args)
 	if err != nil {
 		return err
 	}
-	settings, err := chosen(conf.Settings(), env.Args)
-	if err != nil {
-		return err
+	if confErr != nil {
+		env.Report(confErr)
 	}
 	if *check {
-		if _, err := alias.ParseUsermap(conf.Usermap); err != nil {
-			return exitWith(sysexits.Config, err, "usermap(7) says how an entry looks; mail that a wrong one may be meant for waits")
-		}
-		if conf.Mailer != "" {
-			if err := local.CheckMailer(conf.Mailer); err != nil {
-				return exitWith(sysexits.Config, err, "until it is mended mail for users waits")
-			}
-		}
-		return checkAliases(env, conf.Aliases)
+		return checkConfig(ctx, env, conf)
 	}
 	show := func(s config.Setting) error {
 		_, err := fmt.Fprintf(env.Stdout, "%-40s # %s\n", s.Name+"="+s.Value, s.Origin)
@@ -65,11 +77,24 @@ func runConfig(_ context.Context, env *Env) error {
 	return nil
 }
 
-// chosen picks the settings that are named, all where none is.
-func chosen(all []config.Setting, names []string) ([]config.Setting, error) {
-	if len(names) == 0 {
-		return all, nil
+// doubtful says whether what is wrong with the configuration may concern one of
+// the named options. Where none is named, all are.
+func doubtful(confErr error, names []string) bool {
+	all := config.Errors(nil)
+	if !errors.As(confErr, &all) || len(names) == 0 {
+		return true
 	}
+	return slices.ContainsFunc(all, func(e *config.Error) bool {
+		return e.Option == "" || slices.ContainsFunc(names, func(name string) bool { return config.Index(name) == config.Index(e.Option) })
+	})
+}
+
+// chosen picks the settings that are named, all that are in use where none is.
+func chosen(conf *config.Config, names []string) ([]config.Setting, error) {
+	if len(names) == 0 {
+		return conf.Shown(), nil
+	}
+	all := conf.Settings()
 	var some []config.Setting
 	for _, name := range names {
 		i := config.Index(name)
@@ -81,7 +106,102 @@ func chosen(all []config.Setting, names []string) ([]config.Setting, error) {
 		if near := config.Nearest(name); near != "" {
 			text += "; did you mean " + near + "?"
 		}
-		return nil, exitWith(sysexits.Usage, fmt.Errorf("%s", strings.TrimSpace(text)))
+		return nil, cmdline.ExitWith(sysexits.Usage, fmt.Errorf("%s", strings.TrimSpace(text)))
 	}
 	return some, nil
+}
+
+// checkConfig is config --check for a configuration that can be read: what would
+// keep the server from starting, or mail from being delivered, and what is odd.
+func checkConfig(ctx context.Context, env *cmdline.Env, conf *config.Config) error {
+	wrong := server.Obstacles(ctx, conf)
+	if _, err := alias.ParseUsermap(conf.Usermap); err != nil {
+		wrong = append(wrong, cmdline.ExitWith(sysexits.Config, err, "usermap(7) says how an entry looks; mail that a wrong one may be meant for waits"))
+	}
+	if conf.Mailer != "" {
+		if err := local.CheckMailer(conf.Mailer); err != nil {
+			wrong = append(wrong, cmdline.ExitWith(sysexits.Config, err, "until it is mended mail for users waits"))
+		}
+	}
+	for _, err := range wrong {
+		env.Report(err)
+	}
+	warnOfMailbox(env, conf)
+	if os.Getuid() == 0 || !server.MayServe(conf) { // a private server runs all as its user
+		for _, what := range []string{server.SharedUser(ctx, conf), server.Exposed()} {
+			if what != "" {
+				env.Say("warning: " + what)
+			}
+		}
+	}
+	tellNotes(env, conf)
+	err := checkHosts(env, conf)
+	if more := checkAliases(env, conf); err == nil {
+		err = more
+	} else if more != nil {
+		env.Report(more)
+	}
+	if len(wrong) == 0 {
+		return err
+	}
+	if err != nil {
+		env.Report(err)
+	}
+	return cmdline.ExitWith(sysexits.Config, cmdline.ErrAnswered)
+}
+
+// warnOfMailbox tells of a file in home directories that is a Maildir by its name,
+// or at the caller's, where no message can be written to it.
+func warnOfMailbox(env *cmdline.Env, conf *config.Config) {
+	name, ok := strings.CutPrefix(conf.Mailbox, "~/")
+	if !ok || strings.HasSuffix(name, "/") {
+		return
+	}
+	maildir := smtp.EqualFold(strings.TrimPrefix(filepath.Base(name), "."), "maildir")
+	if me, err := user.LookupId(strconv.Itoa(os.Getuid())); err == nil && !maildir {
+		info, err := os.Stat(filepath.Join(me.HomeDir, name))
+		maildir = err == nil && info.IsDir()
+	}
+	if maildir {
+		env.Say("warning: mailbox=" + conf.Mailbox + " is one file, and mail waits where a directory has that name; a Maildir has a slash behind it: mailbox=" + conf.Mailbox + "/")
+	}
+}
+
+// tellNotes tells of what an old file has that nothing uses yet, or that is
+// something else today.
+func tellNotes(env *cmdline.Env, conf *config.Config) {
+	for _, text := range conf.Odd() {
+		env.Say("note: " + text)
+	}
+	for _, n := range conf.Missed() {
+		env.Say("warning: " + n.Where + ": " + n.Option + ": " + n.Text)
+	}
+	for _, n := range conf.Changed() {
+		env.Say("note: " + n.Where + ": " + n.Option + ": " + n.Text)
+	}
+}
+
+// checkHosts tells what is wrong in hosts.allow and hosts.deny. A line that doesn't
+// count, or asks for a command, is an error.
+func checkHosts(env *cmdline.Env, conf *config.Config) error {
+	bad := false
+	for _, file := range []string{conf.HostsAllow, conf.HostsDeny} {
+		problems, err := policy.CheckHosts(file)
+		if err != nil {
+			env.Say(fmt.Sprintf("warning: %v: no client is judged by what can't be read", err))
+			bad = bad || !errors.Is(err, fs.ErrPermission) // which the server may have
+		}
+		for _, p := range problems {
+			text := fmt.Sprintf("%s:%d: %v", file, p.Line, p.Err)
+			if !p.Fatal {
+				text = "warning: " + text
+			}
+			env.Say(text)
+			bad = bad || p.Fatal
+		}
+	}
+	if bad {
+		return cmdline.ExitWith(sysexits.DataErr, cmdline.ErrAnswered)
+	}
+	return nil
 }

@@ -10,11 +10,13 @@ import (
 	"io/fs"
 	"strings"
 
+	"postoffice/applets/cmdline"
+	"postoffice/applets/sysexits"
 	"postoffice/internal/dbm"
-	"postoffice/internal/sysexits"
+	"postoffice/internal/smtp"
 )
 
-var dbmApplet = Applet{
+var dbmApplet = cmdline.Applet{
 	Name:    "dbm",
 	Usage:   "[-v] [-d database] clear|create|delete|dump|fetch|insert|load|update [argument ...]",
 	Short:   "read and change a database file",
@@ -22,8 +24,7 @@ var dbmApplet = Applet{
 	Run:     runDBM,
 }
 
-// Exit codes of dbm, which are the original's (original.md 1.8) where it had
-// some.
+// Exit codes of dbm, which are the original's where it had some.
 const (
 	dbmSome = 1 // fetch and delete: some keys are missing; insert: the key exists; no command
 	dbmNone = 2 // fetch and delete: all keys are missing; the database can't be opened
@@ -52,24 +53,24 @@ func dbmVerbs() []dbmVerb {
 
 // dbmRun is one call of dbm.
 type dbmRun struct {
-	env     *Env
+	env     *cmdline.Env
 	path    string
 	verbose bool
 }
 
-func runDBM(_ context.Context, env *Env) error {
+func runDBM(_ context.Context, env *cmdline.Env) error {
 	d := &dbmRun{env: env}
-	env.Flags.StringVarP(&d.path, "database", "d", "", "the database `FILE`; .db is added")
+	env.Flags.StringVarP(&d.path, "database", "d", "", "`database` the database file; .db is added")
 	env.Flags.BoolVarP(&d.verbose, "verbose", "v", false, "say what was done; show what stands behind a NUL in a value")
 	if err := env.Parse(); err != nil {
 		return err
 	}
 	if len(env.Args) == 0 {
-		return exitWith(dbmSome, errors.New("no command"), dbmHints("")...)
+		return cmdline.ExitWith(dbmSome, errors.New("no command"), dbmHints("")...)
 	}
 	name, args := env.Args[0], env.Args[1:]
 	for _, v := range dbmVerbs() {
-		if !strings.EqualFold(v.name, name) {
+		if !smtp.EqualFold(v.name, name) {
 			continue
 		}
 		if v.most == 0 && len(args) == 1 {
@@ -77,15 +78,15 @@ func runDBM(_ context.Context, env *Env) error {
 		}
 		switch {
 		case len(args) < v.least || v.most >= 0 && len(args) > v.most:
-			return exitWith(dbmSome, fmt.Errorf("%s: wrong number of arguments", v.name), dbmHints(v.name)...)
+			return cmdline.ExitWith(dbmSome, fmt.Errorf("%s: wrong number of arguments", v.name), dbmHints(v.name)...)
 		case d.path == "":
-			return exitWith(dbmSome, errors.New("no database is named"), "dbm -d database "+v.name+" "+v.args)
+			return cmdline.ExitWith(dbmSome, errors.New("no database is named"), "dbm -d database "+v.name+" "+v.args)
 		case !strings.HasSuffix(d.path, ".db"):
 			d.path += ".db"
 		}
 		return d.checked(v.do(d, args))
 	}
-	return exitWith(dbmSome, fmt.Errorf("no command %q", name), dbmHints("")...)
+	return cmdline.ExitWith(dbmSome, fmt.Errorf("no command %q", name), dbmHints("")...)
 }
 
 // dbmHints shows the commands, or one of them.
@@ -102,21 +103,21 @@ func dbmHints(name string) []string {
 // checked gives an error its exit code: what keeps the database from being
 // opened or written is 2, but for what may pass by itself.
 func (d *dbmRun) checked(err error) error {
-	switch own := (*exitError)(nil); {
+	switch own := (*cmdline.ExitError)(nil); {
 	case err == nil || errors.As(err, &own):
 		return err
 	case errors.Is(err, dbm.ErrLite):
-		return exitWith(sysexits.Unavailable, err, "install the full postoffice")
+		return cmdline.ExitWith(sysexits.Unavailable, err, "install the full postoffice")
 	case errors.Is(err, dbm.ErrForeign):
-		return exitWith(dbmNone, err, "the program that made it can read it; load makes a new one from its records")
+		return cmdline.ExitWith(dbmNone, err, "the program that made it can read it; load makes a new one from its records")
 	case errors.Is(err, dbm.ErrDamaged):
-		return exitWith(dbmNone, err, "newaliases makes the database of an alias file anew; load makes another one of its records")
+		return cmdline.ExitWith(dbmNone, err, "newaliases makes the database of an alias file anew; load makes another one of its records")
 	case errors.Is(err, fs.ErrNotExist):
-		return exitWith(dbmNone, err, "create makes an empty one, load one of records")
+		return cmdline.ExitWith(dbmNone, err, "create makes an empty one, load one of records")
 	case errors.Is(err, dbm.ErrBusy):
-		return exitWith(sysexits.TempFail, err)
+		return cmdline.ExitWith(sysexits.TempFail, err)
 	}
-	return exitWith(dbmNone, err)
+	return cmdline.ExitWith(dbmNone, err)
 }
 
 // done says what was done, with -v.
@@ -128,7 +129,7 @@ func (d *dbmRun) done(n int, what string) {
 	if n == 1 {
 		records = "record"
 	}
-	say(d.env.Stderr, d.env.Program, fmt.Sprintf("%s: %d %s %s", d.path, n, records, what))
+	d.env.Say(fmt.Sprintf("%s: %d %s %s", d.path, n, records, what))
 }
 
 // build makes a database of what fill adds and puts it in the place of the
@@ -153,7 +154,7 @@ func (d *dbmRun) clear([]string) error { return d.build(dbm.Options{Keep: true},
 func (d *dbmRun) create([]string) error {
 	err := d.build(dbm.Options{New: true}, noRecords)
 	if errors.Is(err, fs.ErrExist) {
-		return exitWith(dbmNone, fmt.Errorf("%s exists already", d.path), "clear empties it")
+		return cmdline.ExitWith(dbmNone, fmt.Errorf("%s exists already", d.path), "clear empties it")
 	}
 	return err
 }
@@ -173,10 +174,10 @@ func (d *dbmRun) load([]string) error {
 			if len(text) > 0 && text[0] != '#' {
 				key, value, ok := bytes.Cut(text, []byte("\t"))
 				if !ok {
-					return exitWith(sysexits.DataErr, fmt.Errorf("standard input:%d: no tab behind the key", line))
+					return cmdline.ExitWith(sysexits.DataErr, fmt.Errorf("standard input:%d: no tab behind the key", line))
 				}
 				if err := b.Add(key, bytes.TrimLeft(value, " \t")); err != nil {
-					return exitWith(sysexits.DataErr, fmt.Errorf("standard input:%d: %w", line, err))
+					return cmdline.ExitWith(sysexits.DataErr, fmt.Errorf("standard input:%d: %w", line, err))
 				}
 				n++
 			}
@@ -240,7 +241,7 @@ func (d *dbmRun) each(keys []string, do func(key string) error) error {
 		err := do(key)
 		if errors.Is(err, dbm.ErrNotFound) {
 			missing++
-			say(d.env.Stderr, d.env.Program, fmt.Sprintf("%s: no such key in %s", key, d.path))
+			d.env.Say(fmt.Sprintf("%s: no such key in %s", key, d.path))
 		} else if err != nil {
 			return err
 		}
@@ -249,9 +250,9 @@ func (d *dbmRun) each(keys []string, do func(key string) error) error {
 	case 0:
 		return nil
 	case len(keys):
-		return exitWith(dbmNone, errors.New("no key was found"))
+		return cmdline.ExitWith(dbmNone, errors.New("no key was found"))
 	}
-	return exitWith(dbmSome, fmt.Errorf("%d of %d keys were not found", missing, len(keys)))
+	return cmdline.ExitWith(dbmSome, fmt.Errorf("%d of %d keys were not found", missing, len(keys)))
 }
 
 // change opens the database for writing, and writes it unless do fails.
@@ -278,7 +279,7 @@ func (d *dbmRun) delete(keys []string) error {
 			}
 			return err
 		})
-		if exit := (*exitError)(nil); missing != nil && !errors.As(missing, &exit) {
+		if exit := (*cmdline.ExitError)(nil); missing != nil && !errors.As(missing, &exit) {
 			return missing
 		}
 		return nil
@@ -293,7 +294,7 @@ func (d *dbmRun) delete(keys []string) error {
 func (d *dbmRun) insert(args []string) error {
 	err := d.store(args, dbm.Insert, "inserted")
 	if errors.Is(err, dbm.ErrExists) {
-		return exitWith(dbmSome, fmt.Errorf("%s exists already in %s", args[0], d.path), "update puts a new value in the old one's place")
+		return cmdline.ExitWith(dbmSome, fmt.Errorf("%s exists already in %s", args[0], d.path), "update puts a new value in the old one's place")
 	}
 	return err
 }

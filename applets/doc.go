@@ -1,16 +1,21 @@
-// Package applets is the command line: it turns argv into one call of what
-// the other packages offer, and their errors into exit codes.
+// Package applets is the programs of the binary: each is a cmdline.Applet, a
+// value that describes it and a Run that reads top down: flags, open, work.
+// Main picks it by argv[0], or by argv[1] after postoffice.
 //
-// A program of the binary is an Applet, a value that describes it and a Run
-// that reads top down: flags, open, work. Main picks it by argv[0], or by
-// argv[1] after postoffice.
+// It opens no queue and speaks no protocol: client reaches the server, server
+// is one, and cmdline has what all programs share.
 //
 // Invariants:
-//   - This package alone sees the configuration and decides on exit codes;
-//     statuses is the one table from errors to them.
-//   - argv is normalised once, in argv.go, and then read by pflag; no applet
-//     looks at argv itself.
-//   - What a person can mend is said on stderr: who, where, what, and on a
-//     hint line what to do.
-//   - No os.Exit and no globals: a test runs an applet with its own Env.
+//   - No os.Exit and no globals: a test runs a program with its own Env.
+//   - What is printed is for people; with --json it is for programs, one object
+//     a line.
+//
+// Files:
+//   - applets.go: the list of programs, and Main
+//   - sendmail.go, smtpd.go, mailq.go, runq.go, queue.go, route.go, sessions.go, newaliases.go, dbm.go, config.go: a program each
+//   - aliascheck.go: what is wrong or odd in an alias file
+//   - messagetext.go: a message in sentences
+//   - queuefilter.go: queue's --to, --from and the like, and how what became of each
+//     message is told
+//   - routetext.go: routes in sentences
 package applets

@@ -3,19 +3,18 @@ package applets
 import (
 	"context"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
-	"postoffice/internal/config"
-	"postoffice/internal/smtp"
-	"postoffice/internal/smtpd"
-	"postoffice/internal/sysexits"
-	"postoffice/spool"
+	"postoffice/applets/cmdline"
+	"postoffice/applets/service"
+	"postoffice/applets/smtpd"
+	"postoffice/applets/sysexits"
 )
 
 // listening is a server of this machine's programs that keeps what it gets.
@@ -34,17 +33,17 @@ func listen(t *testing.T, change func(*smtpd.Options)) *listening {
 	if err := os.WriteFile(in.conf, []byte("run-dir="+dir+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("unix", submissionPath(&config.Config{RunDir: dir}))
+	l, err := net.Listen("unix", filepath.Join(dir, service.Submission))
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := smtpd.Options{Hostname: "us.example", Queue: in, Account: func(int) (string, string) { return "joe", "" }, Crash: true}
+	o := smtpd.Options{Hostname: "us.example", Queue: in, Account: func(int) (string, string, error) { return "joe", "", nil }, Crash: true}
 	if change != nil {
 		change(&o)
 	}
 	s := smtpd.New(o)
 	done := make(chan error, 1)
-	go func() { done <- s.Serve(context.Background(), l, smtpd.Submission) }()
+	go func() { done <- s.Serve(context.Background(), l, smtpd.Local) }()
 	t.Cleanup(func() {
 		l.Close()
 		s.Shutdown(context.Background())
@@ -53,8 +52,8 @@ func listen(t *testing.T, change func(*smtpd.Options)) *listening {
 	return in
 }
 
-func (l *listening) Room(context.Context) error { return nil }
-func (l *listening) NewID() (string, error)     { return "Q1", nil }
+func (l *listening) Room(context.Context) (int64, error) { return math.MaxInt64, nil }
+func (l *listening) NewID() (string, error)              { return "Q1", nil }
 
 func (l *listening) Begin(_ context.Context, tx *smtpd.Transaction) (smtpd.Incoming, error) {
 	return &heard{l: l, tx: *tx}, nil
@@ -66,8 +65,10 @@ type heard struct {
 	tx smtpd.Transaction
 }
 
-func (h *heard) ID() string { return "Q1" }
-func (h *heard) Abort()     {}
+func (h *heard) ID() string     { return "Q1" }
+func (h *heard) More() []string { return nil }
+func (h *heard) Abort()         {}
+func (h *heard) Release()       {}
 
 func (h *heard) Commit(context.Context) error {
 	h.l.mu.Lock()
@@ -80,8 +81,8 @@ func (h *heard) Commit(context.Context) error {
 // error.
 func (l *listening) sendmail(text string, args ...string) (code int, stderr string) {
 	var out, errs strings.Builder
-	env := &Env{Stdin: strings.NewReader(text), Stdout: &out, Stderr: &errs}
-	code = run(context.Background(), env, append([]string{"sendmail", "-C", l.conf}, args...))
+	env := &cmdline.Env{Stdin: strings.NewReader(text), Stdout: &out, Stderr: &errs}
+	code = programs().Run(context.Background(), env, append([]string{"sendmail", "-C", l.conf}, args...))
 	return code, errs.String()
 }
 
@@ -111,37 +112,6 @@ func TestDeliveryModes(t *testing.T) {
 		if tx := in.got[0]; tx.Queue != tt.waits || len(tx.Params) != 0 {
 			t.Errorf("%q: waits %v, want %v; parameters %v", tt.args, tx.Queue, tt.waits, tx.Params)
 		}
-	}
-}
-
-// TestInboxTells: who must know is told of a message that is durable.
-func TestInboxTells(t *testing.T) {
-	q, err := spool.Open(spool.Options{Dir: filepath.Join(t.TempDir(), "q"), UID: -1, GID: -1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer q.Close()
-	var told []spool.ID
-	b := inbox{q, func(id spool.ID, tx *smtpd.Transaction) {
-		if told = append(told, id); len(tx.Recipients) != 1 {
-			t.Errorf("told of %+v", tx)
-		}
-	}}
-	id, err := b.NewID()
-	if err != nil {
-		t.Fatal(err)
-	}
-	in, err := b.Begin(t.Context(), &smtpd.Transaction{
-		ID: id, Client: &smtpd.Client{}, Arrived: time.Now(), Recipients: []smtp.Recipient{{Path: smtp.Path{Local: "bob"}}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := in.Write([]byte("x\n")); err != nil || len(told) != 0 {
-		t.Fatalf("%v, told of %v", err, told)
-	}
-	if err := in.Commit(t.Context()); err != nil || len(told) != 1 || string(told[0]) != id || in.ID() != id {
-		t.Errorf("%v, told of %v, want %s", err, told, id)
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"postoffice/applets/cmdline"
 )
 
 var updateFlags = flag.Bool("update-flags", false, "write docs/sendmail-flags.md")
@@ -112,14 +114,14 @@ func shown(text string) string {
 // that the page says does nothing is left out before pflag sees it, and every
 // letter that is taken has a line.
 func TestFlagTable(t *testing.T) {
-	env := &Env{Program: "sendmail", Stdout: new(strings.Builder)}
-	env.prepare(sendmail, []string{"--help"})
-	if err := runSendmail(context.Background(), env); err != errAnswered {
+	env := &cmdline.Env{Program: "sendmail", Stdout: new(strings.Builder)}
+	env.Prepare(sendmail, []string{"--help"})
+	if err := runSendmail(context.Background(), env); err != cmdline.ErrAnswered {
 		t.Fatal(err)
 	}
 	page, letters := flagsHead, ""
 	for _, r := range flagRows {
-		got, err := normalise(strings.Fields(r.in), env.Flags, sendmailIgnored, true)
+		got, err := env.Normalise(strings.Fields(r.in))
 		if text := strings.Join(got, " "); err != nil || text != r.out {
 			t.Errorf("%s: %q became %q, %v, want %q", r.flag, r.in, text, err, r.out)
 		}
@@ -139,8 +141,8 @@ func TestFlagTable(t *testing.T) {
 		page += fmt.Sprintf("| `%s` | %s | %s | %s | %s | %s |\n", r.flag, shown(r.sendmail), shown(r.postfix), shown(r.exim), shown(r.opensm), here)
 	}
 	for c := byte('A'); c <= 'z'; c++ {
-		_, known := takesOf(string(c), env.Flags, sendmailIgnored)
-		if known != strings.Contains(letters, string(c)) {
+		_, err := env.Normalise([]string{"-" + string(c), "x"})
+		if known := err == nil; known != strings.Contains(letters, string(c)) {
 			t.Errorf("-%c: taken %v, on the page %v", c, known, !known)
 		}
 	}

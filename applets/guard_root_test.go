@@ -136,7 +136,7 @@ func TestInheritedEnvironment(t *testing.T) {
 	}
 }
 
-// TestDefaultFile is section 2.2 and S29, in a mount namespace with an /etc of
+// TestDefaultFile is S29, in a mount namespace with an /etc of
 // its own: everybody reads the default file, and nobody an insecure one.
 func TestDefaultFile(t *testing.T) {
 	postoffice := installed(t, "postoffice", 0o755)
@@ -159,4 +159,14 @@ func TestDefaultFile(t *testing.T) {
 			}
 		})
 	}
+}
+
+// then is the first error; what its arguments do was done in their order.
+func then(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

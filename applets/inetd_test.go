@@ -12,7 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"postoffice/internal/privsep"
+	"postoffice/applets/server"
+	"postoffice/applets/service"
 	"postoffice/internal/smtp"
 )
 
@@ -93,7 +94,7 @@ func TestInetd(t *testing.T) {
 	}
 	res, err := c.Send(smtp.Transaction{
 		ReversePath: smtp.Path{Local: "amy", Domain: "far.example"},
-		Recipients:  []smtp.Recipient{{Path: smtp.Path{Local: login(uid), Domain: "us.example"}}},
+		Recipients:  []smtp.Recipient{{Path: smtp.Path{Local: server.Login(uid), Domain: "us.example"}}},
 		Body:        strings.NewReader("Subject: x\n\nhello\n"),
 	})
 	if err != nil || res.Final.Class() != 2 {
@@ -105,7 +106,7 @@ func TestInetd(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("%v", err)
 	}
-	got, err := os.ReadFile(filepath.Join(dir, login(uid)))
+	got, err := os.ReadFile(filepath.Join(dir, server.Login(uid)))
 	want := regexp.MustCompile(`(?m)^Received: from c\.example \(localhost \[127\.0\.0\.1\]\)\n\tby us\.example \(postoffice\) with ESMTP id `)
 	if err != nil || !want.Match(got) {
 		log, _ := os.ReadFile(filepath.Join(dir, "log"))
@@ -119,7 +120,7 @@ func TestInetd(t *testing.T) {
 // TestInetdBesideServer: the client is told to come again, nothing else.
 func TestInetdBesideServer(t *testing.T) {
 	dir := inetdDir(t)
-	run, err := privsep.LockRunDir(filepath.Join(dir, "run"), -1)
+	run, err := service.LockRunDir(filepath.Join(dir, "run"), -1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,38 +2,37 @@ package applets
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
-	"path/filepath"
 	"strings"
 	"time"
 
-	"postoffice/internal/config"
-	"postoffice/internal/control"
-	"postoffice/internal/privsep"
-	"postoffice/spool"
+	"postoffice/applets/client"
+	"postoffice/applets/cmdline"
+	"postoffice/applets/config"
+	"postoffice/applets/control"
+	"postoffice/spool/envelope"
 )
 
-var mailq = Applet{
+var mailq = cmdline.Applet{
 	Name:    "mailq",
-	Usage:   "[--json] [ID]",
+	Usage:   "[--json] [id]",
 	Short:   "list the mail queue",
-	Ignored: sendmailIgnored,
-	Run: func(ctx context.Context, env *Env) error {
+	Ignored: cmdline.SendmailIgnored,
+	Run: func(ctx context.Context, env *cmdline.Env) error {
 		asJSON := env.Flags.Bool("json", false, "one JSON object per message")
 		if err := env.Parse(); err != nil {
 			return err
 		}
 		if len(env.Args) > 1 {
-			return usageErrorf("one queue ID at a time, or none for the whole queue")
+			return cmdline.Usagef("one queue ID at a time, or none for the whole queue")
 		}
 		q := question{json: *asJSON}
 		if len(env.Args) == 1 {
 			if noID(env.Args[0]) {
-				return usageErrorf("%.40q is no queue ID; postoffice queue list takes filters", env.Args[0])
+				return cmdline.Usagef("%.40q is no queue ID; postoffice queue list takes filters", env.Args[0])
 			}
 			q.id = env.Args[0]
 		}
@@ -49,73 +48,81 @@ type question struct {
 
 // ask gets the answer and prints it: all messages, or the one that was asked
 // for.
-func (q question) ask(ctx context.Context, env *Env) error {
-	return atQueue(ctx, env, false, func(queue queueAccess, conf *config.Config) error {
+func (q question) ask(ctx context.Context, env *cmdline.Env) error {
+	return client.AtQueue(ctx, env, false, func(queue client.Queue, conf *config.Config) error {
 		switch {
 		case q.id == "" && q.json:
-			return listJSON(env.Stdout, queue.list(ctx))
+			return listJSON(env.Stdout, queue.List(ctx))
 		case q.id == "":
-			return listText(env.Stdout, queue.list(ctx))
+			return listText(env.Stdout, queue.List(ctx))
 		}
-		m, err := queue.show(ctx, q.id)
+		m, err := queue.Show(ctx, q.id)
 		if e := (*control.Error)(nil); errors.As(err, &e) {
-			return exitWith(e.Code, errors.New(e.Text))
+			return cmdline.ExitWith(e.Code, errors.New(e.Text))
 		}
 		if err != nil {
 			return err
 		}
 		if q.json {
-			return json.NewEncoder(env.Stdout).Encode(m)
+			return showJSON(env.Stdout, m)
 		}
-		return tell(env.Stdout, m, conf.QReturn, time.Now())
+		return messageText(env.Stdout, m, conf.QReturn, time.Now())
 	})
 }
 
-// dialControl connects to the daemon's control socket.
-func dialControl(ctx context.Context, conf *config.Config) (*control.Client, error) {
-	return control.Dial(ctx, filepath.Join(conf.RunDir, privsep.Control))
-}
-
 func listJSON(w io.Writer, messages iter.Seq2[control.Message, error]) error {
-	out := json.NewEncoder(w)
 	for m, err := range messages {
 		if err != nil {
 			return err
 		}
-		m.History = nil
-		if err := out.Encode(m); err != nil {
+		if err := cmdline.PrintJSON(w, listed(m)); err != nil {
 			return fmt.Errorf("write the list: %w", err)
 		}
 	}
 	return nil
 }
 
-// listText prints the original's layout (original.md 1.5). It counts before it
-// prints, so it holds the lines of the list in memory.
+// listText prints the original's layout, which programs read, and behind it how
+// much it is in the words of other servers: check_mailq of the monitoring plugins
+// takes the number from one of them, depending on -M. It counts before it prints,
+// so it holds the lines of the list in memory.
 func listText(w io.Writer, messages iter.Seq2[control.Message, error]) error {
 	var b, dropped strings.Builder
-	n := 0
+	n, left, octets := 0, 0, int64(0)
 	for m, err := range messages {
 		if err != nil {
 			return err
 		}
+		octets += m.Size
 		if m.State == control.Dropped {
-			fmt.Fprintf(&dropped, "%s, the oldest since %s\n", m.Reason, m.Arrived.Local().Format("15:04 02-Jan-2006"))
+			left += m.Files
+			fmt.Fprintf(&dropped, "%s, the oldest since %s\n", cmdline.Printed(m.Reason), m.Arrived.Local().Format("15:04 02-Jan-2006"))
 			continue
 		}
 		n++
-		messageLines(&b, m)
+		messageLines(&b, printable(m))
 	}
-	head := "Mail queue is empty.\n"
-	if n > 0 {
-		s := "s"
-		if n == 1 {
-			s = ""
-		}
-		head = fmt.Sprintf("   Mail Queue (%d request%s)\n --ID--  --Size-- -----Queued------ ------Sender/Recipient------\n", n, s)
+	head := ""
+	switch {
+	case n == 0 && left == 0:
+		head = "Mail queue is empty.\n"
+	case n > 0:
+		head = fmt.Sprintf("   Mail Queue (%d request%s)\n --ID--  --Size-- -----Queued------ ------Sender/Recipient------\n", n, plural(n))
 	}
-	_, err := io.WriteString(w, head+b.String()+dropped.String())
+	foot := ""
+	if all := n + left; all > 0 {
+		foot = fmt.Sprintf("%16sTotal requests: %d\n-- %d Kbytes in %d Request%s.\n", "", all, octets/1024, all, plural(all))
+	}
+	_, err := io.WriteString(w, head+b.String()+dropped.String()+foot)
 	return err
+}
+
+// plural is the end of a noun for n of it.
+func plural(n int) string {
+	if n == 1 {
+		return ""
+	}
+	return "s"
 }
 
 // messageLines are the lines of one message.
@@ -128,19 +135,26 @@ func messageLines(b *strings.Builder, m control.Message) {
 		mark = "!"
 	}
 	if m.State == control.Corrupt {
-		fmt.Fprintf(b, "%s%s (damaged, kept in corrupt/: %s)\n", mark, m.ID, m.Reason)
+		fmt.Fprintf(b, "%s%s (damaged, kept in corrupt/%s)\n", mark, m.ID, behind(": ", m.Reason))
 		return
 	}
-	fmt.Fprintf(b, "%s%s %8s %17s <%s>\n", mark, m.ID, sizeText(m.Size), m.Arrived.Local().Format("15:04 02-Jan-2006"), m.Sender)
-	if m.State == control.Held {
+	who := "<" + m.Sender + ">"
+	if m.Private {
+		who = "(not yours)"
+	}
+	fmt.Fprintf(b, "%s%s %8s %17s %s\n", mark, m.ID, sizeText(m.Size), m.Arrived.Local().Format("15:04 02-Jan-2006"), who)
+	if m.State == control.Held && m.Reason != "" {
 		comment(b, "held: "+m.Reason)
 	}
 	for _, r := range m.Recipients {
-		if r.State != spool.Pending.String() {
+		if r.State != envelope.Pending.String() {
 			continue
 		}
 		if r.Reply != "" {
 			comment(b, r.Reply)
+		}
+		if r.TLS != "" {
+			comment(b, "over "+r.TLS)
 		}
 		fmt.Fprintf(b, "%36s%s\n", "", r.Address)
 		if !r.Next.IsZero() && m.State == control.Deferred {
@@ -152,9 +166,17 @@ func messageLines(b *strings.Builder, m control.Message) {
 // comment is a line about what stands around it, at most 62 characters.
 func comment(b *strings.Builder, text string) {
 	if len(text) > 62 {
-		text = text[:59] + "..."
+		text = strings.ToValidUTF8(text[:59], "") + "..."
 	}
 	fmt.Fprintf(b, "%17s (%s)\n", "", text)
+}
+
+// behind is text with what stands in front of it, if there is any.
+func behind(what, text string) string {
+	if text == "" {
+		return ""
+	}
+	return what + text
 }
 
 func times(n int) string {

@@ -3,13 +3,12 @@ package applets
 import (
 	"encoding/json"
 	"iter"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
-	"postoffice/internal/control"
-	"postoffice/internal/smtp"
-	"postoffice/spool"
+	"postoffice/applets/control"
 )
 
 func listOf(messages ...control.Message) iter.Seq2[control.Message, error] {
@@ -22,17 +21,17 @@ func listOf(messages ...control.Message) iter.Seq2[control.Message, error] {
 	}
 }
 
-// TestMailqText is the original's layout (original.md 1.5).
+// TestMailqText is the original's layout, which programs read.
 func TestMailqText(t *testing.T) {
 	at := time.Date(2026, 11, 24, 12, 30, 0, 0, time.Local)
 	deferred := control.Message{ID: "HOH1EMTUA2UONG", Size: 388, Arrived: at, Sender: "a@b.example", State: control.Deferred,
 		Recipients: []control.Recipient{
 			{Address: "done@x.example", State: "delivered"},
-			{Address: "c@x.example", State: "pending", Attempts: 2, Next: at.Add(time.Hour), Reply: "451 4.7.1 " + strings.Repeat("later ", 20)},
+			{Address: "c@x.example", State: "pending", Attempts: 2, Next: at.Add(time.Hour), TLS: "TLS 1.3 TLS_AES_128_GCM_SHA256", Reply: "451 4.7.1 " + strings.Repeat("later ", 20)},
 		}}
 	held := control.Message{ID: "HOH1EMU5ZW18ZQ", Size: 20_480, Arrived: at, State: control.Held, Reason: "an administrator asked",
 		Recipients: []control.Recipient{{Address: "d@x.example", State: "pending"}}}
-	dropped := control.Message{ID: "maildrop", Size: 30, Arrived: at, Sender: "joe", State: control.Dropped, Reason: "2 messages of joe in maildrop/"}
+	dropped := control.Message{ID: "maildrop", Size: 30, Arrived: at, Sender: "joe", State: control.Dropped, Files: 2, Reason: "2 messages of joe in maildrop/"}
 	corrupt := control.Message{ID: "HOH1EMU5ZW18ZR", State: control.Corrupt, Reason: "first line torn"}
 	for _, tt := range []struct {
 		name string
@@ -40,13 +39,16 @@ func TestMailqText(t *testing.T) {
 		want string
 	}{
 		{"empty", listOf(), "Mail queue is empty.\n"},
-		{"maildrop", listOf(dropped), "Mail queue is empty.\n2 messages of joe in maildrop/, the oldest since 12:30 24-Nov-2026\n"},
+		{"maildrop", listOf(dropped), "2 messages of joe in maildrop/, the oldest since 12:30 24-Nov-2026\n                Total requests: 2\n-- 0 Kbytes in 2 Requests.\n"},
 		{"one", listOf(deferred), `   Mail Queue (1 request)
  --ID--  --Size-- -----Queued------ ------Sender/Recipient------
  HOH1EMTUA2UONG     388  12:30 24-Nov-2026 <a@b.example>
                   (451 4.7.1 later later later later later later later later l...)
+                  (over TLS 1.3 TLS_AES_128_GCM_SHA256)
                                     c@x.example
                   (next try 13:30 24-Nov-2026, tried 2 times)
+                Total requests: 1
+-- 0 Kbytes in 1 Request.
 `},
 		{"held and corrupt", listOf(held, corrupt), `   Mail Queue (2 requests)
  --ID--  --Size-- -----Queued------ ------Sender/Recipient------
@@ -54,6 +56,8 @@ func TestMailqText(t *testing.T) {
                   (held: an administrator asked)
                                     d@x.example
  HOH1EMU5ZW18ZR (damaged, kept in corrupt/: first line torn)
+                Total requests: 2
+-- 20 Kbytes in 2 Requests.
 `},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -62,6 +66,35 @@ func TestMailqText(t *testing.T) {
 				t.Errorf("got %v\n%s\nwant\n%s", err, b.String(), tt.want)
 			}
 		})
+	}
+}
+
+// TestMailqCounted: check_mailq of the monitoring plugins finds the number of
+// messages with -M sendmail, which takes a line "Total Requests" with blanks in
+// front, and with -M postfix, which wants the number in the last line.
+func TestMailqCounted(t *testing.T) {
+	sendmail := regexp.MustCompile(`(?mi)^\s+Total\sRequests:\s(\d+)$`)
+	postfix := regexp.MustCompile(`Kbytes in (\d+).*\n$`)
+	m := control.Message{ID: "HOH1EMTUA2UONG", Size: 1000, State: control.Active, Recipients: []control.Recipient{{Address: "a@b.example", State: "pending"}}}
+	dropped := control.Message{ID: "maildrop", State: control.Dropped, Files: 3, Reason: "3 messages of joe in maildrop/"}
+	for _, tt := range []struct {
+		list iter.Seq2[control.Message, error]
+		want string
+	}{
+		{listOf(m), "1"},
+		{listOf(m, m, m, m, m, m), "6"},
+		{listOf(m, dropped), "4"},
+		{listOf(dropped), "3"},
+	} {
+		var b strings.Builder
+		if err := listText(&b, tt.list); err != nil {
+			t.Fatal(err)
+		}
+		for name, re := range map[string]*regexp.Regexp{"sendmail": sendmail, "postfix": postfix} {
+			if got := re.FindStringSubmatch(b.String()); got == nil || got[1] != tt.want {
+				t.Errorf("-M %s: %q, want %s in\n%s", name, got, tt.want, b.String())
+			}
+		}
 	}
 }
 
@@ -85,39 +118,5 @@ func TestMailqJSON(t *testing.T) {
 		if _, ok := got[field]; !ok {
 			t.Errorf("no field %q in %s", field, lines[0])
 		}
-	}
-}
-
-// TestHistory: the newest note about a recipient is what mailq shows of him.
-func TestHistory(t *testing.T) {
-	at := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
-	key := func(i int) spool.Key { return spool.Key{Index: i} }
-	snap := &spool.Snapshot{
-		Recipients: []spool.Recipient{
-			{Target: spool.Target{Path: smtp.Path{Local: "a", Domain: "x.example"}, State: spool.Pending}, Key: key(0)},
-			{Target: spool.Target{Path: smtp.Path{Local: "b", Domain: "x.example"}, State: spool.Delivered}, Key: key(1)},
-			{Target: spool.Target{Path: smtp.Path{Local: "list"}, State: spool.Expanded}, Key: key(2)},
-		},
-		Notes: []spool.Note{
-			{Time: at, Attempt: 1, Err: "connection refused", Next: at.Add(5 * time.Minute)},
-			{Time: at.Add(time.Minute), Keys: []spool.Key{key(0)}, Attempt: 2, Reply: smtp.Reply{Code: 451, Text: "later"}, Next: at.Add(time.Hour)},
-		},
-	}
-	h := newHistory(snap)
-	rcpts := h.recipients()
-	if len(rcpts) != 2 {
-		t.Fatalf("%d recipients, want 2: an expanded one is shown by what it stands for", len(rcpts))
-	}
-	if got := rcpts[0]; got.Attempts != 2 || got.Reply != "451 later" || !got.Next.Equal(at.Add(time.Hour)) {
-		t.Errorf("pending recipient: %+v", got)
-	}
-	if got := rcpts[1]; got.State != "delivered" || !got.Next.IsZero() {
-		t.Errorf("delivered recipient: %+v", got)
-	}
-	if !h.next.Equal(at.Add(time.Hour)) {
-		t.Errorf("next attempt %v", h.next)
-	}
-	if events := h.events(); len(events) != 2 || events[1].Address != "a@x.example" {
-		t.Errorf("events: %+v", events)
 	}
 }

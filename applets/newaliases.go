@@ -7,22 +7,26 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
 	"syscall"
 
+	"postoffice/applets/cmdline"
+	"postoffice/applets/config"
+	"postoffice/applets/sysexits"
 	"postoffice/internal/alias"
 	"postoffice/internal/dbm"
-	"postoffice/internal/sysexits"
+	"postoffice/internal/smtp"
 )
 
-var newaliases = Applet{
+var newaliases = cmdline.Applet{
 	Name:    "newaliases",
 	Usage:   "[host ...]",
 	Short:   "build the alias database from the alias file",
-	Ignored: sendmailIgnored,
-	Run: func(_ context.Context, env *Env) error {
+	Ignored: cmdline.SendmailIgnored,
+	Run: func(_ context.Context, env *cmdline.Env) error {
 		if err := env.Parse(); err != nil {
 			return err
 		}
@@ -32,13 +36,13 @@ var newaliases = Applet{
 
 // buildAliases makes the database of the alias file, or of the virtual
 // domains that are named.
-func buildAliases(env *Env) error {
+func buildAliases(env *cmdline.Env) error {
 	conf, err := env.Config()
 	if err != nil {
 		return err
 	}
 	if len(env.Args) == 0 {
-		return buildDatabase(env, conf.Aliases)
+		return buildDatabase(env, conf)
 	}
 	for _, host := range env.Args {
 		fmt.Fprintf(env.Stderr, "%s: not a known virtual domain\n", host)
@@ -46,16 +50,19 @@ func buildAliases(env *Env) error {
 	return nil
 }
 
-// buildDatabase makes path.db of the alias file path. Where the text can't be
+// buildDatabase makes the database beside the alias file. Where the text can't be
 // read or understood, the old database stays.
-func buildDatabase(env *Env, path string) error {
+func buildDatabase(env *cmdline.Env, conf *config.Config) error {
+	path := conf.Aliases
 	text, err := openAliases(path)
 	if err != nil {
 		return err
 	}
 	defer text.close()
 	var c aliasCount
-	b, err := dbm.Create(path+".db", dbm.Options{Source: text.source, Duplicate: func(kept, dropped dbm.Record) {
+	circles := circlesOf(conf)
+	mode, group := text.readers()
+	b, err := dbm.Create(path+".db", dbm.Options{Source: text.source, Mode: mode, Group: group, Duplicate: func(kept, dropped dbm.Record) {
 		value, line, _ := strings.Cut(string(dropped.Value), "\x00")
 		_, first, _ := strings.Cut(string(kept.Value), "\x00")
 		fmt.Fprintf(env.Stderr, "%s:%s: alias %s is defined in line %s already, which counts\n", path, line, dropped.Key, first)
@@ -63,11 +70,13 @@ func buildDatabase(env *Env, path string) error {
 		c.total -= len(dropped.Key) + len(value)
 	}})
 	if errors.Is(err, dbm.ErrLite) {
-		if err := text.each(env, func(e alias.Entry) error { text.remark(env, e); return c.add(e) }); err != nil {
+		err := text.each(env, func(e alias.Entry) error { circles.Add(e); text.remark(env, e); return c.add(e) })
+		if err != nil {
 			return err
 		}
+		text.tellCircles(env, circles)
 		fmt.Fprintf(env.Stderr, "%s: %s\n", path, c)
-		say(env.Stderr, env.Program, "this build reads "+path+" itself and makes no database")
+		env.Say("this build reads " + path + " itself and makes no database")
 		return nil
 	}
 	if err != nil {
@@ -79,10 +88,11 @@ func buildDatabase(env *Env, path string) error {
 	}
 	err = text.each(env, func(e alias.Entry) error {
 		_ = c.add(e)
+		circles.Add(e)
 		text.remark(env, e)
-		err := b.Add([]byte(lowerASCII(e.Name)), []byte(targets(e)+"\x00"+strconv.Itoa(e.Line)))
+		err := b.Add([]byte(smtp.Fold(e.Name)), []byte(targets(e)+"\x00"+strconv.Itoa(e.Line)))
 		if errors.Is(err, dbm.ErrTooLong) {
-			err = exitWith(sysexits.DataErr, fmt.Errorf("%s:%d: %w", path, e.Line, err))
+			err = cmdline.ExitWith(sysexits.DataErr, fmt.Errorf("%s:%d: %w", path, e.Line, err))
 		}
 		return err
 	})
@@ -92,6 +102,7 @@ func buildDatabase(env *Env, path string) error {
 	if err := b.Commit(); err != nil {
 		return notMade(err)
 	}
+	text.tellCircles(env, circles)
 	fmt.Fprintf(env.Stderr, "%s: %s\n", path, c)
 	return nil
 }
@@ -99,7 +110,7 @@ func buildDatabase(env *Env, path string) error {
 // notMade says what to do where a database can't be written.
 func notMade(err error) error {
 	if errors.Is(err, os.ErrPermission) {
-		return exitWith(sysexits.NoPerm, err, "the database is made beside the text: run this as root, or with -C and a configuration whose option aliases names a file of your own")
+		return cmdline.ExitWith(sysexits.NoPerm, err, "the database is made beside the text: run this as root, or with -C and a configuration whose option aliases names a file of your own")
 	}
 	return err
 }
@@ -113,17 +124,6 @@ func targets(e alias.Entry) string {
 	return strings.Join(words, ", ")
 }
 
-// lowerASCII is how names are compared.
-func lowerASCII(s string) string {
-	b := []byte(s)
-	for i, c := range b {
-		if 'A' <= c && c <= 'Z' {
-			b[i] = c | 0x20
-		}
-	}
-	return string(b)
-}
-
 // aliasCount is what newaliases says of a file, in octets.
 type aliasCount struct{ n, longest, total int }
 
@@ -135,7 +135,7 @@ func (c *aliasCount) add(e alias.Entry) error {
 	return nil
 }
 
-// String is the line of original.md 1.6.
+// String is the line that newaliases prints, the original's.
 func (c aliasCount) String() string {
 	count := func(n int, one, more string) string {
 		if n == 1 {
@@ -168,9 +168,26 @@ func openAliases(path string) (*aliasText, error) {
 	}
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
 		f.Close()
-		return nil, errors.Join(err, exitWith(sysexits.NoInput, fmt.Errorf("%s: not a regular file", path)))
+		return nil, errors.Join(err, cmdline.ExitWith(sysexits.NoInput, fmt.Errorf("%s: not a regular file", path)))
 	}
 	return &aliasText{path, f, source}, nil
+}
+
+// readers are those that may read the text, and so the database: the mode of a file
+// of the same group.
+func (a *aliasText) readers() (mode fs.FileMode, group *int) {
+	if a.file == nil {
+		return 0, nil
+	}
+	info, err := a.file.Stat()
+	if err != nil {
+		return 0o600, nil
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		gid := int(st.Gid)
+		group = &gid
+	}
+	return 0o600 | info.Mode()&0o044, group
 }
 
 func (a *aliasText) close() {
@@ -185,7 +202,7 @@ const aliasPart = 256 << 10
 // each calls do with every alias, in order. It tells of each line that can't
 // be understood and ends with an error if there was one, or if the file
 // changed meanwhile. It holds a part of the file, whole aliases, in memory.
-func (a *aliasText) each(env *Env, do func(alias.Entry) error) error {
+func (a *aliasText) each(env *cmdline.Env, do func(alias.Entry) error) error {
 	if a.file == nil {
 		return nil
 	}
@@ -229,17 +246,17 @@ func (a *aliasText) each(env *Env, do func(alias.Entry) error) error {
 	}
 	if n := len(wrong); n > 0 {
 		for _, err := range wrong[:n-1] {
-			say(env.Stderr, env.Program, err.Error())
+			env.Say(err.Error())
 		}
 		hint := "until this is mended, mail for these names waits"
 		if _, err := os.Lstat(a.path + ".db"); err == nil {
 			hint = "the old database stays in use"
 		}
-		return exitWith(sysexits.DataErr, wrong[n-1], hint)
+		return cmdline.ExitWith(sysexits.DataErr, wrong[n-1], hint)
 	}
 	now, err := dbm.SourceOf(a.path)
 	if err == nil && !now.Equal(a.source) {
-		err = exitWith(sysexits.TempFail, fmt.Errorf("%s: changed while it was read", a.path), "run newaliases again")
+		err = cmdline.ExitWith(sysexits.TempFail, fmt.Errorf("%s: changed while it was read", a.path), "run newaliases again")
 	}
 	return err
 }

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"postoffice/applets/cmdline"
+	"postoffice/applets/config"
 	"postoffice/internal/dbm"
 	"postoffice/internal/testenv"
 )
@@ -61,8 +63,8 @@ func TestCrashA79Newaliases(t *testing.T) {
 	run := func(in testenv.Injection) testenv.Traced {
 		path := filepath.Join(t.TempDir(), "aliases")
 		put(path, "x: old1\ny: old2\n")
-		env := &Env{Program: "newaliases", Stderr: &strings.Builder{}}
-		if err := buildDatabase(env, path); err != nil {
+		env := &cmdline.Env{Program: "newaliases", Stderr: &strings.Builder{}}
+		if err := buildDatabase(env, &config.Config{Aliases: path}); err != nil {
 			t.Fatal(err)
 		}
 		put(path, "x: new1\ny: new2\n")

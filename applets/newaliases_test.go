@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"postoffice/applets/cmdline"
 	"postoffice/internal/alias"
 )
 
@@ -34,7 +35,7 @@ func TestAliasParts(t *testing.T) {
 	}
 	defer a.close()
 	var got []alias.Entry
-	if err := a.each(&Env{}, func(e alias.Entry) error { got = append(got, e); return nil }); err != nil {
+	if err := a.each(&cmdline.Env{}, func(e alias.Entry) error { got = append(got, e); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -55,7 +56,7 @@ func TestAliasErrorLine(t *testing.T) {
 	}
 	defer a.close()
 	var out bytes.Buffer
-	err = a.each(&Env{Program: "x", Stderr: &out}, func(alias.Entry) error { return nil })
+	err = a.each(&cmdline.Env{Program: "x", Stderr: &out}, func(alias.Entry) error { return nil })
 	all := fmt.Sprint(out.String(), err)
 	for _, line := range []string{
 		fmt.Sprintf("%s:%d: alias bad: ", path, aliasPart/2+1),

@@ -1,26 +1,32 @@
 package applets
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
 
+	"postoffice/applets/client"
+	"postoffice/applets/cmdline"
+	"postoffice/applets/config"
+	"postoffice/applets/control"
+	"postoffice/applets/server"
+	"postoffice/applets/sysexits"
 	"postoffice/deliver"
-	"postoffice/internal/config"
-	"postoffice/internal/control"
-	"postoffice/internal/sysexits"
 	"postoffice/spool"
 )
 
-var queueApplet = Applet{
+var queueApplet = cmdline.Applet{
 	Name:  "queue",
-	Usage: "list|show|cat|hold|release|retry|bounce|remove [-n] [--json] [filter ...] [ID ...]",
+	Usage: "list|show|cat|hold|release|retry|bounce|remove [-n] [--json] [filter ...] [id ...]",
 	Short: "look at queued messages and change them",
 	Run:   runQueue,
 }
@@ -46,8 +52,8 @@ func queueVerbs() []queueVerb {
 
 // queueRun is one call of queue.
 type queueRun struct {
-	env      *Env
-	queue    queueAccess
+	env      *cmdline.Env
+	queue    client.Queue
 	returned time.Duration // how long a message is tried
 	verb     queueVerb
 	filter   queueFilter
@@ -60,7 +66,7 @@ type queueRun struct {
 	code     int  // the worst of the messages' exit codes
 }
 
-func runQueue(ctx context.Context, env *Env) error {
+func runQueue(ctx context.Context, env *cmdline.Env) error {
 	q := &queueRun{env: env}
 	if err := q.parse(); err != nil {
 		return err
@@ -71,10 +77,10 @@ func runQueue(ctx context.Context, env *Env) error {
 // begin does the command where the queue is now: at a server, or in files.
 func (q *queueRun) begin(ctx context.Context) error {
 	env := q.env
-	if q.verb.name == control.Retry && !q.dry && startsPass(ctx, env) {
+	if q.verb.name == control.Retry && !q.dry && client.StartsPass(ctx, env) {
 		return q.retryAlone(ctx)
 	}
-	return atQueue(ctx, env, q.verb.past != "" || q.verb.name == "cat", func(queue queueAccess, conf *config.Config) error {
+	return client.AtQueue(ctx, env, q.verb.past != "" || q.verb.name == "cat", func(queue client.Queue, conf *config.Config) error {
 		q.queue, q.returned = queue, conf.QReturn
 		return q.run(ctx)
 	})
@@ -98,7 +104,7 @@ func (q *queueRun) run(ctx context.Context) error {
 		return err
 	}
 	if q.code != sysexits.OK {
-		return exitWith(q.code, errAnswered)
+		return cmdline.ExitWith(q.code, cmdline.ErrAnswered)
 	}
 	return nil
 }
@@ -106,7 +112,7 @@ func (q *queueRun) run(ctx context.Context) error {
 // check looks at the command line.
 func (q *queueRun) check() error {
 	if len(q.env.Args) == 0 {
-		return usageErrorf("no command")
+		return cmdline.Usagef("no command")
 	}
 	for _, v := range queueVerbs() {
 		if v.name == q.env.Args[0] {
@@ -114,13 +120,13 @@ func (q *queueRun) check() error {
 		}
 	}
 	if q.verb.name == "" {
-		return usageErrorf("no command %q", q.env.Args[0])
+		return cmdline.Usagef("no command %q", q.env.Args[0])
 	}
 	q.ids = q.env.Args[1:]
 	if q.verb.name == control.Hold {
-		q.reason, q.filter.reason = q.filter.reason, ""
+		q.reason, q.filter.reason, q.filter.holds = q.filter.reason, "", true
 		if len(q.reason) > 500 || strings.ContainsFunc(q.reason, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-			return usageErrorf("--reason: want a line of at most 500 octets")
+			return cmdline.Usagef("--reason: want a line of at most 500 octets")
 		}
 		if q.reason == "" {
 			q.reason = "an administrator asked"
@@ -128,25 +134,25 @@ func (q *queueRun) check() error {
 	}
 	for _, id := range q.ids {
 		if noID(id) {
-			return usageErrorf("%.40q is no queue ID; patterns go with --to, --from and the other filters", id)
+			return cmdline.Usagef("%.40q is no queue ID; patterns go with --to, --from and the other filters", id)
 		}
 	}
 	switch {
 	case q.dry && q.verb.past == "":
-		return usageErrorf("-n is for what changes messages; %s doesn't", q.verb.name)
+		return cmdline.Usagef("-n is for what changes messages; %s doesn't", q.verb.name)
 	case q.reroute && q.verb.name != control.Retry:
-		return usageErrorf("--reroute is for retry")
+		return cmdline.Usagef("--reroute is for retry")
 	case len(q.ids) > 0 && !q.filter.empty():
-		return usageErrorf("either queue IDs or filters")
+		return cmdline.Usagef("either queue IDs or filters")
 	case len(q.ids) == 0 && q.filter.empty() && q.verb.name != "list":
-		return usageErrorf("%s needs queue IDs or filters; --to '*' is all that is pending", q.verb.name)
+		return cmdline.Usagef("%s needs queue IDs or filters; --to '*' is all that is pending", q.verb.name)
 	}
 	return q.filter.check(time.Now())
 }
 
 // noID says that text can be no message's ID, as a pattern or a path.
 func noID(text string) bool {
-	return strings.ContainsFunc(text, func(r rune) bool { return r != '-' && !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+	return text == "" || strings.ContainsFunc(text, func(r rune) bool { return r != '-' && !unicode.IsLetter(r) && !unicode.IsDigit(r) })
 }
 
 // chosen yields the messages that are meant. One that isn't there is told and
@@ -154,9 +160,9 @@ func noID(text string) bool {
 func (q *queueRun) chosen(ctx context.Context) iter.Seq2[control.Message, error] {
 	return func(yield func(control.Message, error) bool) {
 		for _, id := range q.ids {
-			m, err := q.queue.show(ctx, id)
+			m, err := q.queue.Show(ctx, id)
 			if err != nil {
-				if err = q.told(id, err); err == nil {
+				if err = q.failed(id, err); err == nil {
 					continue
 				}
 			}
@@ -167,7 +173,7 @@ func (q *queueRun) chosen(ctx context.Context) iter.Seq2[control.Message, error]
 		if len(q.ids) > 0 {
 			return
 		}
-		for m, err := range q.queue.list(ctx) {
+		for m, err := range q.queue.List(ctx) {
 			if (err != nil || q.filter.fits(m)) && (!yield(m, err) || err != nil) {
 				return
 			}
@@ -189,12 +195,12 @@ func (q *queueRun) show(ctx context.Context) error {
 		case err != nil:
 			return err
 		case q.json:
-			err = json.NewEncoder(q.env.Stdout).Encode(m)
+			err = showJSON(q.env.Stdout, m)
 		case first:
-			err = tell(q.env.Stdout, m, q.returned, time.Now())
+			err = messageText(q.env.Stdout, m, q.returned, time.Now())
 		default:
 			if _, err = io.WriteString(q.env.Stdout, "\n"); err == nil {
-				err = tell(q.env.Stdout, m, q.returned, time.Now())
+				err = messageText(q.env.Stdout, m, q.returned, time.Now())
 			}
 		}
 		if err != nil {
@@ -215,7 +221,7 @@ func (q *queueRun) cat(ctx context.Context) error {
 		if q.json {
 			err = q.catJSON(ctx, id)
 		} else {
-			err = q.told(id, q.queue.cat(ctx, id, q.env.Stdout))
+			err = q.failed(id, q.queue.Cat(ctx, id, q.env.Stdout))
 		}
 		if err != nil {
 			return err
@@ -235,10 +241,10 @@ func (q *queueRun) catJSON(ctx context.Context, id string) error {
 		return fmt.Errorf("write the answer: %w", err)
 	}
 	data := base64.NewEncoder(base64.StdEncoding, out)
-	failed := q.queue.cat(ctx, id, data)
+	failed := q.queue.Cat(ctx, id, data)
 	err = data.Close()
 	o := outcomeOf(failed)
-	if tail, merr := json.Marshal(o); err == nil && merr == nil {
+	if tail, merr := cmdline.JSON(o); err == nil && merr == nil {
 		_, err = fmt.Fprintf(out, "\",%s\n", tail[1:])
 	}
 	q.code = max(q.code, o.Code)
@@ -258,7 +264,7 @@ func (q *queueRun) names(ctx context.Context) ([]string, error) {
 		ids = append(ids, m.ID)
 	}
 	if len(ids) == 0 && !q.quiet {
-		say(q.env.Stderr, q.env.Program, "no message fits")
+		q.env.Say("no message fits")
 	}
 	return ids, nil
 }
@@ -271,11 +277,11 @@ func (q *queueRun) change(ctx context.Context) error {
 	}
 	for _, id := range ids {
 		if q.dry {
-			err = q.foresee(ctx, id)
+			err = q.wouldFail(ctx, id)
 		} else {
-			err = q.queue.act(ctx, control.Request{Do: q.verb.name, ID: id, Reason: q.reason, Reroute: q.reroute})
+			err = q.queue.Act(ctx, control.Request{Do: q.verb.name, ID: id, Reason: q.reason, Reroute: q.reroute})
 		}
-		if err := q.tellChange(id, err); err != nil {
+		if err := q.changed(id, err); err != nil {
 			return err
 		}
 		if ctx.Err() != nil {
@@ -285,19 +291,75 @@ func (q *queueRun) change(ctx context.Context) error {
 	return nil
 }
 
-// foresee is what the verb would end with, as far as the state of the message
+// wouldFail is what the verb would end with, as far as the state of the message
 // tells.
-func (q *queueRun) foresee(ctx context.Context, id string) error {
-	m, err := q.queue.show(ctx, id)
+func (q *queueRun) wouldFail(ctx context.Context, id string) error {
+	m, err := q.queue.Show(ctx, id)
 	switch verb := q.verb.name; {
 	case err != nil:
 		return err
 	case verb == control.Retry && m.State == control.Held:
-		return toldError(id, deliver.ErrHeld)
+		return server.MessageError(id, deliver.ErrHeld)
 	case verb == control.Release && m.State != control.Held && m.State != control.Corrupt:
-		return toldError(id, deliver.ErrNotHeld)
+		return server.MessageError(id, deliver.ErrNotHeld)
 	case verb != control.Release && verb != control.Remove && m.State == control.Corrupt:
-		return toldError(id, spool.ErrCorrupt)
+		return server.MessageError(id, spool.ErrCorrupt)
 	}
 	return nil
+}
+
+// retryAlone is retry where no server runs: a server for this one pass tries
+// the messages, and no others. It waits for the end of that.
+func (q *queueRun) retryAlone(ctx context.Context) error {
+	ids, err := q.triable(ctx)
+	if err != nil {
+		return err
+	}
+	q.verb.past = "tried"
+	for some := range slices.Chunk(ids, control.MaxOnly) {
+		if err := client.TryAlone(ctx, q.env, some, q.reroute); err != nil {
+			return err
+		}
+		for _, id := range some {
+			if err := q.changed(id, nil); err != nil {
+				return err
+			}
+		}
+	}
+	if q.code != sysexits.OK {
+		return cmdline.ExitWith(q.code, cmdline.ErrAnswered)
+	}
+	return nil
+}
+
+// triable are those of the messages that can be tried: what a dry run of the
+// command says. The others are told.
+func (q *queueRun) triable(ctx context.Context) (ids []string, err error) {
+	var said bytes.Buffer
+	env, dry := q.env.With(&said, "-n", "--json"), *q
+	dry.env, dry.dry, dry.json = env, true, true
+	err = client.AtQueue(ctx, env, true, func(queue client.Queue, conf *config.Config) error {
+		dry.queue, dry.returned = queue, conf.QReturn
+		return dry.run(ctx)
+	})
+	if err != nil && !errors.Is(err, cmdline.ErrAnswered) {
+		return nil, err
+	}
+	for lines := json.NewDecoder(&said); ; {
+		var o outcome
+		err := lines.Decode(&o)
+		if errors.Is(err, io.EOF) {
+			return ids, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("the list of messages: %w", err)
+		}
+		if _, ok := spool.ParseID(o.ID); o.OK && ok {
+			ids = append(ids, o.ID)
+			continue
+		}
+		if err := q.failed(o.ID, &control.Error{Code: o.Code, Text: o.Error}); err != nil {
+			return nil, err
+		}
+	}
 }

@@ -13,21 +13,25 @@ import (
 	"testing"
 	"time"
 
-	"postoffice/internal/config"
-	"postoffice/internal/control"
+	"postoffice/applets/client"
+	"postoffice/applets/cmdline"
+	"postoffice/applets/config"
+	"postoffice/applets/control"
+	"postoffice/applets/server"
 	"postoffice/internal/smtp"
 	"postoffice/spool"
+	"postoffice/spool/envelope"
 )
 
 var filterTime = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 
 // filterMessages are what the filters are tried on, by ID.
 func filterMessages() []control.Message {
-	pending := spool.Pending.String()
+	pending := envelope.Pending.String()
 	return []control.Message{
 		{ID: "REMOTE", Sender: "Ann@One.example", Arrived: filterTime.Add(-3 * time.Hour), State: control.Deferred, Recipients: []control.Recipient{
 			{Address: "bob@two.example", State: pending, Relay: "mx.three.example[192.0.2.7]:25", Reply: "451 4.7.1 see https://three.example/why"},
-			{Address: "done@four.example", State: spool.Delivered.String()},
+			{Address: "done@four.example", State: envelope.Delivered.String()},
 		}},
 		{ID: "HELD", Sender: "", Arrived: filterTime, State: control.Held, Reason: "looks odd", Recipients: []control.Recipient{{Address: "carol", State: pending}}},
 		{ID: "MIXED", Sender: "ann@one.example", Arrived: filterTime, State: control.Active, Recipients: []control.Recipient{
@@ -83,24 +87,23 @@ func TestQueueFilter(t *testing.T) {
 
 // fakeQueue is a queue of filterMessages that notes what is done to it.
 type fakeQueue struct {
-	noQueue
 	did []control.Request
 }
 
-func (f *fakeQueue) list(context.Context) iter.Seq2[control.Message, error] {
+func (f *fakeQueue) List(context.Context) iter.Seq2[control.Message, error] {
 	return listOf(filterMessages()...)
 }
 
-func (f *fakeQueue) show(_ context.Context, id string) (control.Message, error) {
+func (f *fakeQueue) Show(_ context.Context, id string) (control.Message, error) {
 	all := filterMessages()
 	i := slices.IndexFunc(all, func(m control.Message) bool { return m.ID == id })
 	if i < 0 {
-		return noMessage(id)
+		return control.Message{}, server.NoMessage(id)
 	}
 	return all[i], nil
 }
 
-func (f *fakeQueue) cat(_ context.Context, id string, w io.Writer) error {
+func (f *fakeQueue) Cat(_ context.Context, id string, w io.Writer) error {
 	if _, err := io.WriteString(w, "x\xff\n"); err != nil {
 		return err
 	}
@@ -110,7 +113,7 @@ func (f *fakeQueue) cat(_ context.Context, id string, w io.Writer) error {
 	return nil
 }
 
-func (f *fakeQueue) act(_ context.Context, r control.Request) error {
+func (f *fakeQueue) Act(_ context.Context, r control.Request) error {
 	f.did = append(f.did, r)
 	switch r.ID {
 	case "HELD":
@@ -118,23 +121,22 @@ func (f *fakeQueue) act(_ context.Context, r control.Request) error {
 	case "REMOTE", "MIXED":
 		return nil
 	}
-	_, err := noMessage(r.ID)
-	return err
+	return server.NoMessage(r.ID)
 }
 
 // queueCall runs one command line on f.
-func queueCall(t *testing.T, f queueAccess, args ...string) (code int, out, errs string) {
+func queueCall(t *testing.T, f client.Queue, args ...string) (code int, out, errs string) {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	env := &Env{Program: "queue", Stdout: &stdout, Stderr: &stderr}
-	env.prepare(queueApplet, args)
+	env := &cmdline.Env{Program: "queue", Stdout: &stdout, Stderr: &stderr}
+	env.Prepare(queueApplet, args)
 	q := &queueRun{env: env}
 	err := q.parse()
 	if err == nil {
 		q.queue = f
 		err = q.run(t.Context())
 	}
-	return env.end(err), stdout.String(), stderr.String()
+	return env.Finish(err), stdout.String(), stderr.String()
 }
 
 func TestQueueCommands(t *testing.T) {
@@ -203,16 +205,23 @@ func TestQueueFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	files, err := openFiles(&Env{Stderr: io.Discard}, conf, true)
+	queue, err := spool.Open(spool.Options{Dir: conf.QueueDir, UID: -1, GID: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	damaged := mailInto(t, files.listing.queue, "z@four.example")
+	damaged := mailInto(t, queue, "z@four.example")
 	if err := os.Rename(filepath.Join(dir, "q/queue", damaged), filepath.Join(dir, "q/corrupt", damaged)); err != nil {
 		t.Fatal(err)
 	}
-	first := mailInto(t, files.listing.queue, "x@two.example")
-	second := mailInto(t, files.listing.queue, "y@three.example")
+	first := mailInto(t, queue, "x@two.example")
+	second := mailInto(t, queue, "y@three.example")
+	if err := queue.Close(); err != nil {
+		t.Fatal(err)
+	}
+	files, err := client.OpenFiles(&cmdline.Env{Stderr: io.Discard}, conf, true)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct {
 		args []string
 		code int
@@ -234,7 +243,7 @@ func TestQueueFiles(t *testing.T) {
 			t.Errorf("queue %v: exit %d, printed\n%s\nand\n%s\nwant exit %d and %q", tt.args, code, out, errs, tt.code, tt.out)
 		}
 	}
-	if err := files.close(); err != nil {
+	if err := files.Close(); err != nil {
 		t.Error(err)
 	}
 	log, err := os.ReadFile(filepath.Join(dir, "log"))
@@ -253,7 +262,7 @@ func mailInto(t *testing.T, q *spool.Queue, to string) string {
 		}
 		return p
 	}
-	in, err := q.Create(spool.Envelope{Arrived: time.Now(), Client: "test", ReversePath: path("from@one.example"), Recipients: []smtp.Recipient{{Path: path(to)}}})
+	in, err := q.Create(envelope.Envelope{Arrived: time.Now(), Client: "test", ReversePath: path("from@one.example"), Recipients: []smtp.Recipient{{Path: path(to)}}})
 	if err != nil {
 		t.Fatal(err)
 	}

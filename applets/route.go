@@ -3,6 +3,7 @@ package applets
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -10,48 +11,57 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"postoffice/internal/control"
-	"postoffice/internal/privsep"
+	"postoffice/applets/client"
+	"postoffice/applets/cmdline"
+	"postoffice/applets/server"
+	"postoffice/applets/sysexits"
 	"postoffice/internal/smtp"
-	"postoffice/internal/sysexits"
 )
 
-var routeApplet = Applet{
+var routeApplet = cmdline.Applet{
 	Name:  "route",
-	Usage: "[--json] [--from SENDER] [ADDRESS ...]",
+	Usage: "[--json] [--from sender] [address ...]",
 	Short: "say where a message for an address would go, and send nothing",
-	Run: func(ctx context.Context, env *Env) error {
+	Run: func(ctx context.Context, env *cmdline.Env) error {
 		asJSON := env.Flags.Bool("json", false, "one JSON object per address")
-		from := env.Flags.String("from", "", "the envelope sender is `SENDER`")
+		var from cmdline.Text
+		env.Flags.Var(&from, "from", "`sender` the envelope sender; empty or <> is the null sender")
 		if err := env.Parse(); err != nil {
 			return err
 		}
-		return showRoutes(ctx, env, *from, *asJSON, worse)
+		return showRoutes(ctx, env, from, *asJSON, worse)
 	},
 }
 
-// asker finds routes.
-type asker func(ctx context.Context, address, sender string) ([]control.Step, error)
-
 // showRoutes is route, and sendmail's -bv and -bt: the addresses are arguments,
 // or else lines of standard input. sum makes one exit code of two.
-func showRoutes(ctx context.Context, env *Env, sender string, asJSON bool, sum func(a, b int) int) error {
-	if strings.TrimSpace(sender) == "" {
-		sender = login(os.Getuid())
+func showRoutes(ctx context.Context, env *cmdline.Env, from cmdline.Text, asJSON bool, sum func(a, b int) int) error {
+	sender := strings.TrimSpace(from.Value)
+	if !from.Given {
+		sender = server.Login(os.Getuid())
 	}
-	ask, err := routes(ctx, env)
+	ask, err := client.Routes(ctx, env)
 	if err != nil {
 		return err
 	}
-	env.tellAliases()
+	warnOfAliases(env)
+	return showEach(ctx, env, ask, sender, asJSON, sum)
+}
+
+// showEach asks about each address and shows the answers. Where no server can be
+// started to ask, which has said why, there is nothing to show.
+func showEach(ctx context.Context, env *cmdline.Env, ask server.Router, sender string, asJSON bool, sum func(a, b int) int) error {
 	show := routeText(env.Stdout)
 	if asJSON {
 		show = routeJSON(env.Stdout)
 	}
 	code := sysexits.OK
 	one := func(address string) error {
-		found := route{Address: address}
+		found := routeFound{Address: address}
 		found.Steps, found.err = ask(ctx, address, sender)
+		if errors.Is(found.err, cmdline.ErrAnswered) {
+			return found.err
+		}
 		found.judge()
 		code = sum(code, found.Code)
 		return show(found)
@@ -60,24 +70,31 @@ func showRoutes(ctx context.Context, env *Env, sender string, asJSON bool, sum f
 		return err
 	}
 	if code != sysexits.OK {
-		return exitWith(code, errAnswered)
+		return cmdline.ExitWith(code, cmdline.ErrAnswered)
 	}
 	return nil
 }
 
 // addresses calls one with each address that is asked about. On a terminal it
 // asks for them.
-func addresses(env *Env, one func(address string) error) error {
+func addresses(env *cmdline.Env, one func(address string) error) error {
 	for _, arg := range env.Args {
-		found := smtp.Mailboxes(arg)
-		if len(found) == 0 {
-			if err := one(arg); err != nil {
+		n := 0
+		for m := range smtp.EachMember(arg) {
+			n++
+			if errors.Is(m.Err, smtp.ErrBeside) {
+				continue
+			}
+			text := m.Text // what is no address is asked about too
+			if m.Err == nil {
+				text = m.Path.String()
+			}
+			if err := one(text); err != nil {
 				return err
 			}
-			continue
 		}
-		for _, m := range found {
-			if err := one(m.Path.String()); err != nil {
+		if n == 0 {
+			if err := one(arg); err != nil {
 				return err
 			}
 		}
@@ -110,51 +127,4 @@ func isTerminal(r io.Reader) bool {
 	}
 	_, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
 	return err == nil
-}
-
-// routes is how routes are found here: by the daemon, where none runs by a
-// server that root or the queue's owner starts for the question, else by this
-// process as far as it can see.
-func routes(ctx context.Context, env *Env) (asker, error) {
-	conf, confErr := env.Config()
-	client, err := dialControl(ctx, conf)
-	if err == nil {
-		client.Close() // each question has its own connection
-		if confErr != nil {
-			env.report(confErr)
-		}
-		return func(ctx context.Context, address, sender string) ([]control.Step, error) {
-			client, err := dialControl(ctx, conf)
-			if err != nil {
-				return nil, err
-			}
-			defer client.Close()
-			return client.Route(ctx, address, sender)
-		}, nil
-	}
-	switch {
-	case !isAbsent(err):
-		return nil, exitWith(sysexits.TempFail, fmt.Errorf("the mail server's socket: %w", err))
-	case confErr != nil:
-		return nil, confErr
-	}
-	if running, _ := privsep.Running(conf.RunDir); running {
-		return nil, unanswered(conf)
-	}
-	if mayServe(conf) {
-		return func(ctx context.Context, address, sender string) ([]control.Step, error) {
-			return askOnce(ctx, env, address, sender)
-		}, nil
-	}
-	return ownSight(ctx, env, conf)
-}
-
-// askOnce starts a server that answers one question and does nothing else.
-func askOnce(ctx context.Context, env *Env, address, sender string) ([]control.Step, error) {
-	client, err := passClient(ctx, env)
-	if err != nil {
-		return nil, err
-	}
-	defer client.Close()
-	return client.Route(ctx, address, sender)
 }

@@ -8,25 +8,26 @@ import (
 	"strings"
 	"testing"
 
-	"postoffice/deliver"
-	"postoffice/internal/control"
+	"postoffice/applets/control"
+	"postoffice/deliver/route"
 	"postoffice/internal/testenv"
 )
 
-func routeSteps() []deliver.RouteStep {
-	return []deliver.RouteStep{
-		{Recipient: "team", How: deliver.RouteAlias, Name: "team", Sender: "amy", UID: -1},
-		{Depth: 1, Recipient: "bob", File: "/etc/aliases", Line: 2, How: deliver.RouteForward, Name: "bob", Sender: "owner-team", UID: -1},
-		{Depth: 2, Recipient: "|vacation", File: "/home/bob/.forward", Line: 1, How: deliver.RouteProgram, User: "bob", UID: 1002, Sender: "owner-team"},
-		{Depth: 2, Recipient: `\bob`, File: "/home/bob/.forward", Line: 1, How: deliver.RouteMailbox, User: "bob", UID: 1002, Extension: "x", Sender: "owner-team"},
-		{Depth: 1, Recipient: ":include:/srv/list", File: "/etc/aliases", Line: 3, How: deliver.RouteList, Sender: "owner-team", UID: -1},
-		{Depth: 2, Recipient: "secret@x.example", File: "/srv/list", Line: 1, How: deliver.RouteRemote, UID: -1, Sender: "owner-team", RelayHost: "hub:26",
-			Hosts: []deliver.RouteHost{{Name: "hub", Port: 26, Addrs: []string{"192.0.2.1", "2001:db8::1"}}, {Name: "hub2", Port: 26, Addrs: []string{"192.0.2.2"}}}},
-		{Depth: 1, Recipient: "/var/log/m", File: "/etc/aliases", Line: 4, How: deliver.RouteFile, User: "nobody", UID: 65534, Sender: "owner-team"},
-		{Depth: 1, Recipient: "mapped", File: "/etc/aliases", Line: 4, How: deliver.RouteUsermap, Name: "*@x", Sender: "owner-team", UID: -1},
-		{Depth: 2, Recipient: "ghost\x1b", How: deliver.RouteFailure, Code: 550, Status: "5.1.1", Reason: "no such user", Permanent: true, Sender: "owner-team", UID: -1},
-		{Depth: 1, Recipient: "carol", File: "/etc/aliases", Line: 5, How: deliver.RouteFailure, Code: 450, Status: "4.3.0", Reason: "locked", Sender: "owner-team", UID: -1},
-		{Depth: 1, Recipient: "x@y.example", File: "/etc/aliases", Line: 5, How: deliver.RouteFailure, Status: "4.4.1", Reason: "temporary DNS failure", Sender: "owner-team", UID: -1},
+// routeSteps are what a server finds for the alias team.
+func routeSteps() []control.Step {
+	return []control.Step{
+		{Recipient: "team", How: route.HowAlias, Name: "team", Sender: "amy", UID: -1},
+		{Depth: 1, Recipient: "bob", File: "/etc/aliases", Line: 2, How: route.HowForward, Name: "bob", Sender: "owner-team", UID: -1},
+		{Depth: 2, Recipient: "|vacation", File: "/home/bob/.forward", Line: 1, How: route.HowProgram, User: "bob", UID: 1002, Sender: "owner-team"},
+		{Depth: 2, Recipient: `\bob`, File: "/home/bob/.forward", Line: 1, How: route.HowMailbox, User: "bob", UID: 1002, Extension: "x", Sender: "owner-team"},
+		{Depth: 1, Recipient: ":include:/srv/list", File: "/etc/aliases", Line: 3, How: route.HowList, Sender: "owner-team", UID: -1},
+		{Depth: 2, Recipient: "secret@x.example", File: "/srv/list", Line: 1, How: route.HowRemote, UID: -1, Sender: "owner-team", RelayHost: "hub:26",
+			Hosts: []control.Host{{Name: "hub", Port: 26, Addrs: []string{"192.0.2.1", "2001:db8::1"}}, {Name: "hub2", Port: 26, Addrs: []string{"192.0.2.2"}}}},
+		{Depth: 1, Recipient: "/var/log/m", File: "/etc/aliases", Line: 4, How: route.HowFile, User: "nobody", UID: 65534, Sender: "owner-team"},
+		{Depth: 1, Recipient: "mapped", File: "/etc/aliases", Line: 4, How: route.HowUsermap, Name: "*@x", Sender: "owner-team", UID: -1},
+		{Depth: 2, Recipient: "ghost", How: route.HowFailure, Code: 550, Status: "5.1.1", Reason: "no such user", Permanent: true, Sender: "owner-team", UID: -1},
+		{Depth: 1, Recipient: "carol", File: "/etc/aliases", Line: 5, How: route.HowFailure, Code: 450, Status: "4.3.0", Reason: "locked", Sender: "owner-team", UID: -1},
+		{Depth: 1, Recipient: "x@y.example", File: "/etc/aliases", Line: 5, How: route.HowFailure, Status: "4.4.1", Reason: "temporary DNS failure", Sender: "owner-team", UID: -1},
 	}
 }
 
@@ -38,21 +39,13 @@ const routeTree = `team: alias team
     secret@x.example (/srv/list:1): sent to hub port 26 (192.0.2.1, 2001:db8::1), then hub2 port 26 (192.0.2.2), as option relay-host says
   /var/log/m (/etc/aliases:4): file, written as nobody (uid 65534); reports go to owner-team
   mapped (/etc/aliases:4): mapped by usermap *@x; reports go to owner-team
-    ghost\x1b: FAILS, and goes back to the sender: 550 5.1.1 no such user
+    ghost: FAILS, and goes back to the sender: 550 5.1.1 no such user
   carol (/etc/aliases:5): can't be delivered now, and would be tried again: 450 4.3.0 locked; reports go to owner-team
   x@y.example (/etc/aliases:5): can't be delivered now, and would be tried again: temporary DNS failure; reports go to owner-team
 `
 
 func TestRouteText(t *testing.T) {
-	r := route{Address: "team"}
-	v := view{all: true}
-	for _, s := range routeSteps() {
-		step, ok := v.see(s)
-		if !ok {
-			t.Errorf("root is not shown %+v", s)
-		}
-		r.Steps = append(r.Steps, step)
-	}
+	r := routeFound{Address: "team", Steps: routeSteps()}
 	r.judge()
 	var out bytes.Buffer
 	show := routeText(&out)
@@ -60,48 +53,20 @@ func TestRouteText(t *testing.T) {
 		t.Errorf("code %d, %v\n%s\nwant\n%s", r.Code, err, out.String(), routeTree)
 	}
 	out.Reset()
-	bad := route{Address: "x\x1b@", err: &control.Error{Code: 64, Text: "no address"}}
+	bad := routeFound{Address: "x\x1b@", err: &control.Error{Code: 64, Text: "no address"}}
 	bad.judge()
 	if err := show(bad); err != nil || out.String() != "\nx?@: no address\n" || bad.Code != 64 {
 		t.Errorf("code %d, %v, %q", bad.Code, err, out.String())
 	}
 	out.Reset()
-	if err := routeJSON(&out)(route{Address: "a", Deliverable: true}); err != nil || out.String() != `{"address":"a","deliverable":true,"code":0}`+"\n" {
+	if err := routeJSON(&out)(routeFound{Address: "a", Deliverable: true}); err != nil || out.String() != `{"address":"a","deliverable":true,"code":0}`+"\n" {
 		t.Errorf("%v, %s", err, out.String())
 	}
 }
 
-// TestRouteView: what other users have written for themselves is not shown,
-// what the postmaster has is.
-func TestRouteView(t *testing.T) {
-	for _, tt := range []struct{ user, want string }{
-		{"amy", "team bob(hidden) :include:/srv/list(hidden) /var/log/m mapped(hidden) carol x@y.example"},
-		{"", "team bob(hidden) :include:/srv/list(hidden) /var/log/m mapped(hidden) carol x@y.example"},
-		{"bob", `team bob |vacation \bob :include:/srv/list(hidden) /var/log/m mapped(hidden) carol x@y.example`},
-	} {
-		v := view{user: tt.user}
-		var got []string
-		for _, s := range routeSteps() {
-			if step, ok := v.see(s); ok {
-				name := step.Recipient
-				if step.Hidden {
-					name += "(hidden)"
-				}
-				got = append(got, name)
-			}
-		}
-		if text := strings.Join(got, " "); text != tt.want {
-			t.Errorf("%s sees %s, want %s", tt.user, text, tt.want)
-		}
-	}
-	if s := (senders{trusted: []string{login(os.Getuid())}}); !s.view(os.Getuid()).all || s.view(54321).all {
-		t.Error("who sees all?")
-	}
-}
-
 func TestRouteCodes(t *testing.T) {
-	later, never, stranger := control.Step{How: deliver.RouteFailure}, control.Step{How: deliver.RouteFailure, Permanent: true, Status: "5.4.6"}, control.Step{How: deliver.RouteFailure, Permanent: true, Status: "5.1.1"}
-	fine := control.Step{How: deliver.RouteMailbox}
+	later, never, stranger := control.Step{How: route.HowFailure}, control.Step{How: route.HowFailure, Permanent: true, Status: "5.4.6"}, control.Step{How: route.HowFailure, Permanent: true, Status: "5.1.1"}
+	fine := control.Step{How: route.HowMailbox}
 	for _, tt := range []struct {
 		steps []control.Step
 		err   error
@@ -115,7 +80,7 @@ func TestRouteCodes(t *testing.T) {
 		{nil, errors.New("x"), 75},
 		{nil, &control.Error{Code: 77}, 77},
 	} {
-		r := route{Steps: tt.steps, err: tt.err}
+		r := routeFound{Steps: tt.steps, err: tt.err}
 		if r.judge(); r.Code != tt.want || r.Deliverable != (tt.want == 0) {
 			t.Errorf("%+v: code %d, want %d", tt, r.Code, tt.want)
 		}

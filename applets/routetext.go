@@ -1,6 +1,7 @@
 package applets
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,13 +10,15 @@ import (
 	"strconv"
 	"strings"
 
-	"postoffice/deliver"
-	"postoffice/internal/control"
-	"postoffice/internal/sysexits"
+	"postoffice/applets/cmdline"
+	"postoffice/applets/control"
+	"postoffice/applets/sysexits"
+	"postoffice/deliver/route"
+	"postoffice/internal/smtp"
 )
 
-// route is what was found for one address, as JSON.
-type route struct {
+// routeFound is what was found for one address, as JSON.
+type routeFound struct {
 	Address     string         `json:"address"`
 	Deliverable bool           `json:"deliverable"`
 	Code        int            `json:"code"`            // exit code, sysexits(3): what would fail first
@@ -26,16 +29,16 @@ type route struct {
 }
 
 // judge says what would come of a message.
-func (r *route) judge() {
+func (r *routeFound) judge() {
 	if r.err != nil {
-		r.Code, r.Error = exitStatus(r.err), r.err.Error()
+		r.Code, r.Error = cmdline.ExitStatus(r.err), r.err.Error()
 		if e := (*control.Error)(nil); errors.As(r.err, &e) {
 			r.Code = e.Code
 		}
 		return
 	}
 	for _, s := range r.Steps {
-		if s.How == deliver.RouteFailure {
+		if s.How == route.HowFailure {
 			r.Code = worse(r.Code, failureCode(s))
 		}
 	}
@@ -46,7 +49,7 @@ func failureCode(s control.Step) int {
 	switch {
 	case !s.Permanent:
 		return sysexits.TempFail
-	case isStranger(s.Status):
+	case smtp.UnknownMailbox(s.Status):
 		return sysexits.NoUser
 	}
 	return sysexits.Unavailable
@@ -70,31 +73,36 @@ func worseAddress(a, b int) int {
 	return worse(a, b)
 }
 
-func routeJSON(w io.Writer) func(route) error {
-	out := json.NewEncoder(w)
-	out.SetEscapeHTML(false)
-	return func(r route) error { return out.Encode(r) }
+func routeJSON(w io.Writer) func(routeFound) error {
+	return func(r routeFound) error {
+		var b bytes.Buffer
+		out := json.NewEncoder(&b)
+		out.SetEscapeHTML(false)
+		err := out.Encode(r)
+		_, werr := w.Write(cmdline.Escaped(b.Bytes()))
+		return errors.Join(err, werr)
+	}
 }
 
 // routeText writes routes as trees of sentences.
-func routeText(w io.Writer) func(route) error {
+func routeText(w io.Writer) func(routeFound) error {
 	first := true
-	return func(r route) error {
+	return func(r routeFound) error {
 		var b strings.Builder
 		if !first {
 			b.WriteByte('\n')
 		}
 		first = false
 		if r.err != nil {
-			fmt.Fprintf(&b, "%s: %s\n", printed(r.Address), printed(r.Error))
+			fmt.Fprintf(&b, "%s: %s\n", cmdline.Printed(r.Address), cmdline.Printed(r.Error))
 		}
 		var senders []string // of the steps above
 		for _, s := range r.Steps {
 			depth := max(min(s.Depth, len(senders)), 0)
 			senders = senders[:depth]
-			b.WriteString(strings.Repeat("  ", depth) + printed(sentence(s)))
+			b.WriteString(strings.Repeat("  ", depth) + cmdline.Printed(sentence(s)))
 			if depth > 0 && senders[depth-1] != s.Sender {
-				b.WriteString("; reports go to " + printed(s.Sender))
+				b.WriteString("; reports go to " + cmdline.Printed(s.Sender))
 			}
 			b.WriteByte('\n')
 			senders = append(senders, s.Sender)
@@ -117,26 +125,32 @@ func sentence(s control.Step) string {
 	if s.Again {
 		again = ", whose members stand above"
 	}
+	circle := ""
+	if s.Reason != "" {
+		circle = "; " + s.Reason
+	}
 	switch s.How {
-	case deliver.RouteAlias:
-		return who + ": alias " + s.Name + hidden
-	case deliver.RouteUsermap:
+	case route.HowAlias:
+		return who + ": alias " + s.Name + hidden + circle
+	case route.HowUsermap:
 		return who + ": mapped by usermap " + s.Name + hidden
-	case deliver.RouteForward:
+	case route.HowForward:
 		return who + ": forwarded by " + s.Name + hidden
-	case deliver.RouteList:
+	case route.HowList:
 		return who + ": list" + again + hidden
-	case deliver.RouteMailbox:
+	case route.HowMailbox:
 		if s.Way != "" {
 			return who + ": mailbox of " + owner(s) + ", by " + s.Way
 		}
 		return who + ": mailbox of " + owner(s)
-	case deliver.RouteProgram:
+	case route.HowProgram:
 		return who + ": program, run as " + owner(s)
-	case deliver.RouteFile:
+	case route.HowFile:
 		return who + ": file, written as " + owner(s)
-	case deliver.RouteRemote:
+	case route.HowRemote:
 		return who + ": " + elsewhere(s)
+	case route.HowCut:
+		return fmt.Sprintf("%s and whatever comes behind it: not looked at, since %d recipients were", who, route.MaxDrySteps)
 	}
 	said := s.Reason
 	if s.Code != 0 { // else nobody would have been asked

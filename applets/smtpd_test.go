@@ -1,12 +1,11 @@
 package applets
 
 import (
-	"slices"
 	"testing"
 	"time"
 
-	"postoffice/internal/config"
-	"postoffice/internal/sysexits"
+	"postoffice/applets/cmdline"
+	"postoffice/applets/sysexits"
 )
 
 // TestQueueTime is the time of -q (S89, R68): a bare number is minutes.
@@ -20,30 +19,8 @@ func TestQueueTime(t *testing.T) {
 		{"0", 0}, {"m", 0}, {"15x", 0}, {"-5m", 0}, {"99999999999999999999m", 0}, {"1000w", 0},
 	} {
 		got, err := queueTime(tt.text)
-		if got != tt.want || (tt.want == 0) != (exitStatus(err) == sysexits.Usage) {
+		if got != tt.want || (tt.want == 0) != (cmdline.ExitStatus(err) == sysexits.Usage) {
 			t.Errorf("-q%s: %v, %v, want %v", tt.text, got, err, tt.want)
-		}
-	}
-}
-
-// TestForegroundLog: smtpd -d and -bD log to standard error, and besides to
-// where the configuration asks.
-func TestForegroundLog(t *testing.T) {
-	for _, tt := range []struct {
-		sets []string
-		want []string
-	}{
-		{nil, []string{"stderr"}},
-		{[]string{"log=stderr"}, []string{"stderr"}},
-		{[]string{"log=file:/x"}, []string{"stderr", "file:/x"}},
-		{[]string{"log=syslog,stderr"}, []string{"syslog", "stderr"}},
-	} {
-		conf, err := config.Load(config.Options{File: "/dev/null", Sets: tt.sets})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if logHere(conf); !slices.Equal(conf.Log, tt.want) {
-			t.Errorf("%q: log goes to %q, want %q", tt.sets, conf.Log, tt.want)
 		}
 	}
 }

@@ -14,7 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"postoffice/internal/config"
+	"postoffice/applets/control"
+	"postoffice/applets/service"
 	"postoffice/internal/testenv"
 )
 
@@ -48,7 +49,7 @@ func newPrivate(t *testing.T, sink *testenv.Sink) private {
 func (p private) command(argv ...string) *exec.Cmd {
 	cmd := exec.Command("/proc/self/exe", append([]string{"-C", filepath.Join(p.dir, "cf")}, argv[1:]...)...)
 	cmd.Args[0] = argv[0]
-	cmd.Dir, cmd.Stdin = "/", strings.NewReader("Subject: x\n\nhello\n")
+	cmd.Dir = "/"
 	if os.Getuid() == 0 {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	}
@@ -58,7 +59,14 @@ func (p private) command(argv ...string) *exec.Cmd {
 // run runs a program and returns its exit code and standard error.
 func (p private) run(argv ...string) (int, string) {
 	p.t.Helper()
+	return p.send("Subject: x\n\nhello\n", argv...)
+}
+
+// send is run with a standard input.
+func (p private) send(text string, argv ...string) (int, string) {
+	p.t.Helper()
 	cmd := p.command(argv...)
+	cmd.Stdin = strings.NewReader(text)
 	var errs bytes.Buffer
 	cmd.Stderr = &errs
 	err := cmd.Run()
@@ -82,7 +90,7 @@ func (p private) serve() {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for end := time.Now().Add(20 * time.Second); ; <-tick.C {
-		client, err := dialControl(p.t.Context(), &config.Config{RunDir: filepath.Join(p.dir, "run")})
+		client, err := control.Dial(p.t.Context(), filepath.Join(p.dir, "run", service.Control))
 		if err == nil {
 			client.Close()
 			return
@@ -143,11 +151,47 @@ func TestWatchReal(t *testing.T) {
 	}
 }
 
-// conversation is what -v says of a message to one recipient (original.md 7.4).
+// conversation is what -v says of a message to one recipient.
 func conversation(to string) *regexp.Regexp {
 	said := []string{"OPEN", ">> 220 .*", "<< EHLO us.example", ">> 250-.*", ">> 250 .*",
 		"<< MAIL FROM:<.*>", "<< RCPT TO:<" + to + "@far.example>", "<< DATA", ">> 250 .*", ">> 250 .*", ">> 354 .*", `<< \.`, ">> 250 .*",
 		"<< QUIT", ">> 221 .*", "CLOSE"}
 	const who = `      127\.0\.0\.1 `
 	return regexp.MustCompile("^" + who + strings.Join(said, "\n"+who) + "\n$")
+}
+
+// TestAliasFaultKeepsMail: a line of the alias file that can't be understood,
+// and a database that is damaged, refuse nothing to programs of this machine:
+// the message waits, and what is told names file, line and command, in no
+// library's words.
+func TestAliasFaultKeepsMail(t *testing.T) {
+	for _, daemon := range []bool{false, true} {
+		for _, tt := range []struct{ name, file, text, words string }{
+			{"line", "aliases", "team: boss\nspam: :blackhole:\n", `/aliases: line 2: alias spam: ":blackhole:" names nothing|mend it and run "newaliases"`},
+			{"database", "aliases.db", strings.Repeat("x", 5000), `/aliases.db: damaged; run "newaliases"`},
+		} {
+			t.Run(fmt.Sprintf("%s, daemon %v", tt.name, daemon), func(t *testing.T) {
+				p := newPrivate(t, &testenv.Sink{})
+				path := filepath.Join(p.dir, tt.file)
+				if err := os.WriteFile(path, []byte(tt.text), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				if os.Getuid() == 0 {
+					if err := os.Chown(path, 65534, 65534); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if daemon {
+					p.serve()
+				}
+				if code, said := p.run("sendmail", "spam"); code != 0 || said != "" {
+					t.Errorf("exit code %d, it said\n%s", code, said)
+				}
+				code, said := p.run("sendmail", "--wait=30s", "spam")
+				if code != 75 || !inOrder(said, "not delivered yet|"+tt.words+"|need not be sent again") || strings.Contains(said, "pebble") {
+					t.Errorf("--wait: exit code %d, it said\n%s", code, said)
+				}
+			})
+		}
+	}
 }

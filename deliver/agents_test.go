@@ -12,11 +12,12 @@ import (
 	"testing"
 
 	"postoffice/deliver/local"
+	"postoffice/deliver/outcome"
 	"postoffice/internal/alias"
 	"postoffice/internal/smtp"
 )
 
-// agents is the part of a LocalMailer that has users' files and programs.
+// agents is the part of a local.Mailer that has users' files and programs.
 type agents struct {
 	agentMu  sync.Mutex
 	forwards map[string]string            // user, or user+extension, → .forward
@@ -33,7 +34,7 @@ type agents struct {
 func (m *agents) Run(_ context.Context, _ string, j local.Job) local.Result {
 	body, err := io.ReadAll(j.Body)
 	if err != nil {
-		return local.Result{Err: err}
+		return local.Result{Outcome: outcome.Outcome{Err: err}}
 	}
 	m.agentMu.Lock()
 	running := m.running
@@ -43,7 +44,7 @@ func (m *agents) Run(_ context.Context, _ string, j local.Job) local.Result {
 	if running != nil {
 		return running(j)
 	}
-	return local.Result{Status: local.Delivered, Reply: smtp.Reply{Code: 250, Status: "2.0.0", Text: "done"}}
+	return local.Result{Outcome: outcome.Outcome{Action: outcome.Delivered, Reply: smtp.Reply{Code: 250, Status: "2.0.0", Text: "done"}}}
 }
 
 // jobs says what has been run: "user: source name hash".
@@ -63,7 +64,7 @@ func jobName(user string, it local.Item) string {
 }
 
 // itemName is jobName for an item by its text.
-func itemName(t testing.TB, user, source, name, text string) string {
+func itemName(t testing.TB, user string, source local.Source, name, text string) string {
 	t.Helper()
 	return jobName(user, local.Item{Source: source, Name: name, Hash: itemHash(t, text)})
 }

@@ -1,339 +1,264 @@
 package deliver
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"log/slog"
-	"slices"
-	"strconv"
-	"sync/atomic"
 	"time"
 
-	"postoffice/deliver/local"
+	"postoffice/deliver/schedule"
 	"postoffice/internal/maillog"
-	"postoffice/internal/smtp"
 	"postoffice/spool"
+	"postoffice/spool/envelope"
 )
 
 // An attempt is the work on one message from its claim to its close. Its
-// goroutine alone records; deliveries send it their answers.
+// goroutine alone plans and records; deliveries send it their answers.
+//
+// It goes in rounds: what is to be started is started, answers are waited for,
+// what has settled is recorded, and what follows from the rest is planned.
 type attempt struct {
-	r       *Runner
-	s       *settings
-	it      *item
-	m       *spool.Message
-	id      spool.ID
+	*message
+	tree  tree
+	todo  todo
+	tally tally
+
+	turn    *schedule.Work
 	forced  time.Time       // attempts before this do not count
+	reroute bool            // what is pending goes where the files say now
 	stop    context.Context // ended: begin nothing
+	halt    func()          // ends stop
 	work    context.Context // ended: break off
-	answers chan []answer
+	answers chan []reply
 	routed  chan routed
-	called  chan struct{} // a gate that was full has room
-
-	env   spool.Envelope      // without its recipients
-	leads map[spool.Key]*Lead // of what has been expanded
-	added map[spool.Key]int   // recipients below one of the envelope, or a member of a list
-	// children are the keys of what each recipient was expanded to; nil: not
-	// looked up yet.
-	children map[spool.Key][]spool.Key
-	renewed  map[int]bool       // blocks that this attempt put in the place of what had vanished
-	missed   map[spool.Key]bool // items that were not there in this attempt
-	reroute  bool               // what is pending goes where the files say now
-	notes    map[spool.Key]*lastNote
-	number   int // of this attempt
-
-	domains    map[string][]spool.Key // whose route is to be found
-	had        *had                   // what earlier attempts reached; nil: not looked up yet
-	boxes      map[string]*box        // by account
-	letters    []*target              // for mailboxes, to be begun
-	items      map[spool.Agent]*target
-	errands    []*target          // to programs, files and lists, to be begun
-	hops       map[string]*hop    // by next hop and reverse-path: not yet on their way
-	remotes    map[string]*target // by address
-	trace      *trace             // of the header; nil: not read yet
-	open       int                // answers to come
-	routing    int                // routes to come
-	routeSlots chan struct{}
-	boxesOpen  int // mailboxes that are being written
-
-	failed     []failure
-	late       []failure // deferred now; too old, perhaps
-	next       time.Time // when the deferred are due, by the wall clock
-	busy       []refused
-	dead       atomic.Bool
-	unreported error // why a report could not be queued
-	broken     bool  // nothing can be recorded any more
-	held       bool  // it is in hold/ now
+	yields  bool // begin nothing more in this attempt: others wait for the memory
 }
 
-// lastNote is what a message's notes say of a recipient.
-type lastNote struct {
-	attempt  int
-	at, next time.Time
-}
-
-// A target is where one or more recipients, spelt differently perhaps, go.
-type target struct {
-	path    smtp.Path // of one elsewhere
-	params  []smtp.Param
-	keys    []spool.Key
-	done    bool   // it has been answered for
-	ended   Action // how, with done; an expansion is Delivered
-	*errand        // nil elsewhere
-}
-
-// An errand is what a target here has besides.
-type errand struct {
-	name      string // the user with whose rights it is done; of a mailbox the account
-	reverse   smtp.Path
-	extension string // the detail of user+detail
-	final     bool   // into the mailbox whatever .forward says
-	folder    string // see local.Delivery
-	step      Step
-	box       *box // of a mailbox
-	again     bool // of a list: it is read anew, for what it was expanded to before
-	begun     bool // a goroutine works on it
-}
-
-// An answer is the outcome for a target, or for recipients without one.
-type answer struct {
-	t          *target
-	keys       []spool.Key
-	outcome    Outcome
-	asked      *Step        // instead of an outcome: this list was read
-	lines      []local.Line // of it
-	forwarded  bool         // instead of an outcome: there is a .forward
-	changed    bool         // an item is not there any more; outcome where that is no help
-	skipped    bool         // nothing was tried and nothing is to be noted
-	remembered bool         // the words are an earlier message's
-	token      string       // of a local delivery
-	took       time.Duration
-}
-
-// A failure is a recipient that has an outcome to tell the sender.
-type failure struct {
-	key     spool.Key
-	outcome *Outcome
-	tried   bool // by this message, now or before
-	expired bool
-}
-
-// workOn makes one attempt at a message and puts it where it belongs then.
-func (r *Runner) workOn(it *item) {
-	m, err := r.queue.Claim(it.id)
-	if err != nil {
-		r.unclaimed(it, err)
+// workOn makes one attempt at a message and puts it where it belongs then. When
+// stop ends nothing more is begun, when work ends all is broken off.
+func (r *Runner) workOn(w *schedule.Work, stop, work context.Context) {
+	msg := r.open(w)
+	if msg == nil {
 		return
 	}
 	a := &attempt{
-		r: r, s: r.settings.Load(), it: it, m: m, id: it.id,
-		answers: make(chan []answer), routed: make(chan routed), called: make(chan struct{}, 1),
-		leads: map[spool.Key]*Lead{}, added: map[spool.Key]int{}, renewed: map[int]bool{}, missed: map[spool.Key]bool{},
-		domains: map[string][]spool.Key{}, boxes: map[string]*box{}, items: map[spool.Agent]*target{},
-		hops: map[string]*hop{}, remotes: map[string]*target{},
+		message: msg, tree: newTree(msg), todo: newTodo(msg.env.Folder), turn: w,
+		answers: make(chan []reply), routed: make(chan routed),
 	}
-	r.mu.Lock()
-	a.stop, a.work = r.stop, r.work
-	a.reroute, it.reroute = it.reroute, false
-	if it.force != 0 {
-		a.forced = a.s.Now().Add(-time.Duration(r.sched.now() - it.force))
+	a.stop, a.halt = context.WithCancel(stop)
+	a.work = work
+	a.reroute = w.TakeReroute()
+	if ago, ok := w.Woken(); ok {
+		a.forced = a.s.Now().Add(-ago)
 	}
-	r.mu.Unlock()
 	end := a.run()
 	a.tellEnd()
-	if err := m.Close(); err != nil && !errors.Is(err, spool.ErrClosed) {
-		a.log(slog.LevelWarn, "message not closed", maillog.Err(err))
-	}
-	r.mu.Lock()
-	it.called = nil
-	r.dropTicket(it)
+	a.halt()
+	msg.close()
 	end()
-	r.mu.Unlock()
+}
+
+const (
+	maxOpening = 32               // messages that are read before it is known whether there is room for them
+	yieldAfter = 30 * time.Second // so long a message with more than a few recipients has the room that others wait for
+	yieldCheck = 5 * time.Second
+)
+
+// open claims a message whose turn it is; nil if that can't be, or if there is no
+// room for it now: its work has ended then.
+func (r *Runner) open(w *schedule.Work) *message {
+	r.opening <- struct{}{}
+	defer func() { <-r.opening }()
+	m, err := r.queue.Claim(w.ID)
+	if err != nil {
+		r.unclaimed(w, err)
+		return nil
+	}
+	msg := r.opened(m)
+	full := schedule.InWork
+	if w.From(submitter(msg.env.Client, msg.env.ReversePath)) {
+		if msg.inMemory = msg.pendingCount(); w.Hold(msg.inMemory) {
+			return msg
+		}
+		full = schedule.Recipients
+	}
+	msg.close()
+	w.PostponeTo(schedule.All(full))
+	return nil
+}
+
+// close gives the message back.
+func (m *message) close() {
+	if err := m.m.Close(); err != nil && !errors.Is(err, spool.ErrClosed) {
+		m.log(slog.LevelWarn, "message not closed", maillog.Err(err))
+	}
 }
 
 // unclaimed says what follows when a message can't be worked on.
-func (r *Runner) unclaimed(it *item, err error) {
-	r.tellUnopened(it.id, errors.Is(err, spool.ErrBusy))
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.dropTicket(it)
+func (r *Runner) unclaimed(w *schedule.Work, err error) {
+	r.tellUnopened(w.ID, errors.Is(err, spool.ErrBusy))
 	switch {
 	case errors.Is(err, spool.ErrGone), errors.Is(err, spool.ErrCorrupt):
-		r.sched.forget(it) // what is corrupt the spool has logged and set aside
+		w.Forget() // what is corrupt the spool has logged and set aside
 	case errors.Is(err, spool.ErrBusy):
-		r.sched.putBack(it, busyWait)
+		w.Postpone(busyWait)
 	default:
-		wait := retryDelay(1)
-		r.sched.putBack(it, wait)
-		r.warn("message not readable", maillog.QueueID(it.id), maillog.Err(err), maillog.Next(time.Now().Add(wait)))
+		wait := schedule.RetryDelay(1)
+		w.Postpone(wait)
+		r.warn("message not readable", maillog.QueueID(w.ID), maillog.Err(err), maillog.Next(time.Now().Add(wait)))
 	}
 }
 
-// run is the attempt; what it returns puts the item back, under mu.
+// run is the attempt; what it returns ends the work on the message.
 func (a *attempt) run() (end func()) {
-	a.read()
 	due := a.due()
 	if len(due) == 0 && a.pending() {
 		return a.putBack()
 	}
 	if a.stop.Err() != nil {
-		return func() { a.r.sched.putBack(a.it, 0) }
+		return func() { a.turn.Later(0) }
 	}
 	if len(due) > 0 {
-		a.plan(due)
-		a.collect()
-		a.conclude()
+		a.begin(due)
+		a.goOn()
+		a.tally.conclude(a.message)
 	}
-	if a.broken {
-		return func() { a.r.sched.setAside(a.it) }
-	}
-	if a.held {
-		return func() { a.r.sched.forget(a.it) }
-	}
-	if a.pending() {
+	switch {
+	case a.tally.broken:
+		return a.turn.SetAside
+	case a.tally.held:
+		return a.turn.Forget
+	case a.pending():
 		return a.putBack()
 	}
 	if err := a.m.Finish(); err != nil {
 		a.log(slog.LevelWarn, "message not removed", maillog.Err(err))
-		return func() { a.r.sched.putBack(a.it, retryDelay(1)) }
+		return func() { a.turn.Later(schedule.RetryDelay(1)) }
 	}
 	a.log(slog.LevelInfo, "message removed", maillog.Delay(a.delay()))
-	return func() { a.r.sched.forget(a.it) }
+	return a.turn.Forget
 }
 
 // putBack says when the message is looked at again: when one of the busy
 // destinations has room, else when its deferred recipients are due.
 func (a *attempt) putBack() func() {
-	if len(a.busy) > 0 {
-		return func() { a.r.parkAt(a.busy, a.it) }
+	if a.yields {
+		return func() { a.turn.PostponeTo(schedule.All(schedule.Recipients)) }
 	}
-	wait := a.next.Sub(a.s.Now())
-	if a.next.IsZero() { // nothing was tried: the runner is to stop
+	if gates := a.todo.gates(); len(gates) > 0 {
+		return func() { a.turn.Park(gates) }
+	}
+	wait := a.tally.next.Sub(a.s.Now())
+	if a.tally.next.IsZero() { // nothing was tried: the runner is to stop
 		wait = 0
 		if a.stop.Err() == nil {
-			wait = retryDelay(1)
+			wait = schedule.RetryDelay(1)
 		}
 	}
-	wait = min(max(wait, 0), maxDelay) // notes of a clock that was wrong (A40)
-	return func() { a.r.sched.putBack(a.it, wait) }
-}
-
-// read takes recipients and notes from the message.
-func (a *attempt) read() {
-	a.env = a.m.Envelope()
-	a.env.Recipients = nil
-	a.notes = map[spool.Key]*lastNote{}
-	for n, err := range a.m.Notes() {
-		if err != nil { // hints: an early attempt
-			a.log(slog.LevelWarn, "notes not readable", maillog.Err(err))
-			return
-		}
-		if n.Event != "" {
-			continue
-		}
-		last := &lastNote{n.Attempt, n.Time, n.Next}
-		for _, k := range n.Keys {
-			a.notes[k] = last
-		}
-	}
+	wait = min(max(wait, 0), schedule.MaxDelay) // notes of a clock that was wrong (A40)
+	return func() { a.turn.Later(wait) }
 }
 
 // due returns the pending recipients whose time has come, and counts the
 // attempt. A note from a clock that was ahead is not believed. With reroute all
-// are due, also behind a gate where the message was parked.
-func (a *attempt) due() []spool.Key {
+// are due, also behind a gate where the message was parked. What somebody asked
+// for before its time makes the wait for the next attempt no longer.
+func (a *attempt) due() []envelope.Key {
 	now := a.s.Now()
-	var due []spool.Key
+	var due []envelope.Key
 	for rc := range a.m.Pending() {
-		n := a.notes[rc.Key]
-		if n == nil {
-			n = &lastNote{}
-		}
+		n := a.noted(rc.Key)
 		wait := n.next.Sub(now)
-		if !a.reroute && !n.at.Before(a.forced) && wait > 0 && wait <= maxDelay {
-			a.next = latest(a.next, n.next)
+		early := wait > 0 && wait <= schedule.MaxDelay
+		if early && !a.reroute && !n.at.Before(a.forced) {
+			a.tally.wait(n.next)
 			continue
 		}
-		a.number = max(a.number, n.attempt+1)
+		if !early {
+			n.timely++
+		}
+		a.number, a.timely = max(a.number, n.attempt+1), max(a.timely, n.timely)
 		due = append(due, rc.Key)
 	}
 	return due
 }
 
-func (a *attempt) pending() bool {
-	for range a.m.Pending() {
-		return true
+// begin hands the due recipients to the planning, or settles them all.
+func (a *attempt) begin(due []envelope.Key) {
+	if a.header().received > a.s.Hops {
+		a.tally.settle(due, wentRound(a.s.Hops))
+		return
 	}
-	return false
+	a.tree.count()
+	if a.reroute {
+		a.todo.again(due...)
+		return
+	}
+	a.todo.place(due...)
 }
 
-// collect starts deliveries as soon as it is known where they go, and records
-// answers, until none is to come. What goes to one next hop leaves together
-// if all routes are found soon.
-func (a *attempt) collect() {
-	soon := time.NewTimer(routeWait)
+// goOn works in rounds until no answer is to come. What goes to one next hop
+// leaves together if all routes are found soon.
+func (a *attempt) goOn() {
+	soon, yield := time.NewTimer(routeWait), time.NewTimer(yieldAfter)
 	defer soon.Stop()
+	defer yield.Stop()
 	late := false
 	for {
-		a.startErrands()
-		a.startRoutes()
-		if a.routing == 0 || late {
-			a.startHops()
+		a.record()
+		if a.tally.broken { // after the first failure to record nothing more is tried or recorded (A38)
+			a.halt()
 		}
-		if a.routing == 0 {
-			a.dropUseless()
+		if a.plan(); a.tally.open() {
+			continue
 		}
-		if a.open == 0 && a.routing == 0 {
-			return
+		if a.start(late); a.tally.open() || a.todo.planned() {
+			continue
+		}
+		var stopped <-chan struct{}
+		if a.todo.idle() {
+			if !a.staysInWork() {
+				return
+			}
+			stopped = a.stop.Done()
 		}
 		if a.waitToo() {
 			continue
 		}
 		select {
-		case <-a.called:
-			a.again()
-		case answers := <-a.answers:
-			a.open--
-			a.record(a.more(answers))
-		case rt := <-a.routed:
-			a.routing--
-			a.follow(rt)
+		case <-stopped:
+		case <-a.turn.Called():
+			a.todo.retry()
+		case replies := <-a.answers:
+			a.take(replies)
+			a.takeMore()
+		case x := <-a.routed:
+			a.todo.found(x)
 		case <-soon.C:
 			late = true
+		case <-yield.C:
+			a.yields = a.turn.Yield()
+			yield.Reset(yieldCheck)
 		}
 	}
 }
 
-// more adds the answers that are there already: they are recorded with one
+// staysInWork reports whether an attempt that has nothing to do before a gate has
+// room waits there: one with more than a few recipients would be read again each
+// time that a place is free.
+func (a *attempt) staysInWork() bool {
+	return len(a.todo.busy) > 0 && !a.yields && a.stop.Err() == nil && a.turn.Holds()
+}
+
+// takeMore takes the answers that are there already: they are recorded with one
 // sync.
-func (a *attempt) more(answers []answer) []answer {
+func (a *attempt) takeMore() {
 	for {
 		select {
-		case x := <-a.answers:
-			a.open--
-			answers = append(answers, x...)
+		case replies := <-a.answers:
+			a.take(replies)
 		default:
-			return answers
+			return
 		}
 	}
-}
-
-func latest(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
-}
-
-func itoa(n int) string { return strconv.Itoa(n) }
-
-// sorted returns the keys of a map in order.
-func sorted[K cmp.Ordered, V any](m map[K]V) []K {
-	keys := make([]K, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }

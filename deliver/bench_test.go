@@ -57,3 +57,27 @@ func BenchmarkThousand(b *testing.B) {
 	}
 	bench(b, func(r *rig) { r.users.names = names }, func(int) []string { return to })
 }
+
+// BenchmarkTwoListsToStore is two messages at a time for the same mailboxes of
+// an LMTP server. What one recipient takes doesn't depend on how many there are.
+func BenchmarkTwoListsToStore(b *testing.B) {
+	for _, n := range []int{1000, 2000, 4000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			r := newRig(b)
+			r.open(disk.OS())
+			r.o.Queue, r.o.Log = r.queue, slog.New(slog.DiscardHandler)
+			newStore(r)
+			var to []string
+			for i := range n {
+				to = append(to, fmt.Sprintf("user%d", i))
+			}
+			r.users.names = to
+			for b.Loop() {
+				r.mail("s@x.example", to...)
+				r.mail("s@x.example", to...)
+				r.pass()
+			}
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(2*n*b.N), "µs/recipient")
+		})
+	}
+}

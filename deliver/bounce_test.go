@@ -1,77 +1,14 @@
 package deliver
 
 import (
-	"bufio"
 	"fmt"
-	"io"
-	"mime"
-	"mime/multipart"
-	"net/mail"
-	"net/textproto"
 	"strings"
 	"testing"
 
 	"postoffice/deliver/local"
-	"postoffice/internal/smtp"
 	"postoffice/internal/testenv"
-	"postoffice/spool"
+	"postoffice/spool/envelope"
 )
-
-// parsed is a bounce as a mail reader sees it.
-type parsed struct {
-	mail.Header
-	text   string
-	fields []textproto.MIMEHeader // of delivery-status: the message's, then each recipient's
-	header string
-	raw    string
-}
-
-func parseBounce(t testing.TB, raw string) parsed {
-	t.Helper()
-	_, msg, _ := strings.Cut(raw, "\n") // the From_ line
-	m, err := mail.ReadMessage(strings.NewReader(msg))
-	if err != nil {
-		t.Fatalf("%v in:\n%s", err, raw)
-	}
-	kind, params, err := mime.ParseMediaType(m.Header.Get("Content-Type"))
-	if err != nil || kind != "multipart/report" || params["report-type"] != "delivery-status" {
-		t.Fatalf("content type %q %v %v", kind, params, err)
-	}
-	p := parsed{Header: m.Header, raw: raw}
-	parts := multipart.NewReader(m.Body, params["boundary"])
-	for _, want := range []string{"text/plain", "message/delivery-status", "text/rfc822-headers"} {
-		part, err := parts.NextRawPart()
-		if err != nil {
-			t.Fatalf("part %s: %v in:\n%s", want, err, raw)
-		}
-		body, err := io.ReadAll(part)
-		if got := part.Header.Get("Content-Type"); err != nil || !strings.HasPrefix(got, want) {
-			t.Fatalf("part %q, %v, want %s", got, err, want)
-		}
-		switch want {
-		case "text/plain":
-			p.text = string(body)
-		case "text/rfc822-headers":
-			p.header = string(body)
-		default:
-			in := textproto.NewReader(bufio.NewReader(strings.NewReader(string(body) + "\n\n")))
-			for {
-				h, err := in.ReadMIMEHeader()
-				if len(h) == 0 {
-					break
-				}
-				p.fields = append(p.fields, h)
-				if err != nil {
-					break
-				}
-			}
-		}
-	}
-	if _, err := parts.NextRawPart(); err != io.EOF {
-		t.Errorf("after three parts: %v", err)
-	}
-	return p
-}
 
 // R7, S19, B65, B98: what a bounce says and to whom.
 func TestR7Bounce(t *testing.T) {
@@ -81,7 +18,7 @@ func TestR7Bounce(t *testing.T) {
 	r.pass()
 	r.want()
 	r.wantBox("root", 0)
-	p := parseBounce(t, r.wantBox("carol", 1)[0])
+	p := testenv.ParseReport(t, r.wantBox("carol", 1)[0])
 	for name, want := range map[string]string{
 		"From":           "MAILER-DAEMON@us.example (Mail Delivery System)",
 		"To":             "<carol@us.example>",
@@ -101,8 +38,8 @@ func TestR7Bounce(t *testing.T) {
 	if p.Get("Message-Id") == "" || !strings.HasPrefix(p.Get("Received"), "by us.example") {
 		t.Errorf("Message-ID %q, Received %q", p.Get("Message-Id"), p.Get("Received"))
 	}
-	if len(p.fields) != 2 {
-		t.Fatalf("%d groups of fields, want 2: %v", len(p.fields), p.fields)
+	if len(p.Fields) != 2 {
+		t.Fatalf("%d groups of fields, want 2: %v", len(p.Fields), p.Fields)
 	}
 	for name, want := range map[string]string{
 		"Final-Recipient": "rfc822; A.User@[192.0.2.1]",
@@ -111,55 +48,23 @@ func TestR7Bounce(t *testing.T) {
 		"Remote-Mta":      "dns; [192.0.2.1]",
 		"Diagnostic-Code": "smtp; 550 5.1.1 No such user here, see <http://peer.example/why>",
 	} {
-		if got := p.fields[1].Get(name); got != want {
+		if got := p.Fields[1].Get(name); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
-	if got := p.fields[0].Get("Reporting-Mta"); got != "dns; us.example" {
+	if got := p.Fields[0].Get("Reporting-Mta"); got != "dns; us.example" {
 		t.Errorf("Reporting-MTA %q", got)
 	}
-	if got := p.fields[0].Get("X-Postoffice-Queue-Id"); got != string(id) {
+	if got := p.Fields[0].Get("X-Postoffice-Queue-Id"); got != string(id) {
 		t.Errorf("queue ID %q, want %s", got, id)
 	}
 	for _, want := range []string{"<A.User@[192.0.2.1]>\n", "was refused by the server [192.0.2.1]:25, which said:", "550 5.1.1 No such user here,\n", "see <http://peer.example/why>\n", "Check the address for typing errors"} {
-		if !strings.Contains(p.text, want) {
-			t.Errorf("no %q in the text:\n%s", want, p.text)
+		if !strings.Contains(p.Text, want) {
+			t.Errorf("no %q in the text:\n%s", want, p.Text)
 		}
 	}
-	if !strings.Contains(p.header, "Subject: hello\n") || strings.Contains(p.raw, "secret body") {
-		t.Errorf("the returned header is %q", p.header)
-	}
-}
-
-// A59: 1,000 failing recipients make one bounce below 200 kB.
-func TestA59ManyRecipients(t *testing.T) {
-	for _, tt := range []struct{ name, user, reply string }{
-		{"short", "user", "550 5.1.1 no such user"},
-		{"long", strings.Repeat("long", 15), "550 5.1.1 " + strings.Repeat("no such user ", 30)},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			r := newRig(t)
-			says("RCPT", tt.reply)(r)
-			var to []string
-			for i := range 1000 {
-				to = append(to, fmt.Sprintf("%s%d@[192.0.2.1]", tt.user, i))
-			}
-			r.mailText(strings.Repeat("X-Long: "+strings.Repeat("x", 900)+"\n", 200)+"\nbody\n", r.now(), "carol@us.example", to...)
-			r.pass()
-			r.want()
-			raw := r.wantBox("carol", 1)[0]
-			if len(raw) >= 200_000 {
-				t.Errorf("the bounce has %d octets", len(raw))
-			}
-			p := parseBounce(t, raw)
-			t.Logf("%d octets, %d recipients in the fields, %d in the text", len(raw), len(p.fields)-1, strings.Count(p.text, "@[192.0.2.1]>"))
-			if n := len(p.fields) - 1; n != 1000 && (tt.name == "short" || n < 500) {
-				t.Errorf("%d recipients in the fields", n)
-			}
-			if len(p.header) > maxReturned {
-				t.Errorf("%d octets of header", len(p.header))
-			}
-		})
+	if !strings.Contains(p.Original, "Subject: hello\n") || strings.Contains(p.Raw, "secret body") {
+		t.Errorf("the returned header is %q", p.Original)
 	}
 }
 
@@ -174,7 +79,7 @@ func TestA61RemoteText(t *testing.T) {
 	r.mail("carol@us.example", "a@[192.0.2.1]")
 	r.pass()
 	raw := r.wantBox("carol", 1)[0]
-	p := parseBounce(t, raw)
+	p := testenv.ParseReport(t, raw)
 	for _, c := range []byte(raw) {
 		if c != '\n' && c != '\t' && (c < ' ' || c > '~') {
 			t.Fatalf("octet %#x in the bounce:\n%q", c, raw)
@@ -185,10 +90,10 @@ func TestA61RemoteText(t *testing.T) {
 			t.Errorf("line %.80q of %d octets", line, len(line))
 		}
 	}
-	if n := strings.Count(p.text, "yyyy\n") + strings.Count(p.text, "yyyy...\n"); n != 9 {
-		t.Errorf("%d of the peer's long lines in the text, want 9:\n%s", n, p.text)
+	if n := strings.Count(p.Text, "yyyy\n") + strings.Count(p.Text, "yyyy...\n"); n != 9 {
+		t.Errorf("%d of the peer's long lines in the text, want 9:\n%s", n, p.Text)
 	}
-	if got := len(p.fields); got != 2 {
+	if got := len(p.Fields); got != 2 {
 		t.Errorf("%d groups of fields", got)
 	}
 	if strings.ContainsAny(r.log.String(), "\x1b\x00") {
@@ -207,7 +112,7 @@ func TestA59DoubleBounce(t *testing.T) {
 	r.want()
 	box := r.wantBox("root", 2)
 	for _, raw := range box {
-		p := parseBounce(t, raw)
+		p := testenv.ParseReport(t, raw)
 		if p.Get("Return-Path") != "<>" || p.Get("To") != "<postmaster@us.example>" || p.Get("Subject") != "A report could not be delivered" {
 			t.Errorf("double bounce:\n%s", raw)
 		}
@@ -241,16 +146,16 @@ func TestB58LocalBounce(t *testing.T) {
 	r.pass()
 	r.want()
 	r.wantBox("alice", 1)
-	p := parseBounce(t, r.wantBox("carol", 1)[0])
+	p := testenv.ParseReport(t, r.wantBox("carol", 1)[0])
 	for _, want := range []string{"<gone@us.example> (expanded from <staff@us.example>)\n", "<bob@us.example> (expanded from <staff@us.example>)\n", "<no-one@also.example>\n", "mailbox is closed\n", "no such user here\n"} {
-		if !strings.Contains(p.text, want) {
-			t.Errorf("no %q in:\n%s", want, p.text)
+		if !strings.Contains(p.Text, want) {
+			t.Errorf("no %q in:\n%s", want, p.Text)
 		}
 	}
-	if len(p.fields) != 4 {
-		t.Errorf("%d groups of fields, want 4", len(p.fields))
+	if len(p.Fields) != 4 {
+		t.Errorf("%d groups of fields, want 4", len(p.Fields))
 	}
-	for _, f := range p.fields[1:] {
+	for _, f := range p.Fields[1:] {
 		if f.Get("Remote-Mta") != "" || !strings.HasPrefix(f.Get("Diagnostic-Code"), "x-postoffice; ") {
 			t.Errorf("fields of a local failure: %v", f)
 		}
@@ -276,35 +181,11 @@ func TestBounceNotWritten(t *testing.T) {
 	r.full.Store(true)
 	r.pass()
 	r.wantLog("level=WARN", "bounce not queued")
-	if s := r.snapshot(id); s.Recipients[0].State != spool.Pending {
+	if s := r.snapshot(id); s.Recipients[0].State != envelope.Pending {
 		t.Errorf("no-one is %v without a bounce", s.Recipients[0].State)
 	}
 	r.full.Store(false)
 	r.pass()
 	r.want()
 	r.wantBox("carol", 1)
-}
-
-func TestReportStatus(t *testing.T) {
-	for _, tt := range []struct {
-		outcome Outcome
-		expired bool
-		want    string
-	}{
-		{refusal("5.1.1", "x"), false, "5.1.1"},
-		{deferral("4.2.2", "full", nil), true, "4.2.2"},
-		{Outcome{Err: io.EOF}, true, "4.4.7"},
-		{Outcome{Action: Bounced, Reply: smtp.Reply{Code: 550, Text: "x"}}, false, "5.0.0"},
-	} {
-		f := failure{outcome: &tt.outcome, expired: tt.expired}
-		if got := reportStatus(f); got != tt.want {
-			t.Errorf("%+v: %s, want %s", tt, got, tt.want)
-		}
-		if advice(f) == "" {
-			t.Errorf("%+v: no advice", tt)
-		}
-	}
-	if got := unxtext("a+2Bb+40c+zz+4"); got != "a+b@c+zz+4" {
-		t.Errorf("unxtext: %q", got)
-	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,7 +16,9 @@ import (
 	"time"
 
 	"postoffice/deliver/local"
+	"postoffice/deliver/outcome"
 	"postoffice/deliver/remote"
+	"postoffice/deliver/route"
 	"postoffice/internal/alias"
 	"postoffice/internal/disk"
 	"postoffice/internal/disk/crashfs"
@@ -23,6 +26,7 @@ import (
 	"postoffice/internal/testenv"
 	"postoffice/resolver"
 	"postoffice/spool"
+	"postoffice/spool/envelope"
 )
 
 // A scene is mail in a queue and a world that takes it. Who gets something
@@ -64,6 +68,8 @@ var scenes = []scene{
 			}
 			return ""
 		}},
+	{name: "two hosts and two users", to: []string{"a@[192.0.2.1]", "alice", "b@[192.0.2.2]", "bob"}, // R23, R24, R33
+		want: []string{"m1 a@[192.0.2.1]", "m1 alice", "m1 b@[192.0.2.2]", "m1 bob"}},
 	{name: "expansion", to: []string{"list"}, want: []string{"m1 alice", "m1 bob", "m1 a@[192.0.2.1]"},
 		aliases: "list: sub, a@[192.0.2.1]\nsub: alice, Bob, \\bob\n"},
 	{name: "items, lists and forwards", to: []string{"list", "prog"}, aliases: "list: :include:/l\nprog: \"|x\", alice\nowner-list: carol\n",
@@ -96,10 +102,10 @@ func (w *world) Recorded(string) {}
 func (w *world) Deliver(ctx context.Context, _ string, d local.Delivery) local.Result {
 	body, err := io.ReadAll(d.Body)
 	if err != nil {
-		return local.Result{Err: err}
+		return local.Result{Outcome: outcome.Outcome{Err: err}}
 	}
 	if yes, _ := w.Forwards(ctx, d.User, d.Extension); yes && !d.Final {
-		return local.Result{Status: local.Forwarded}
+		return local.Result{Answer: local.Forwarded}
 	}
 	if w.s.box != nil {
 		if res, ok := w.s.box(d.User, w.nth > 0); ok {
@@ -107,7 +113,7 @@ func (w *world) Deliver(ctx context.Context, _ string, d local.Delivery) local.R
 		}
 	}
 	w.got(string(body), d.User)
-	return local.Result{Status: local.Delivered}
+	return local.Result{Outcome: outcome.Outcome{Action: outcome.Delivered}}
 }
 
 // got tells the outside of a copy.
@@ -142,8 +148,11 @@ func (w *world) runner(d disk.FS, aliases string) (*Runner, func(), error) {
 		return testenv.Action{}
 	}}
 	run := NewRunner(Options{
-		Queue: q, Hostname: "us.example", Resolver: resolver.New(resolver.Options{Servers: []string{"127.0.0.1:1"}, HostsFile: "/dev/null"}),
-		Aliases: alias.Open(aliases), Accounts: &users{names: []string{"alice", "bob", "carol", "root"}}, Local: w, Now: w.now,
+		Options: route.Options{
+			Hostname: "us.example", Resolver: resolver.New(resolver.Options{Servers: []string{"127.0.0.1:1"}, HostsFile: "/dev/null", Interfaces: noInterfaces}),
+			Aliases: alias.Open(aliases), Accounts: &users{names: []string{"alice", "bob", "carol", "root"}},
+		},
+		Queue: q, Local: w, Now: w.now,
 		Remote: remote.Options{Hostname: "us.example", Dial: func(context.Context, string, string) (net.Conn, error) {
 			if w.s.down {
 				return nil, errors.New("connection refused")
@@ -155,6 +164,9 @@ func (w *world) runner(d disk.FS, aliases string) (*Runner, func(), error) {
 	})
 	return run, func() { sink.Close(); q.Close() }, nil
 }
+
+// noInterfaces is a machine whose addresses are none of those of the scenes.
+func noInterfaces() ([]netip.Addr, error) { return nil, nil }
 
 func (w *world) now() time.Time { return begin.Add(time.Duration(w.nth) * time.Hour) }
 
@@ -173,7 +185,7 @@ func (s *scene) queue(d disk.FS) error {
 	if err := q.Clean(context.Background()); err != nil { // makes the ballast, once
 		return err
 	}
-	env := spool.Envelope{Arrived: begin.Add(-s.age), Client: "c", ReversePath: smtp.Path{Local: "carol"}}
+	env := envelope.Envelope{Arrived: begin.Add(-s.age), Client: "c", ReversePath: smtp.Path{Local: "carol"}}
 	switch s.from {
 	case "none":
 		env.ReversePath = smtp.Path{}
@@ -265,10 +277,10 @@ func (s *scene) left(t testing.TB, d disk.FS, kills int) {
 		switch {
 		case err != nil:
 			t.Error(err)
-		case e.Place == spool.Held:
+		case e.Location == spool.Held:
 			held++
 		default:
-			other += fmt.Sprintf(" %s %s", e.Place, e.ID)
+			other += fmt.Sprintf(" %s %s", e.Location, e.ID)
 			if m, err := q.Read(e.ID); err == nil {
 				other += " (" + m.Reason + ")"
 			}
@@ -304,7 +316,9 @@ func (s *scene) run(t *testing.T) (crashfs.Run, string) {
 	}}, aliases
 }
 
-// The process dies, or the power fails, at every call of every scene.
+// The process dies, or the power fails, at every call of every scene: who had a
+// copy before that gets no second one but for the delivery in hand (R23), the
+// others get theirs (R33), and no lock is left (R24).
 func TestCrashEveryStep(t *testing.T) {
 	for _, s := range scenes {
 		t.Run(s.name, func(t *testing.T) {
@@ -338,14 +352,14 @@ func TestCrashTwice(t *testing.T) {
 func (w *world) Run(ctx context.Context, _ string, j local.Job) local.Result {
 	body, err := io.ReadAll(j.Body)
 	if err != nil {
-		return local.Result{Err: err}
+		return local.Result{Outcome: outcome.Outcome{Err: err}}
 	}
 	lines, err := w.List(ctx, local.Listing{User: j.User, Item: j.Item})
 	switch {
 	case w.nth < 0:
 		return later("no such program")
 	case j.Item.Source == local.FromForward && (err != nil || !slices.ContainsFunc(lines, func(l local.Line) bool { return l.Hash() == j.Item.Hash })):
-		return local.Result{Status: local.Changed, Err: local.ErrChanged}
+		return local.Result{Outcome: outcome.Outcome{Err: local.ErrChanged}, Answer: local.Changed}
 	}
 	if w.s.item != nil {
 		if res, ok := w.s.item(j.Item.Name, w.nth > 0); ok {
@@ -353,5 +367,5 @@ func (w *world) Run(ctx context.Context, _ string, j local.Job) local.Result {
 		}
 	}
 	w.got(string(body), j.User+": "+j.Item.Name)
-	return local.Result{Status: local.Delivered}
+	return local.Result{Outcome: outcome.Outcome{Action: outcome.Delivered}}
 }

@@ -9,9 +9,11 @@ import (
 	"strings"
 	"testing"
 
+	"postoffice/deliver/route"
 	"postoffice/internal/smtp"
 	"postoffice/internal/testenv"
 	"postoffice/spool"
+	"postoffice/spool/envelope"
 )
 
 // A maze is a random world of aliases, .forward files, lists and usermap.
@@ -147,7 +149,7 @@ func (r *rig) ends(id spool.ID, sinks ...*testenv.Sink) map[string]bool {
 	}
 	s := r.snapshot(id)
 	for _, rc := range s.Recipients {
-		if rc.State == spool.Pending {
+		if rc.State == envelope.Pending {
 			ends["failure "+leaf(rc.Target)+" from "+rc.ReversePath.String()] = true
 		}
 	}
@@ -155,29 +157,29 @@ func (r *rig) ends(id spool.ID, sinks ...*testenv.Sink) map[string]bool {
 }
 
 // leaf names a recipient that failed.
-func leaf(t spool.Target) string {
+func leaf(t envelope.Target) string {
 	switch t.Kind {
-	case spool.Program:
+	case envelope.Program:
 		return fmt.Sprintf("%s %s %x", t.Agent.Source, t.Agent.Name, t.Agent.Hash[:4])
-	case spool.Mailbox:
+	case envelope.Mailbox:
 		return "\\" + t.Path.Local
 	}
 	return t.Path.String()
 }
 
 // foretold are the ends that the dry run says, and whether a list was met twice.
-func foretold(r *Router, t *testing.T, to, from smtp.Path) (ends map[string]bool, again bool) {
+func foretold(r *route.Router, t *testing.T, to, from smtp.Path) (ends map[string]bool, again bool) {
 	ends = map[string]bool{}
 	for s := range r.DryRun(t.Context(), to, from) {
 		again = again || s.Again
 		switch s.How {
-		case RouteMailbox:
+		case route.HowMailbox:
 			ends["mailbox "+s.User] = true
-		case RouteProgram, RouteFile:
+		case route.HowProgram, route.HowFile:
 			ends[fmt.Sprintf("item %s: %s %s %.8s", s.User, s.Source, s.Name, s.Hash)] = true
-		case RouteRemote:
+		case route.HowRemote:
 			ends["remote "+s.Recipient+" from "+s.Sender] = true
-		case RouteFailure:
+		case route.HowFailure:
 			name := s.Recipient
 			if s.Hash != "" {
 				name = fmt.Sprintf("%s %s %.8s", s.Source, s.Name, s.Hash)
@@ -202,7 +204,7 @@ func TestDryRunAgrees(t *testing.T) {
 			from = ""
 		}
 		to := []string{fmt.Sprintf("a%d", rnd.IntN(mazeAliases)), fmt.Sprintf("u%d", rnd.IntN(mazeUsers)), fmt.Sprintf("u%d-m%d", rnd.IntN(mazeUsers), rnd.IntN(3))}[rnd.IntN(3)]
-		want, again := foretold(NewRouter(r.o), t, path(t, to), path(t, from))
+		want, again := foretold(r.router(), t, path(t, to), path(t, from))
 		id := r.mail(from, to, "nobody-keeps-it")
 		r.full.Store(true) // no report can be queued, so that what is refused stays and can be looked at
 		r.pass()
@@ -220,78 +222,5 @@ func TestDryRunAgrees(t *testing.T) {
 				slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(want)), r.log)
 			return
 		}
-	}
-}
-
-// A25: what a user wrote can't drive the terminal of whoever asks.
-func TestA25DryRun(t *testing.T) {
-	r := newRig(t)
-	r.mailer.forwards = map[string]string{"alice": "\"|/bin/x \xc3\xa4\"\nb\xff@x.example\n", "bob": "x"}
-	r.mailer.broken = map[string]error{"bob": errors.New("/home/bob/\x1b[2J\nx: no")}
-	for _, user := range []string{"alice", "bob"} {
-		for s := range NewRouter(r.o).DryRun(t.Context(), smtp.Path{Local: user}, smtp.Path{}) {
-			if text := fmt.Sprint(s); strings.ContainsFunc(text, func(c rune) bool { return c < ' ' || c > '~' }) {
-				t.Errorf("%q", text)
-			}
-		}
-	}
-}
-
-// A mailbox step says which way the message would go.
-func TestDryRunWay(t *testing.T) {
-	for _, tt := range []struct{ mailbox, mailer, user, want string }{
-		{"", "", "alice", ""}, {"~/Maildir/", "", "alice", "~/Maildir/"}, {"lmtp:/s", "", "alice", "lmtp:/s"},
-		{"~/Maildir/", "/bin/procmail", "alice", "mailer"}, {"~/Maildir/", "/bin/procmail", "root", "~/Maildir/"},
-	} {
-		r := newRig(t)
-		r.o.Mailbox, r.o.Mailer = tt.mailbox, tt.mailer
-		for s := range NewRouter(r.o).DryRun(t.Context(), smtp.Path{Local: tt.user}, smtp.Path{}) {
-			if s.Way != tt.want {
-				t.Errorf("%+v: %q", tt, s.Way)
-			}
-		}
-	}
-}
-
-// It ends when nobody wants more, and shows the whole way of an address.
-func TestDryRun(t *testing.T) {
-	r := newRig(t)
-	r.alias("team: alice, :include:/l, \"|x\", /f\nowner-team: carol\n")
-	r.mailer.members = map[string]string{"team": "bob\nv@[192.0.2.1]\nv@[127.0.0.1]\ngone\n"}
-	r.mailer.forwards = map[string]string{"bob": "\\bob"}
-	var got []string
-	for s := range NewRouter(r.o).DryRun(t.Context(), smtp.Path{Local: "team"}, path(t, "s@x.example")) {
-		line := fmt.Sprintf("%d %s: %s", s.Depth, s.Recipient, s.How)
-		if s.File != "" {
-			line += fmt.Sprintf(" (%s:%d)", strings.Replace(s.File, r.aliases, "aliases", 1), s.Line)
-		}
-		if s.User != "" {
-			line += fmt.Sprintf(" %s %d", s.User, s.UID)
-		}
-		for _, h := range s.Hosts {
-			line += fmt.Sprintf(" %s:%d %v", h.Name, h.Port, h.Addrs)
-		}
-		if s.Status != "" {
-			line += " " + s.Status
-		}
-		got = append(got, line+" from "+s.Sender)
-	}
-	want := []string{
-		"0 team: alias from s@x.example",
-		"1 alice: mailbox (aliases:1) alice 1000 from owner-team@us.example",
-		"1 :include:/l: list (aliases:1) from owner-team@us.example",
-		"2 bob: forward (/lists/team:1) from owner-team@us.example",
-		"3 \\bob: mailbox (/home/bob/.forward:1) bob 1000 from owner-team@us.example",
-		"2 v@[192.0.2.1]: remote (/lists/team:2) [192.0.2.1]:25 [192.0.2.1] from owner-team@us.example",
-		"2 v@[127.0.0.1]: failure (/lists/team:3) 5.1.1 from owner-team@us.example",
-		"2 gone: failure (/lists/team:4) 5.1.1 from owner-team@us.example",
-		"1 \"|x\": program (aliases:1) nobody -1 from owner-team@us.example",
-		"1 /f: file (aliases:1) nobody -1 from owner-team@us.example",
-	}
-	if !slices.Equal(got, want) {
-		t.Errorf("got:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
-	}
-	for range NewRouter(r.o).DryRun(t.Context(), smtp.Path{Local: "team"}, smtp.Path{}) {
-		break
 	}
 }

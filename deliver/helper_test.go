@@ -2,6 +2,7 @@ package deliver
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,13 +20,17 @@ import (
 	"time"
 
 	"postoffice/deliver/local"
+	"postoffice/deliver/outcome"
 	"postoffice/deliver/remote"
+	"postoffice/deliver/route"
+	"postoffice/internal/account"
 	"postoffice/internal/alias"
 	"postoffice/internal/disk"
 	"postoffice/internal/smtp"
 	"postoffice/internal/testenv"
 	"postoffice/resolver"
 	"postoffice/spool"
+	"postoffice/spool/envelope"
 )
 
 // users are the accounts of a rig; broken makes every lookup fail.
@@ -35,21 +40,21 @@ type users struct {
 	broken error
 }
 
-func (u *users) Lookup(_ context.Context, name string) (local.Account, error) {
+func (u *users) Lookup(_ context.Context, name string) (account.Account, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.broken != nil {
-		return local.Account{}, u.broken
+		return account.Account{}, u.broken
 	}
 	for _, n := range u.names {
-		if fold(n) == fold(name) {
+		if smtp.Fold(n) == smtp.Fold(name) {
 			if n == "root" {
-				return local.Account{Name: n}, nil
+				return account.Account{Name: n}, nil
 			}
-			return local.Account{Name: n, UID: 1000, GID: 1000}, nil
+			return account.Account{Name: n, UID: 1000, GID: 1000}, nil
 		}
 	}
-	return local.Account{}, local.ErrNoUser
+	return account.Account{}, account.ErrNoUser
 }
 
 func (u *users) breakWith(err error) {
@@ -58,7 +63,7 @@ func (u *users) breakWith(err error) {
 	u.broken = err
 }
 
-// mailer is a LocalMailer that keeps what it got. answer decides instead of
+// mailer is a local.Mailer that keeps what it got. answer decides instead of
 // it where it is set and returns ok.
 type mailer struct {
 	mu       sync.Mutex
@@ -72,7 +77,7 @@ type mailer struct {
 func (m *mailer) Deliver(ctx context.Context, token string, d local.Delivery) local.Result {
 	body, err := io.ReadAll(d.Body)
 	if err != nil {
-		return local.Result{Status: local.Deferred, Err: err}
+		return local.Result{Outcome: outcome.Outcome{Action: outcome.Deferred, Err: err}}
 	}
 	m.mu.Lock()
 	m.tokens[token]++
@@ -84,12 +89,12 @@ func (m *mailer) Deliver(ctx context.Context, token string, d local.Delivery) lo
 		}
 	}
 	if yes, _ := m.Forwards(ctx, d.User, d.Extension); yes && !d.Final {
-		return local.Result{Status: local.Forwarded}
+		return local.Result{Answer: local.Forwarded}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.boxes[d.User] = append(m.boxes[d.User], string(body))
-	return local.Result{Status: local.Delivered, Reply: smtp.Reply{Code: 250, Status: "2.0.0", Text: "delivered"}}
+	return local.Result{Outcome: outcome.Outcome{Action: outcome.Delivered, Reply: smtp.Reply{Code: 250, Status: "2.0.0", Text: "delivered"}}}
 }
 
 func (m *mailer) Recorded(token string) {
@@ -105,11 +110,11 @@ func (m *mailer) box(user string) []string {
 }
 
 func refuse(text string) local.Result {
-	return local.Result{Status: local.Refused, Reply: smtp.Reply{Code: 550, Status: "5.2.1", Text: text}, Err: errors.New(text)}
+	return local.Result{Outcome: outcome.Outcome{Action: outcome.Bounced, Reply: smtp.Reply{Code: 550, Status: "5.2.1", Text: text}, Err: errors.New(text)}}
 }
 
 func later(text string) local.Result {
-	return local.Result{Status: local.Deferred, Reply: smtp.Reply{Code: 450, Status: "4.2.0", Text: text}, Err: errors.New(text)}
+	return local.Result{Outcome: outcome.Outcome{Action: outcome.Deferred, Reply: smtp.Reply{Code: 450, Status: "4.2.0", Text: text}, Err: errors.New(text)}}
 }
 
 // network connects remote.Options.Dial with scripted peers over net.Pipe.
@@ -150,9 +155,12 @@ type rig struct {
 	network *network
 	aliases string
 	log     *logBuffer
+	client  string        // who mail comes from; "": a client without an address
 	skew    time.Duration // of the wall clock
 	stuck   atomic.Bool   // nothing can be recorded
 	full    atomic.Bool   // no message can be queued
+	tight   atomic.Bool   // no large one can
+	syncs   atomic.Int64  // of what has been recorded
 	mu      sync.Mutex
 }
 
@@ -182,21 +190,26 @@ func newRig(t testing.TB) *rig {
 		network: &network{peers: map[string]func(net.Conn){}, dials: map[string]int{}},
 	}
 	r.aliases = filepath.Join(t.TempDir(), "aliases")
-	r.open(unsynced{disk.OS(), &r.stuck, &r.full})
+	r.open(unsynced{disk.OS(), &r.stuck, &r.full, &r.tight, &r.syncs})
 	r.o = Options{
-		Queue:        r.queue,
-		Hostname:     "us.example",
-		LocalDomains: []string{"also.example"},
-		Aliases:      alias.Open(r.aliases),
-		Accounts:     r.users,
-		Local:        r.mailer,
-		Remote:       remote.Options{Hostname: "us.example", Dial: r.network.dial},
-		Log:          slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Now:          r.now,
+		Options: route.Options{
+			Hostname:     "us.example",
+			LocalDomains: []string{"also.example"},
+			Aliases:      alias.Open(r.aliases),
+			Accounts:     r.users,
+		},
+		Queue:  r.queue,
+		Local:  r.mailer,
+		Remote: remote.Options{Hostname: "us.example", Dial: r.network.dial},
+		Log:    slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Now:    r.now,
 	}
 	r.dns("127.0.0.1:1")
 	return r
 }
+
+// router is one of the rig's settings.
+func (r *rig) router() *route.Router { return route.New(r.o.filled().Options) }
 
 // dns makes the rig ask one server. Our address is 192.0.2.99.
 func (r *rig) dns(server string) {
@@ -269,7 +282,7 @@ func (r *rig) mail(from string, to ...string) spool.ID {
 
 func (r *rig) mailText(text string, arrived time.Time, from string, to ...string) spool.ID {
 	r.t.Helper()
-	env := spool.Envelope{Arrived: arrived, Client: "client", Session: "s1", ReversePath: path(r.t, from)}
+	env := envelope.Envelope{Arrived: arrived, Client: cmp.Or(r.client, "client"), Session: "s1", ReversePath: path(r.t, from)}
 	for _, a := range to {
 		env.Recipients = append(env.Recipients, smtp.Recipient{Path: path(r.t, a)})
 	}
@@ -323,7 +336,7 @@ func (r *rig) list() []string {
 			r.t.Fatal(err)
 		}
 		for _, rc := range s.Recipients {
-			lines = append(lines, fmt.Sprintf("%s: %s -> %s %s", e.Place, s.Envelope.ReversePath, rc.Path, rc.State))
+			lines = append(lines, fmt.Sprintf("%s: %s -> %s %s", e.Location, s.Envelope.ReversePath, rc.Path, rc.State))
 		}
 	}
 	slices.Sort(lines)
@@ -381,12 +394,4 @@ func (r *rig) plant(dir, name, text string) {
 	if err := os.WriteFile(filepath.Join(r.dir, dir, name), []byte(text), 0o600); err != nil {
 		r.t.Fatal(err)
 	}
-}
-
-func targets(hosts ...string) []remote.Target {
-	var list []remote.Target
-	for _, h := range hosts {
-		list = append(list, remote.Target{Host: h, Port: 25})
-	}
-	return list
 }

@@ -13,10 +13,12 @@ import (
 	"time"
 
 	"postoffice/deliver/local"
+	"postoffice/deliver/outcome"
+	"postoffice/internal/account"
 	"postoffice/internal/disk"
 	"postoffice/internal/smtp"
 	"postoffice/internal/testenv"
-	"postoffice/spool"
+	"postoffice/spool/envelope"
 )
 
 // bigList is a rig with an alias list of n members: addresses at 50 hosts, with
@@ -47,11 +49,11 @@ func bigList(t testing.TB, n int) *rig {
 // everybody has any account that begins with member, and root.
 type everybody struct{}
 
-func (everybody) Lookup(_ context.Context, name string) (local.Account, error) {
+func (everybody) Lookup(_ context.Context, name string) (account.Account, error) {
 	if strings.HasPrefix(name, "member") || name == "root" {
-		return local.Account{Name: name, UID: 1000}, nil
+		return account.Account{Name: name, UID: 1000}, nil
 	}
-	return local.Account{}, local.ErrNoUser
+	return account.Account{}, account.ErrNoUser
 }
 
 // counter counts mailboxes.
@@ -62,10 +64,10 @@ type counter struct {
 
 func (c *counter) Deliver(_ context.Context, _ string, d local.Delivery) local.Result {
 	if _, err := io.Copy(io.Discard, d.Body); err != nil {
-		return local.Result{Err: err}
+		return local.Result{Outcome: outcome.Outcome{Err: err}}
 	}
 	c.n.Add(1)
-	return local.Result{Status: local.Delivered, Reply: smtp.Reply{Code: 250}}
+	return local.Result{Outcome: outcome.Outcome{Action: outcome.Delivered, Reply: smtp.Reply{Code: 250}}}
 }
 
 func (*counter) Recorded(string) {}
@@ -141,13 +143,13 @@ func TestListResults(t *testing.T) {
 	}})
 	id := r.mail("s@x.example", "list")
 	r.pass()
-	states := map[spool.State]int{}
+	states := map[envelope.State]int{}
 	for _, rc := range r.snapshot(id).Recipients {
-		if rc.Via.Source == spool.FromList {
+		if rc.Via.Source == envelope.FromList {
 			states[rc.State]++
 		}
 	}
-	if states[spool.Delivered] != 200 || states[spool.Bounced] != 2 || states[spool.Pending] != 1 {
+	if states[envelope.Delivered] != 200 || states[envelope.Bounced] != 2 || states[envelope.Pending] != 1 {
 		t.Errorf("states %v, want 200 delivered, 2 bounced, 1 pending", states)
 	}
 	report := r.wantBox("carol", 1)[0]
@@ -175,7 +177,7 @@ func TestListResults(t *testing.T) {
 func TestListLimits(t *testing.T) {
 	r := newRig(t)
 	r.alias("list: :include:/l\nbig: :include:/b\n")
-	r.mailer.members = map[string]string{"list": strings.Repeat("x@x.example\n", maxMembers+1)}
+	r.mailer.members = map[string]string{"list": strings.Repeat("x@x.example\n", 60000+1)}
 	id := r.mail("s@x.example", "list")
 	r.pass()
 	r.wantLog("delivery deferred", "list has more than 60000 members")

@@ -1,71 +1,54 @@
 package deliver
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
-	"os"
-	"time"
 
 	"postoffice/deliver/local"
+	"postoffice/deliver/outcome"
 	"postoffice/deliver/remote"
+	"postoffice/deliver/schedule"
 	"postoffice/internal/smtp"
 )
 
-const (
-	storePlaces = 20          // sessions with the LMTP server
-	storeRelay  = "lmtp"      // its name in log and reports
-	passLinger  = linger / 50 // how long a session waits for more in a pass
-)
-
-// A storeJob is one message for one mailbox of the LMTP server.
-type storeJob struct {
-	m      remote.Message
-	socket string
-	o      remote.Options
-	result chan remote.Result // buffered
-}
+const storeRelay = "lmtp" // the name of the LMTP server in log and reports
 
 // toStore gives the message to the LMTP server. Nobody else looks for the
 // user's .forward there, so that it is asked for first.
-func (a *attempt) toStore(t *target) answer {
+func (d *delivery) toStore() answer {
+	t := d.t
 	if !t.final {
-		has, err := a.s.Local.Forwards(a.work, t.name, t.extension)
+		has, err := d.s.Local.Forwards(d.work, t.name, t.extension)
 		switch {
-		case a.work.Err() != nil:
-			return answer{skipped: true}
+		case d.work.Err() != nil:
+			return nil
 		case err != nil:
-			return answer{outcome: deferral("4.2.0", "it is not known now whether this user's mail is forwarded", err)}
+			return settled{outcome: outcome.Deferral("4.2.0", "it is not known now whether this user's mail is forwarded", err)}
 		case has:
-			return answer{forwarded: true}
+			return forwarded{}
 		}
 	}
-	m, done := a.storeMessage(t)
-	res := a.r.storeAnswer(&storeJob{m: m, socket: a.s.storeSocket(), o: a.s.Remote, result: make(chan remote.Result, 1)})
-	done()
-	x := answer{outcome: storeOutcome(res, a.s.storeSocket())}
-	x.skipped = x.outcome.Action == Deferred && a.work.Err() != nil
-	return x
+	m, done := d.storeMessage()
+	defer done()
+	return d.toPool(m)
 }
 
 // storeMessage is the message for one mailbox; done is to be called when it has
 // been sent. Reports to the sender are ours: the store is asked for none.
-func (a *attempt) storeMessage(t *target) (m remote.Message, done func()) {
+func (d *delivery) storeMessage() (m remote.Message, done func()) {
 	m = remote.Message{
-		ReversePath: a.s.qualified(t.reverse),
-		Recipients:  []smtp.Recipient{{Path: a.s.storeAddress(t)}},
-		Size:        a.m.Size(),
-		Trace:       a.tracer(),
+		ReversePath: d.s.router.Qualified(d.t.reverse),
+		Recipients:  []smtp.Recipient{{Path: d.s.storeAddress(d.t)}},
+		Size:        d.m.Size(),
 	}
-	for _, p := range a.env.Params {
+	for _, p := range d.env.Params {
 		if p.Name == "BODY" || p.Name == "SMTPUTF8" {
 			m.Params = append(m.Params, p)
 		}
 	}
 	var opened []func()
 	m.Open = func() io.Reader {
-		body, done := a.finished(local.FormatOptions{Form: local.FormLMTP})
+		body, done := d.finished(local.FormatOptions{Form: local.FormLMTP})
 		opened = append(opened, done)
 		return body
 	}
@@ -77,7 +60,7 @@ func (a *attempt) storeMessage(t *target) (m remote.Message, done func()) {
 }
 
 // storeAddress is how the LMTP server knows a mailbox, with its detail.
-func (s *settings) storeAddress(t *target) smtp.Path {
+func (s *settings) storeAddress(t *localTarget) smtp.Path {
 	p := smtp.Path{Local: t.name, Domain: s.Hostname}
 	if t.extension != "" && s.Delimiter != "" {
 		p.Local += s.Delimiter + t.extension
@@ -85,94 +68,37 @@ func (s *settings) storeAddress(t *target) smtp.Path {
 	return p
 }
 
-// storeOutcome translates what came of it. A store that can't be reached, or
-// breaks off, says nothing about the message (A41).
-func storeOutcome(res remote.Result, socket string) Outcome {
-	o := outcomeOf(res)
+// storeOutcome names the store, not its socket, for whoever reads of it. A store
+// that can't be reached, or breaks off, says nothing about the message (A41).
+func storeOutcome(o outcome.Outcome, socket string) outcome.Outcome {
 	o.Relay = storeRelay
-	if o.Reply.IsZero() && o.Action == Deferred {
-		o = deferral("4.3.0", "the mail store does not answer now",
+	if o.Reply.IsZero() && o.Action == outcome.Deferred {
+		o = outcome.Deferral("4.3.0", "the mail store does not answer now",
 			fmt.Errorf("LMTP server at %s (is it running, and its socket open to the server's user?): %w", socket, o.Err))
 	}
 	return o
 }
 
-// storeAnswer hands a job to a session that lingers, or to a new one, and waits
-// for its result: the store's gate bounds how many there are.
-func (r *Runner) storeAnswer(j *storeJob) remote.Result {
-	select {
-	case r.storeJobs <- j:
-	default:
-		r.mu.Lock()
-		stop, work, wait := r.stop, r.work, linger
-		if r.once {
-			wait = passLinger
-		}
-		r.mu.Unlock()
-		r.tasks.Go(func() { r.storeSession(stop, work, wait, j) })
-	}
-	return <-j.result
-}
-
-// storeSession takes job after job until none comes for a moment, or the session
-// is of no further use.
-func (r *Runner) storeSession(stop, work context.Context, wait time.Duration, j *storeJob) {
-	var s *remote.Session
-	for j != nil {
-		if s = r.storeSend(work, j, s); s == nil {
-			return
-		}
-		timer := time.NewTimer(wait)
-		select {
-		case j = <-r.storeJobs:
-		case <-timer.C:
-			j = nil
-		case <-stop.Done():
-			j = nil
-		}
-		timer.Stop()
-	}
-	s.Close()
-}
-
-// storeSend sends one message and returns the session if it may be used again.
+// toPool gives the pool the message for one mailbox and waits for the answer.
 // A store that can't be reached, or hangs, is left alone for a while; one that
 // breaks off may have done so because of this message.
-func (r *Runner) storeSend(work context.Context, j *storeJob, s *remote.Session) *remote.Session {
-	for {
-		if s == nil {
-			o, err := j.o, error(nil)
-			o.Trace = j.m.Trace
-			if s, err = remote.DialLMTP(work, j.socket, o); err != nil {
-				r.storeDown(work, j, remote.ResultOf(err))
-				return nil
-			}
-		}
-		results, err := s.Send(work, j.m)
-		switch {
-		case errors.Is(err, remote.ErrStale):
-			s.Close()
-			s = nil
-			continue
-		case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, remote.ErrLimit):
-			r.storeDown(work, j, results[0])
-		default:
-			j.result <- results[0]
-		}
-		if err != nil || !s.Usable() {
-			s.Close()
-			return nil
-		}
-		return s
+func (d *delivery) toPool(m remote.Message) answer {
+	socket := d.s.router.Store()
+	answered := make(chan remote.Answer, 1)
+	d.r.pool.Add(remote.Job{
+		Hop: remote.HopToStore(socket), Message: m, Options: d.s.Remote, Stop: d.work, Transcript: d.transcript(d.screens),
+		Answer: func(x remote.Answer) { answered <- x },
+	})
+	x := <-answered
+	if x.Outcomes == nil {
+		return nil
 	}
-}
-
-// storeDown answers a job; what waits for the store gets the same words.
-func (r *Runner) storeDown(work context.Context, j *storeJob, res remote.Result) {
-	if work.Err() == nil {
-		r.mu.Lock()
-		r.markDown(&r.dests.store, boxDown, storeOutcome(res, j.socket))
-		r.mu.Unlock()
+	if x.Down != nil { // also those that waited: whoever is first must not let another in
+		d.r.sched.Down(schedule.All(schedule.Stored), storeOutcome(*x.Down, socket))
 	}
-	j.result <- res
+	o := storeOutcome(x.Outcomes[0], socket)
+	if o.Action == outcome.Deferred && d.work.Err() != nil {
+		return nil
+	}
+	return settled{outcome: o, remembered: x.Remembered}
 }

@@ -1,167 +1,103 @@
 package deliver
 
 import (
-	"cmp"
+	"errors"
+	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
+	"postoffice/deliver/outcome"
+	"postoffice/deliver/schedule"
 	"postoffice/internal/maillog"
+	"postoffice/internal/smtp"
 	"postoffice/spool"
+	"postoffice/spool/envelope"
 )
 
-// record writes down what is known now. After the first failure to do so
-// nothing more is tried or recorded (A38).
-func (a *attempt) record(answers []answer) {
-	var done []spool.Key
-	for i := range answers {
-		x := &answers[i]
-		if x.t != nil {
-			a.over(x)
+// record writes down what a round has brought, one sync for each state, and the
+// expansions behind it, whose recipients are to be placed then. It plans
+// nothing. After the first failure nothing more is recorded.
+func (a *attempt) record() {
+	settled, expanded, cancelled := a.tally.unrecorded()
+	if !a.recordStates(settled, cancelled) {
+		return
+	}
+	for _, x := range expanded {
+		if refused := a.recordExpansion(x); refused != nil {
+			settled = append(settled, *refused)
 		}
-		if x.outcome.Action == Delivered && !x.skipped {
+		if a.tally.broken {
+			return
+		}
+	}
+	a.conclusions(settled)
+}
+
+// recordStates records who is delivered and who is cancelled.
+func (a *attempt) recordStates(settled []settled, cancelled []envelope.Key) bool {
+	var done []envelope.Key
+	for _, x := range settled {
+		if x.outcome.Action == outcome.Delivered {
 			done = append(done, x.keys...)
 		}
 	}
-	if a.broken || !a.setState(done, spool.Delivered) {
-		return
+	if !a.tally.setState(a.message, done, envelope.Delivered) || !a.tally.setState(a.message, cancelled, envelope.Cancelled) {
+		return false
 	}
-	next := a.s.Now().Add(retryDelay(a.number))
-	for i := range answers {
-		x := &answers[i]
-		if x.skipped {
-			continue
+	for _, k := range cancelled {
+		rc := a.rcpt(k)
+		a.log(slog.LevelInfo, "recipient cancelled", maillog.To(addressee(rc)), maillog.OrigTo(a.original(rc)), maillog.Delay(a.delay()),
+			maillog.Reason(string(rc.Via.Source)+" "+smtp.Printable(rc.Via.Name, 100)+" doesn't have it any more, and nothing in its place"))
+	}
+	return true
+}
+
+// recordExpansion records what a recipient stands for. Where that isn't
+// possible the answer is for all that it was to stand for.
+func (a *attempt) recordExpansion(x expanded) (refused *settled) {
+	keys := []envelope.Key{x.rc.Key}
+	if x.list != nil {
+		keys = x.list.keys[x.rest:]
+	}
+	err := a.m.Expand(x.rc.Key, x.what)
+	switch {
+	case err == nil:
+		block, n := a.m.LastBlock()
+		a.todo.place(a.tree.append(x.rc, block, n, x.instead)...)
+		if x.list != nil {
+			x.list.over(outcome.Delivered)
+			a.todo.place(keys[1:]...) // they find the list expanded
 		}
-		switch {
-		case x.asked != nil:
-			a.proceed(x)
-			if a.broken {
-				return
-			}
-		case x.changed:
-			a.renew(x.keys)
-			if a.broken {
-				return
-			}
-		case x.outcome.Action == Delivered:
-			a.logRecipients(*x, "message delivered", maillog.Sent)
-		case x.outcome.Action == Bounced:
-			a.fail(x)
+		return nil
+	case errors.Is(err, spool.ErrLater):
+		a.tally.setBroken(a.message, err)
+		return nil
+	}
+	if x.list != nil {
+		x.list.over(outcome.Deferred)
+	}
+	o := outcome.Deferral("4.3.0", "what it stands for can't be recorded now", err)
+	if errors.Is(err, envelope.ErrInvalid) {
+		o = outcome.Deferral("4.5.3", fmt.Sprintf("it stands for something that is no address, or the message would get more than %d recipients: take some out", envelope.MaxRecipients), err)
+	}
+	return &settled{keys: keys, outcome: o}
+}
+
+// conclusions counts, logs and notes what has settled.
+func (a *attempt) conclusions(all []settled) {
+	next := a.s.Now().Add(schedule.RetryDelay(a.timely))
+	for _, x := range all {
+		switch x.outcome.Action {
+		case outcome.Delivered:
+			a.logRecipients(x.keys, x.outcome, "message delivered", maillog.Sent, time.Time{})
+		case outcome.Bounced:
+			a.tally.fail(x)
 		default:
-			a.postpone(x, next)
+			a.tally.postpone(a.message, x, next)
 		}
 		if x.token != "" {
 			a.s.Local.Recorded(x.token)
 		}
 	}
-	a.note(answers, next)
-}
-
-// setState records a state and says whether that worked.
-func (a *attempt) setState(keys []spool.Key, state spool.State) bool {
-	if len(keys) == 0 {
-		return true
-	}
-	if err := a.m.Record(keys, state); err != nil {
-		a.setBroken(err)
-		return false
-	}
-	return true
-}
-
-// setBroken ends all work on the message: what was delivered can't be
-// recorded.
-func (a *attempt) setBroken(err error) {
-	a.broken = true
-	a.dead.Store(true)
-	a.log(slog.LevelError, "delivery not recorded, message set aside until the next start", maillog.Err(err))
-}
-
-// shared is an outcome as the last failure has it, if that is the same: those
-// of a long list fail for few reasons.
-func shared(failures []failure, o Outcome) *Outcome {
-	if len(failures) > 0 {
-		last := failures[len(failures)-1].outcome
-		if last.Action == o.Action && last.Reply == o.Reply && last.Relay == o.Relay && last.err().Error() == o.err().Error() {
-			return last
-		}
-	}
-	return &o
-}
-
-// fail keeps a permanent failure for the bounce at the attempt's end.
-func (a *attempt) fail(x *answer) {
-	o := shared(a.failed, x.outcome)
-	for _, k := range x.keys {
-		a.failed = append(a.failed, failure{key: k, outcome: o, tried: true})
-	}
-}
-
-// postpone keeps a deferral, which may turn out to have lasted too long.
-func (a *attempt) postpone(x *answer, next time.Time) {
-	a.next = latest(a.next, next)
-	o := shared(a.late, x.outcome)
-	for _, k := range x.keys {
-		tried := !x.remembered || a.notes[k] != nil && a.notes[k].attempt > 0
-		a.late = append(a.late, failure{key: k, outcome: o, tried: tried})
-	}
-	a.logRecipients(*x, "delivery deferred", maillog.Deferred, maillog.Attempt(a.number), maillog.Next(next))
-}
-
-// note appends hints, one for all recipients with the same story. That one
-// can't be written costs an early retry.
-func (a *attempt) note(answers []answer, next time.Time) {
-	var notes []spool.Note
-	for _, x := range answers {
-		if x.skipped || x.asked != nil || x.changed || x.outcome.Action == Delivered {
-			continue
-		}
-		n := spool.Note{Time: a.s.Now(), Attempt: a.number, Relay: x.outcome.Relay, Reply: x.outcome.Reply}
-		if x.outcome.Err != nil {
-			n.Err = printable(x.outcome.Err.Error(), 500)
-		}
-		if x.outcome.Action == Deferred {
-			n.Next = next
-		}
-		i := slices.IndexFunc(notes, func(o spool.Note) bool {
-			return o.Relay == n.Relay && o.Reply == n.Reply && o.Err == n.Err && o.Next.Equal(n.Next)
-		})
-		if i < 0 {
-			i, notes = len(notes), append(notes, n)
-		}
-		notes[i].Keys = append(notes[i].Keys, x.keys...)
-	}
-	for _, n := range notes {
-		slices.SortFunc(n.Keys, func(a, b spool.Key) int { return cmp.Or(a.Block-b.Block, a.Index-b.Index) })
-		if err := a.m.Note(n); err != nil {
-			a.log(slog.LevelWarn, "attempt not noted", maillog.Err(err))
-		}
-	}
-}
-
-// settle answers for recipients without trying anything.
-func (a *attempt) settle(keys []spool.Key, o Outcome) {
-	a.record([]answer{{keys: keys, outcome: o}})
-}
-
-// conclude turns what has become too old into failures, sends the bounces and
-// records the failed.
-func (a *attempt) conclude() {
-	if a.broken {
-		return
-	}
-	a.r.mu.Lock()
-	age := a.r.clock.age(a.env.Arrived, a.s.Now())
-	a.r.mu.Unlock()
-	if age > a.s.QReturn {
-		for _, f := range a.late {
-			if f.tried {
-				f.expired = true
-				a.failed = append(a.failed, f)
-			}
-		}
-	}
-	if len(a.failed) > 0 {
-		a.bounce()
-	}
+	a.note(all, next)
 }

@@ -7,8 +7,10 @@ import (
 	"time"
 
 	"postoffice/deliver/local"
+	"postoffice/deliver/outcome"
 	"postoffice/internal/testenv"
 	"postoffice/spool"
+	"postoffice/spool/envelope"
 )
 
 // A38: what can't be recorded is not delivered any further by this runner,
@@ -44,7 +46,7 @@ func TestA38NotRecorded(t *testing.T) {
 	if alice, far := len(r.mailer.box("alice")), len(sink.Messages()); alice > 1 || far > 1 {
 		t.Errorf("%d copies in alice's mailbox, %d at the sink", alice, far)
 	}
-	if r.mailer.recorded[token(id, spool.Key{})] {
+	if r.mailer.recorded[token(id, envelope.Key{})] {
 		t.Error("the mailer was told that the delivery is recorded")
 	}
 	run.Wake(r.mail("s@x.example", "bob"))
@@ -56,16 +58,16 @@ func TestA38NotRecorded(t *testing.T) {
 func TestApplyResults(t *testing.T) {
 	r := newRig(t)
 	id := r.mail("s@x.example", "alice", "bob", "carol")
-	key := func(i int) string { return token(id, spool.Key{Index: i}) }
+	key := func(i int) string { return token(id, envelope.Key{Index: i}) }
 	run := NewRunner(r.o)
-	results := []TokenResult{
-		{key(0), local.Result{Status: local.Delivered}},
-		{key(1), local.Result{Status: local.Deferred}},
-		{key(2), local.Result{Status: local.Refused}},
-		{key(9), local.Result{Status: local.Delivered}},
-		{"00000000000000/0/0", local.Result{Status: local.Delivered}}, // long gone
-		{"nonsense", local.Result{Status: local.Delivered}},
-		{string(id) + "/00/1", local.Result{Status: local.Delivered}},
+	results := []local.TokenResult{
+		{Token: key(0), Result: local.Result{Outcome: outcome.Outcome{Action: outcome.Delivered}}},
+		{Token: key(1), Result: local.Result{Outcome: outcome.Outcome{Action: outcome.Deferred}}},
+		{Token: key(2), Result: local.Result{Outcome: outcome.Outcome{Action: outcome.Bounced}}},
+		{Token: key(9), Result: local.Result{Outcome: outcome.Outcome{Action: outcome.Delivered}}},
+		{Token: "00000000000000/0/0", Result: local.Result{Outcome: outcome.Outcome{Action: outcome.Delivered}}}, // long gone
+		{Token: "nonsense", Result: local.Result{Outcome: outcome.Outcome{Action: outcome.Delivered}}},
+		{Token: string(id) + "/00/1", Result: local.Result{Outcome: outcome.Outcome{Action: outcome.Delivered}}},
 	}
 	run.ApplyResults(context.Background(), results)
 	run.ApplyResults(context.Background(), results)
@@ -88,9 +90,9 @@ func TestApplyResultsNotRecorded(t *testing.T) {
 	id := r.mail("s@x.example", "alice", "bob")
 	run := NewRunner(r.o)
 	r.stuck.Store(true)
-	run.ApplyResults(context.Background(), []TokenResult{{token(id, spool.Key{}), local.Result{Status: local.Delivered}}})
+	run.ApplyResults(context.Background(), []local.TokenResult{{Token: token(id, envelope.Key{}), Result: local.Result{Outcome: outcome.Outcome{Action: outcome.Delivered}}}})
 	r.stuck.Store(false)
-	if r.mailer.recorded[token(id, spool.Key{})] {
+	if r.mailer.recorded[token(id, envelope.Key{})] {
 		t.Error("reported as recorded")
 	}
 	if err := run.Pass(context.Background()); err != nil {
@@ -114,9 +116,9 @@ func FuzzToken(f *testing.F) {
 	})
 }
 
-// R23, R33: what was delivered before the process died is not delivered again,
-// what was not is. The runner is stopped between the two.
-func TestR23NoSecondCopyAfterStop(t *testing.T) {
+// What one pass delivered the next one does not deliver again, and what it did
+// not it does.
+func TestNoSecondCopyInTheNextPass(t *testing.T) {
 	r := newRig(t)
 	first := r.peer("192.0.2.1", &testenv.Sink{})
 	second := r.peer("192.0.2.2", &testenv.Sink{Answer: func(ev testenv.Event) testenv.Action {
@@ -136,8 +138,7 @@ func TestR23NoSecondCopyAfterStop(t *testing.T) {
 	r.wantBox("bob", 1)
 }
 
-// A34, R24: two passes at once exclude each other, and a runner that is gone
-// leaves no lock.
+// A34: two passes at once exclude each other, and none leaves a lock.
 func TestA34OneRunner(t *testing.T) {
 	r := newRig(t)
 	for range 50 {
@@ -174,7 +175,7 @@ func TestB62CorruptStopsNothing(t *testing.T) {
 	r.wantBox("bob", 1)
 	n := 0
 	for e, err := range r.queue.Entries() {
-		if err != nil || e.Place != spool.Corrupt {
+		if err != nil || e.Location != spool.Corrupt {
 			t.Errorf("%v, %v", e, err)
 		}
 		n++

@@ -8,12 +8,15 @@ import (
 	"sync/atomic"
 	"time"
 
+	"postoffice/deliver/remote"
+	"postoffice/deliver/route"
+	"postoffice/deliver/schedule"
 	"postoffice/internal/maillog"
+	"postoffice/internal/smtp"
 	"postoffice/spool"
 )
 
 const (
-	maxActive   = 500                    // messages in work at one time
 	rescanEvery = 15 * time.Minute       // a message whose arrival was not told is found after this long
 	cleanEvery  = time.Hour              // orphans of interrupted arrivals
 	stopGrace   = 15 * time.Second       // what transactions get to end in when the runner is to stop
@@ -23,7 +26,8 @@ const (
 // settings are what one attempt sees from its begin to its end.
 type settings struct {
 	Options
-	router *Router
+	router  *route.Router
+	circles tellOnce // among aliases
 }
 
 // A Runner delivers what is in the queue. Run or Pass may be called once at a
@@ -31,35 +35,23 @@ type settings struct {
 type Runner struct {
 	settings atomic.Pointer[settings]
 	queue    *spool.Queue
-	kick     chan struct{} // something to do, or something has ended
-	locals   chan struct{} // a place for each local delivery
+	sched    *schedule.Schedule
+	answers  dnsAnswers
+	pool     *remote.Pool
+	opening  chan struct{} // messages that are read
 
-	storeJobs chan *storeJob // for sessions with the LMTP server that linger
-
-	mu    sync.Mutex
-	sched schedule
-	dests destinations
-	clock clock
-	once  bool            // a pass: sessions don't linger
-	stop  context.Context // ended: begin nothing
-	work  context.Context // ended: break off
-
-	tasks sync.WaitGroup // messages and sessions
+	tasks sync.WaitGroup // messages
 }
 
 // NewRunner returns a Runner for o.Queue. It reads nothing before Run or Pass.
 func NewRunner(o Options) *Runner {
 	r := &Runner{
-		queue:  o.Queue,
-		kick:   make(chan struct{}, 1),
-		locals: make(chan struct{}, maxLocal),
-
-		storeJobs: make(chan *storeJob),
-
-		sched: newSchedule(),
-		dests: newDestinations(),
+		queue:   o.Queue,
+		sched:   schedule.New(),
+		answers: dnsAnswers{of: map[string]*dnsAnswer{}},
+		pool:    remote.NewPool(),
+		opening: make(chan struct{}, maxOpening),
 	}
-	r.stop, r.work = context.Background(), context.Background()
 	r.Reload(o)
 	return r
 }
@@ -69,50 +61,48 @@ func NewRunner(o Options) *Runner {
 func (r *Runner) Reload(o Options) {
 	o = o.filled()
 	o.Queue = r.queue
-	r.settings.Store(&settings{Options: o, router: NewRouter(o)})
-	r.mu.Lock()
-	r.dests.forgetRoutes()
-	r.mu.Unlock()
+	o.Remote.Scarce = r.sched.Scarce
+	r.settings.Store(&settings{Options: o, router: route.New(o.Options)})
+	r.forgetRoutes()
 }
 
 // Router returns the router of the present settings.
-func (r *Runner) Router() *Router { return r.settings.Load().router }
+func (r *Runner) Router() *route.Router { return r.settings.Load().router }
 
-// Wake tells of a message that is new in the queue or is to be tried at once.
-func (r *Runner) Wake(id spool.ID) {
-	r.mu.Lock()
-	r.sched.arrive(id)
-	r.mu.Unlock()
-	r.poke()
+// Wake tells of a message that is to be tried at once.
+func (r *Runner) Wake(id spool.ID) { r.sched.Arrive(id, "", false) }
+
+// Arrived tells of a message that is new in the queue, with the client that its
+// envelope names and its reverse-path.
+func (r *Runner) Arrived(id spool.ID, client string, reverse smtp.Path) {
+	r.sched.Arrive(id, submitter(client, reverse), false)
 }
 
 // RunNow makes every message due, whatever its time, and forgets which
 // destinations were down.
 func (r *Runner) RunNow() {
 	r.scan()
-	r.mu.Lock()
-	r.sched.all()
-	r.dests.forgetDown()
-	r.mu.Unlock()
-	r.poke()
+	r.forgetDown()
+	r.sched.WakeAll()
+}
+
+// forgetDown makes every destination be tried again, with new answers of DNS.
+func (r *Runner) forgetDown() {
+	r.forgetRoutes()
+	r.sched.ForgetDown(schedule.Host, schedule.Mailbox, schedule.Stored, schedule.List)
+}
+
+func (r *Runner) forgetRoutes() {
+	r.answers.forget()
+	r.sched.ForgetDown(schedule.Domain)
 }
 
 // Active says whether a message is being worked on.
-func (r *Runner) Active(id spool.ID) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	it := r.sched.items[id]
-	return it != nil && it.state == active
-}
+func (r *Runner) Active(id spool.ID) bool { return r.sched.Active(id) }
 
 // SetAside says whether a delivery of this message could not be recorded, so
 // that this runner leaves it alone.
-func (r *Runner) SetAside(id spool.ID) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	it := r.sched.items[id]
-	return it != nil && it.state == aside
-}
+func (r *Runner) SetAside(id spool.ID) bool { return r.sched.Aside(id) }
 
 // Run delivers until ctx ends. It waits for the queue's lock first. When ctx
 // ends no delivery is begun; those that run get 15 seconds.
@@ -126,12 +116,8 @@ func (r *Runner) Pass(ctx context.Context) error { return r.run(ctx, true, r.sca
 // reroute as for Retry.
 func (r *Runner) PassOf(ctx context.Context, ids []spool.ID, reroute bool) error {
 	return r.run(ctx, true, func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
 		for _, id := range ids {
-			if r.sched.know(id) {
-				r.sched.items[id].reroute = reroute
-			}
+			r.sched.Know(id, reroute)
 		}
 	})
 }
@@ -149,19 +135,18 @@ func (r *Runner) run(ctx context.Context, once bool, scan func()) error {
 	if once {
 		r.clean(ctx)
 	}
-	r.mu.Lock()
-	r.stop, r.work, r.once = ctx, work, once
+	r.pool.Start(ctx, work, once)
 	if once {
-		r.sched.all()
+		r.sched.WakeAll()
 	}
-	r.mu.Unlock()
-	r.loop(ctx, once, scan)
+	r.loop(ctx, work, once, scan)
 	r.end(ctx, cancel)
 	return nil
 }
 
-// loop starts what is due until ctx ends or, for one pass, nothing is left.
-func (r *Runner) loop(ctx context.Context, once bool, scan func()) {
+// loop starts what is due until ctx ends or, for one pass, nothing is left. work
+// ends when what was started is to be broken off.
+func (r *Runner) loop(ctx, work context.Context, once bool, scan func()) {
 	scanned := time.Now()
 	var cleaned time.Time
 	for ctx.Err() == nil {
@@ -173,38 +158,25 @@ func (r *Runner) loop(ctx context.Context, once bool, scan func()) {
 			cleaned = time.Now()
 			r.tasks.Go(func() { r.clean(ctx) })
 		}
-		r.mu.Lock()
-		r.clock.look(r.settings.Load().Now())
-		r.start()
-		wait, idle := r.sched.wait(time.Minute), r.sched.idle()
-		if r.sched.active >= maxActive {
-			wait = time.Minute
-		}
-		r.mu.Unlock()
-		if once && idle {
+		r.sched.LookAtClock(r.settings.Load().Now())
+		r.start(ctx, work)
+		if once && r.sched.Idle() {
 			return
 		}
-		timer := time.NewTimer(wait)
+		timer := time.NewTimer(r.sched.Wait(time.Minute))
 		select {
 		case <-ctx.Done():
-		case <-r.kick:
+		case <-r.sched.Changed():
 		case <-timer.C:
 		}
 		timer.Stop()
 	}
 }
 
-// start gives goroutines to what is due. The caller holds mu.
-func (r *Runner) start() {
-	for r.sched.active < maxActive {
-		it := r.sched.next()
-		if it == nil {
-			return
-		}
-		r.tasks.Go(func() {
-			r.workOn(it)
-			r.poke()
-		})
+// start gives goroutines to what is due.
+func (r *Runner) start(stop, work context.Context) {
+	for w := r.sched.Next(); w != nil; w = r.sched.Next() {
+		r.tasks.Go(func() { r.workOn(w, stop, work) })
 	}
 }
 
@@ -214,6 +186,7 @@ func (r *Runner) end(ctx context.Context, cancel func()) {
 	done := make(chan struct{})
 	go func() {
 		r.tasks.Wait()
+		r.pool.Wait()
 		close(done)
 	}()
 	select {
@@ -238,12 +211,10 @@ func (r *Runner) scan() {
 			r.warn("queue not readable", maillog.Err(err))
 			return
 		}
-		if e.Place != spool.Active {
+		if e.Location != spool.Active {
 			continue
 		}
-		r.mu.Lock()
-		r.sched.know(e.ID)
-		r.mu.Unlock()
+		r.sched.Know(e.ID, false)
 	}
 }
 
@@ -251,13 +222,6 @@ func (r *Runner) scan() {
 func (r *Runner) clean(ctx context.Context) {
 	if err := r.queue.Clean(ctx); err != nil && !errors.Is(err, context.Canceled) {
 		r.warn("queue not cleaned", maillog.Err(err))
-	}
-}
-
-func (r *Runner) poke() {
-	select {
-	case r.kick <- struct{}{}:
-	default:
 	}
 }
 

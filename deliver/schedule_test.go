@@ -2,7 +2,6 @@ package deliver
 
 import (
 	"context"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -10,8 +9,9 @@ import (
 	"time"
 
 	"postoffice/deliver/local"
+	"postoffice/deliver/schedule"
 	"postoffice/internal/testenv"
-	"postoffice/spool"
+	"postoffice/spool/envelope"
 )
 
 // clocked makes alice's mailbox defer and returns the times of the attempts.
@@ -67,6 +67,7 @@ func TestScheduleFromNotes(t *testing.T) {
 		stop()
 		run, stop := r.start()
 		run.Wake(id)
+		time.Sleep(2 * busyWait) // the cleaning at the start may hold it
 		synctest.Wait()
 		n := len(attempts())
 		stop()
@@ -122,6 +123,47 @@ func TestRunNow(t *testing.T) {
 	})
 }
 
+// Attempts by hand are counted, but the wait for the next one grows by those
+// alone whose time had come.
+func TestAttemptsByHand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		attempts := r.clocked()
+		run, stop := r.start()
+		id := r.mail("s@x.example", "alice")
+		run.Wake(id)
+		synctest.Wait()
+		for range 5 {
+			time.Sleep(time.Second)
+			run.RunNow()
+			synctest.Wait()
+			time.Sleep(time.Second)
+			run.Wake(id)
+			synctest.Wait()
+		}
+		stop()
+		time.Sleep(time.Second)
+		r.pass() // by another process
+		notes := r.snapshot(id).Notes
+		last := notes[len(notes)-1]
+		if len(attempts()) != 12 || last.Attempt != 12 {
+			t.Errorf("%d attempts made, %d noted, want 12", len(attempts()), last.Attempt)
+		}
+		if wait := last.Next.Sub(last.Time); wait > 6*time.Minute {
+			t.Errorf("the next one comes after %v, want 5 minutes give or take a fifth", wait)
+		}
+		_, stop = r.start()
+		time.Sleep(7 * time.Minute)
+		synctest.Wait()
+		stop()
+		notes = r.snapshot(id).Notes
+		last = notes[len(notes)-1]
+		if wait := last.Next.Sub(last.Time); len(notes) != 13 || wait < 8*time.Minute || wait > 12*time.Minute {
+			t.Errorf("after attempt %d comes the next one in %v, want 10 minutes give or take a fifth", len(notes), wait)
+		}
+	})
+}
+
 // A message that nobody told of is found within a quarter of an hour.
 func TestRescan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -161,7 +203,7 @@ func TestA40DownIsNoAttempt(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := r.snapshot(old)
-	if len(s.Notes) != 1 || s.Recipients[0].State != spool.Pending {
+	if len(s.Notes) != 1 || s.Recipients[0].State != envelope.Pending {
 		t.Errorf("the old message has %d notes and is %v, want one and pending", len(s.Notes), s.Recipients[0].State)
 	}
 	r.pass() // a new runner tries it
@@ -190,20 +232,20 @@ func TestA40ClockJumps(t *testing.T) {
 				synctest.Wait()
 				r.setClock(tt.jump)
 				before := len(attempts())
-				time.Sleep(maxDelay + time.Minute)
+				time.Sleep(schedule.MaxDelay + time.Minute)
 				synctest.Wait()
 				if n := len(attempts()); n <= before {
 					t.Errorf("no attempt within one interval of the jump")
 				}
 				stop()
-				if s := r.snapshot(id); s.Recipients[0].State != spool.Pending {
+				if s := r.snapshot(id); s.Recipients[0].State != envelope.Pending {
 					t.Errorf("after the jump it is %v", s.Recipients[0].State)
 				}
 				// A new runner does not believe notes of a clock that was ahead.
 				before = len(attempts())
 				if tt.jump < 0 {
 					_, stop = r.start()
-					time.Sleep(maxDelay + time.Minute)
+					time.Sleep(schedule.MaxDelay + time.Minute)
 					synctest.Wait()
 					stop()
 					if n := len(attempts()); n <= before {
@@ -213,6 +255,27 @@ func TestA40ClockJumps(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestExpiryAtOnce: a negative limit returns what the first attempt couldn't
+// deliver.
+func TestExpiryAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.o.QReturn = -1
+		run, stop := r.start()
+		defer stop()
+		run.Wake(r.mail("bob@us.example", "a@[192.0.2.1]"))
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		r.want()
+		text := r.wantBox("bob", 1)[0]
+		for _, want := range []string{"could not be delivered at once, and is given up now", "connection refused", "Status: 4.4.7"} {
+			if !strings.Contains(strings.Join(strings.Fields(text), " "), want) {
+				t.Errorf("no %q in the bounce:\n%s", want, text)
+			}
+		}
+	})
 }
 
 // R2: a message older than qreturn goes back, and the queue entry is gone.
@@ -258,69 +321,8 @@ func TestShutdown(t *testing.T) {
 			t.Errorf("the runner stopped after %v, want 20 s at most", took)
 		}
 		s := r.snapshot(hung)
-		if s.Recipients[0].State != spool.Pending || len(s.Notes) != 0 {
+		if s.Recipients[0].State != envelope.Pending || len(s.Notes) != 0 {
 			t.Errorf("a broken off transaction left %v and %d notes", s.Recipients[0].State, len(s.Notes))
-		}
-	})
-}
-
-// The schedule's memory for a message that waits.
-func TestWaitingMemory(t *testing.T) {
-	const n = 100_000
-	var before, after runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	s := newSchedule()
-	id := []byte("00000000000000")
-	for i := range n {
-		for k, v := len(id)-1, i; k >= 0; k, v = k-1, v/10 {
-			id[k] = byte('0' + v%10)
-		}
-		s.know(spool.ID(id))
-	}
-	runtime.GC()
-	runtime.ReadMemStats(&after)
-	each := float64(after.HeapAlloc-before.HeapAlloc) / n
-	t.Logf("%.0f octets for each waiting message", each)
-	if each > 256 {
-		t.Errorf("%.0f octets for each waiting message, want 256 at most", each)
-	}
-	runtime.KeepAlive(s)
-}
-
-func TestScheduleOrder(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newSchedule()
-		take := func() (ids []spool.ID) {
-			for it := s.next(); it != nil; it = s.next() {
-				ids = append(ids, it.id)
-				s.putBack(it, time.Hour)
-			}
-			return ids
-		}
-		s.know("old1")
-		time.Sleep(time.Nanosecond)
-		s.know("old2")
-		s.arrive("new1")
-		s.arrive("new2")
-		s.arrive("new3")
-		s.arrive("new1")
-		if got := take(); len(got) != 5 || got[0] != "new1" || got[1] != "old1" || got[2] != "new2" || got[3] != "old2" || got[4] != "new3" {
-			t.Errorf("order %v, want arrivals and due messages by turns", got)
-		}
-		if s.know("new1") || !s.idle() || len(take()) != 0 {
-			t.Error("something is due before its time")
-		}
-		s.all()
-		if got := take(); len(got) != 5 {
-			t.Errorf("all() made %v due", got)
-		}
-		time.Sleep(time.Hour)
-		it := s.next()
-		s.arrive(it.id) // woken while active
-		s.putBack(it, time.Hour)
-		if s.idle() {
-			t.Error("a message woken while active was forgotten")
 		}
 	})
 }

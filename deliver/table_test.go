@@ -14,15 +14,17 @@ import (
 	"github.com/miekg/dns"
 
 	"postoffice/deliver/local"
+	"postoffice/deliver/outcome"
 	"postoffice/internal/smtp"
 	"postoffice/internal/testenv"
 	"postoffice/spool"
+	"postoffice/spool/envelope"
 )
 
 // A case of TestA41 prepares a rig and names a recipient.
 type a41 struct {
 	name string
-	want Action
+	want outcome.Action
 	dsn  string // "" not looked at
 	to   string
 	prep func(r *rig)
@@ -74,82 +76,84 @@ func zone(records ...string) func(*rig) {
 
 const literal1 = "a@[192.0.2.1]"
 
-// The table of hostile.md A41: what is permanent and what is not.
+// A41: what is permanent and what is not.
 var permanence = []a41{
 	// what the peer says
-	{"takes it", Delivered, "2.0.0", literal1, at("", testenv.Action{})},
-	{"250 without a status", Delivered, "2.0.0", literal1, says(".", "250 ok")},
-	{"RCPT 550", Bounced, "5.1.1", literal1, says("RCPT", "550 5.1.1 no such user")},
-	{"RCPT 553 without a status", Bounced, "5.0.0", literal1, says("RCPT", "553 no")},
-	{"RCPT 450", Deferred, "4.2.0", literal1, says("RCPT", "450 4.2.0 greylisted")},
-	{"RCPT 452", Deferred, "4.5.3", literal1, says("RCPT", "452 4.5.3 too many")},
-	{"MAIL 550", Bounced, "5.7.1", literal1, says("MAIL", "550 5.7.1 not you")},
-	{"MAIL 451", Deferred, "4.7.1", literal1, says("MAIL", "451 4.7.1 not now")},
-	{"DATA 554 (B66)", Bounced, "5.6.0", literal1, says("DATA", "554 5.6.0 no")},
-	{"DATA 451", Deferred, "4.3.0", literal1, says("DATA", "451 4.3.0 later")},
-	{"final 554", Bounced, "5.7.1", literal1, says(".", "554 5.7.1 spam")},
-	{"final 452", Deferred, "4.3.1", literal1, says(".", "452 4.3.1 full")},
-	{"greeting 421 (A54)", Deferred, "4.7.0", literal1, says("", "421 4.7.0 busy")},
-	{"greeting 554 (A54)", Deferred, "", literal1, says("", "554 5.7.1 go away")},
-	{"no greeting (R20)", Deferred, "", literal1, at("", testenv.Action{Drop: true})},
-	{"lost at MAIL", Deferred, "", literal1, at("MAIL", testenv.Action{Drop: true})},
-	{"lost at DATA", Deferred, "", literal1, at("DATA", testenv.Action{Drop: true})},
-	{"lost at the final dot (A37)", Deferred, "", literal1, at(".", testenv.Action{Drop: true})},
-	{"odd reply", Deferred, "", literal1, at("MAIL", testenv.Action{Raw: "hello\r\n"})},
-	{"150 reply", Deferred, "", literal1, at("RCPT", testenv.Action{Raw: "150 x\r\n"})},
-	{"mixed codes", Deferred, "", literal1, at("RCPT", testenv.Action{Raw: "250-a\r\n550 b\r\n"})},
+	{"takes it", outcome.Delivered, "2.0.0", literal1, at("", testenv.Action{})},
+	{"250 without a status", outcome.Delivered, "2.0.0", literal1, says(".", "250 ok")},
+	{"RCPT 550", outcome.Bounced, "5.1.1", literal1, says("RCPT", "550 5.1.1 no such user")},
+	{"RCPT 553 without a status", outcome.Bounced, "5.0.0", literal1, says("RCPT", "553 no")},
+	{"RCPT 450", outcome.Deferred, "4.2.0", literal1, says("RCPT", "450 4.2.0 greylisted")},
+	{"RCPT 452", outcome.Deferred, "4.5.3", literal1, says("RCPT", "452 4.5.3 too many")},
+	{"MAIL 550", outcome.Bounced, "5.7.1", literal1, says("MAIL", "550 5.7.1 not you")},
+	{"MAIL 451", outcome.Deferred, "4.7.1", literal1, says("MAIL", "451 4.7.1 not now")},
+	{"DATA 554 (B66)", outcome.Bounced, "5.6.0", literal1, says("DATA", "554 5.6.0 no")},
+	{"DATA 451", outcome.Deferred, "4.3.0", literal1, says("DATA", "451 4.3.0 later")},
+	{"final 554", outcome.Bounced, "5.7.1", literal1, says(".", "554 5.7.1 spam")},
+	{"final 452", outcome.Deferred, "4.3.1", literal1, says(".", "452 4.3.1 full")},
+	{"greeting 421 (A54)", outcome.Deferred, "4.7.0", literal1, says("", "421 4.7.0 busy")},
+	{"greeting 554 (A54)", outcome.Deferred, "", literal1, says("", "554 5.7.1 go away")},
+	{"no greeting (R20)", outcome.Deferred, "", literal1, at("", testenv.Action{Drop: true})},
+	{"lost at MAIL", outcome.Deferred, "", literal1, at("MAIL", testenv.Action{Drop: true})},
+	{"lost at DATA", outcome.Deferred, "", literal1, at("DATA", testenv.Action{Drop: true})},
+	{"lost at the final dot (A37)", outcome.Deferred, "", literal1, at(".", testenv.Action{Drop: true})},
+	{"odd reply", outcome.Deferred, "", literal1, at("MAIL", testenv.Action{Raw: "hello\r\n"})},
+	{"150 reply", outcome.Deferred, "", literal1, at("RCPT", testenv.Action{Raw: "150 x\r\n"})},
+	{"mixed codes", outcome.Deferred, "", literal1, at("RCPT", testenv.Action{Raw: "250-a\r\n550 b\r\n"})},
 	// the network
-	{"connection refused (R6)", Deferred, "4.4.1", literal1, fails(syscall.ECONNREFUSED)},
-	{"no route", Deferred, "4.4.1", literal1, fails(syscall.EHOSTUNREACH)},
-	{"no network", Deferred, "4.4.1", literal1, fails(syscall.ENETUNREACH)},
-	{"connection timed out", Deferred, "4.4.1", literal1, fails(syscall.ETIMEDOUT)},
-	{"no descriptors left", Deferred, "4.4.1", literal1, fails(syscall.EMFILE)},
-	{"not permitted", Deferred, "4.4.1", literal1, fails(syscall.EPERM)},
+	{"connection refused (R6)", outcome.Deferred, "4.4.1", literal1, fails(syscall.ECONNREFUSED)},
+	{"no route", outcome.Deferred, "4.4.1", literal1, fails(syscall.EHOSTUNREACH)},
+	{"no network", outcome.Deferred, "4.4.1", literal1, fails(syscall.ENETUNREACH)},
+	{"connection timed out", outcome.Deferred, "4.4.1", literal1, fails(syscall.ETIMEDOUT)},
+	{"no descriptors left", outcome.Deferred, "4.4.1", literal1, fails(syscall.EMFILE)},
+	{"not permitted", outcome.Deferred, "4.4.1", literal1, fails(syscall.EPERM)},
 	// DNS
-	{"NXDOMAIN", Bounced, "5.1.2", "a@gone.example", zone("x.example. 60 IN A 192.0.2.1")},
-	{"null MX", Bounced, "5.1.10", "a@null.example", zone("null.example. 60 IN MX 0 .")},
-	{"MX is us (A58)", Bounced, "5.4.6", "a@ours.example", zone("ours.example. 60 IN MX 0 us.example.")},
-	{"SERVFAIL", Deferred, "", "a@x.example", dnsSays(testenv.Code(dns.RcodeServerFailure))},
-	{"REFUSED", Deferred, "", "a@x.example", dnsSays(testenv.Code(dns.RcodeRefused))},
-	{"DNS silent", Deferred, "", "a@x.example", dnsSays(testenv.Silent)},
-	{"no DNS server", Deferred, "", "a@x.example", func(r *rig) { r.dns("127.0.0.1:1") }},
-	{"domain without address", Deferred, "", "a@bare.example", zone("bare.example. 60 IN TXT x")},
+	{"NXDOMAIN", outcome.Bounced, "5.1.2", "a@gone.example", zone("x.example. 60 IN A 192.0.2.1")},
+	{"null MX", outcome.Bounced, "5.1.10", "a@null.example", zone("null.example. 60 IN MX 0 .")},
+	{"MX is us (A58)", outcome.Bounced, "5.4.6", "a@ours.example", zone("ours.example. 60 IN MX 0 us.example.")},
+	{"SERVFAIL", outcome.Deferred, "", "a@x.example", dnsSays(testenv.Code(dns.RcodeServerFailure))},
+	{"REFUSED", outcome.Deferred, "", "a@x.example", dnsSays(testenv.Code(dns.RcodeRefused))},
+	{"DNS silent", outcome.Deferred, "", "a@x.example", dnsSays(testenv.Silent)},
+	{"no DNS server", outcome.Deferred, "", "a@x.example", func(r *rig) { r.dns("127.0.0.1:1") }},
+	{"domain without address", outcome.Deferred, "", "a@bare.example", zone("bare.example. 60 IN TXT x")},
 	// relay-host is ours to mend
-	{"relay-host NXDOMAIN", Deferred, "", "a@x.example", func(r *rig) {
+	{"relay-host NXDOMAIN", outcome.Deferred, "", "a@x.example", func(r *rig) {
 		zone("x.example. 60 IN A 192.0.2.1")(r)
 		r.o.RelayHost = "gone.example"
 	}},
-	{"relay-host down", Deferred, "", "a@x.example", func(r *rig) { r.o.RelayHost = "[192.0.2.1]" }},
-	{"relay-host nonsense", Deferred, "", "a@x.example", func(r *rig) { r.o.RelayHost = "[x" }},
-	{"relay-host without DNS", Delivered, "", "a@x.example", func(r *rig) {
+	{"relay-host down", outcome.Deferred, "", "a@x.example", func(r *rig) { r.o.RelayHost = "[192.0.2.1]" }},
+	{"relay-host nonsense", outcome.Deferred, "", "a@x.example", func(r *rig) { r.o.RelayHost = "[x" }},
+	{"relay-host without DNS", outcome.Delivered, "", "a@x.example", func(r *rig) {
 		r.o.RelayHost, r.o.LocalByDNS = "[192.0.2.1]", true
 		r.peer("192.0.2.1", &testenv.Sink{})
 	}},
-	{"local-by-dns without DNS", Deferred, "", "a@x.example", func(r *rig) { r.o.LocalByDNS = true }},
+	{"local-by-dns without DNS", outcome.Deferred, "", "a@x.example", func(r *rig) { r.o.LocalByDNS = true }},
 	// here
-	{"mailbox", Delivered, "2.0.0", "alice", func(*rig) {}},
-	{"no such user", Bounced, "5.1.1", "no-one", func(*rig) {}},
-	{"passwd not readable", Deferred, "4.3.0", "alice", func(r *rig) { r.users.breakWith(syscall.EIO) }},
-	{"mailbox refuses", Bounced, "5.2.1", "alice", boxSays(refuse("never"))},
-	{"mailbox defers", Deferred, "4.2.0", "alice", boxSays(later("locked"))},
-	{"disk full", Deferred, "4.2.2", "alice", boxSays(local.Result{Reply: smtp.Reply{Code: 452, Status: "4.2.2", Text: "full"}, Err: syscall.ENOSPC})},
-	{"quota", Deferred, "", "alice", boxSays(local.Result{Err: syscall.EDQUOT})},
-	{"master gone", Deferred, "", "alice", boxSays(local.Result{Err: errors.New("the link to the master is closed")})},
-	{"a zero result", Deferred, "", "alice", boxSays(local.Result{})},
-	{"alias loop", Deferred, "4.4.6", "loop", func(r *rig) { r.alias("loop: pool\npool: loop\n") }},
-	{"empty list", Deferred, "4.3.5", "list", func(r *rig) { r.alias("list: :include:/x\n") }},
-	{"broken .forward", Deferred, "4.3.5", "alice", func(r *rig) { r.mailer.forwards = map[string]string{"alice": "\"open"} }},
-	{"program that fails", Bounced, "5.3.0", "prog", func(r *rig) {
+	{"mailbox", outcome.Delivered, "2.0.0", "alice", func(*rig) {}},
+	{"no such user", outcome.Bounced, "5.1.1", "no-one", func(*rig) {}},
+	{"passwd not readable", outcome.Deferred, "4.3.0", "alice", func(r *rig) { r.users.breakWith(syscall.EIO) }},
+	{"mailbox refuses", outcome.Bounced, "5.2.1", "alice", boxSays(refuse("never"))},
+	{"mailbox defers", outcome.Deferred, "4.2.0", "alice", boxSays(later("locked"))},
+	{"disk full", outcome.Deferred, "4.2.2", "alice", boxSays(local.Result{Outcome: outcome.Outcome{Reply: smtp.Reply{Code: 452, Status: "4.2.2", Text: "full"}, Err: syscall.ENOSPC}})},
+	{"quota", outcome.Deferred, "", "alice", boxSays(local.Result{Outcome: outcome.Outcome{Err: syscall.EDQUOT}})},
+	{"master gone", outcome.Deferred, "", "alice", boxSays(local.Result{Outcome: outcome.Outcome{Err: errors.New("the link to the master is closed")}})},
+	{"a zero result", outcome.Deferred, "", "alice", boxSays(local.Result{})},
+	{"alias loop", outcome.Deferred, "4.4.6", "loop", func(r *rig) { r.alias("loop: pool\npool: loop\n") }},
+	{"empty list", outcome.Deferred, "4.3.5", "list", func(r *rig) { r.alias("list: :include:/x\n") }},
+	{"broken .forward", outcome.Deferred, "4.3.5", "alice", func(r *rig) { r.mailer.forwards = map[string]string{"alice": "\"open"} }},
+	{"program that fails", outcome.Bounced, "5.3.0", "prog", func(r *rig) {
 		r.alias("prog: \"|x\"\n")
 		r.mailer.running = func(local.Job) local.Result {
-			return local.Result{Status: local.Refused, Reply: smtp.Reply{Code: 550, Status: "5.3.0", Text: "exit 1"}, Err: errors.New("exit 1")}
+			return local.Result{Outcome: outcome.Outcome{Action: outcome.Bounced, Reply: smtp.Reply{Code: 550, Status: "5.3.0", Text: "exit 1"}, Err: errors.New("exit 1")}}
 		}
 	}},
-	{"program that defers", Deferred, "", "prog", func(r *rig) {
+	{"program that defers", outcome.Deferred, "", "prog", func(r *rig) {
 		r.alias("prog: \"|x\"\n")
-		r.mailer.running = func(local.Job) local.Result { return local.Result{Err: errors.New("exit 75")} }
+		r.mailer.running = func(local.Job) local.Result {
+			return local.Result{Outcome: outcome.Outcome{Err: errors.New("exit 75")}}
+		}
 	}},
-	{"too many hops (A62)", Bounced, "5.4.6", "alice", func(r *rig) { r.o.Hops = 1 }},
+	{"too many hops (A62)", outcome.Bounced, "5.4.6", "alice", func(r *rig) { r.o.Hops = 1 }},
 }
 
 func TestA41Permanence(t *testing.T) {
@@ -161,7 +165,7 @@ func TestA41Permanence(t *testing.T) {
 			r := newRig(t)
 			tt.prep(r)
 			id := r.mailText("Received: a\n"+plain, r.now(), "carol@also.example", tt.to)
-			if tt.want == Bounced && strings.Contains(tt.to, "alice") {
+			if tt.want == outcome.Bounced && strings.Contains(tt.to, "alice") {
 				r.mailer.answer = onlyAlice(r.mailer.answer)
 			}
 			r.pass()
@@ -169,7 +173,7 @@ func TestA41Permanence(t *testing.T) {
 			if got != tt.want {
 				t.Errorf("%v, want %v; log:\n%s", got, tt.want, r.log)
 			}
-			word := map[Action]string{Delivered: "message delivered", Deferred: "delivery deferred", Bounced: "message bounced"}[tt.want]
+			word := map[outcome.Action]string{outcome.Delivered: "message delivered", outcome.Deferred: "delivery deferred", outcome.Bounced: "message bounced"}[tt.want]
 			r.wantLog(word, "qid="+string(id), "dsn="+tt.dsn)
 		})
 	}
@@ -187,18 +191,18 @@ func onlyAlice(answer func(string) (local.Result, bool)) func(string) (local.Res
 
 // actionOf says what became of a message with one recipient whose sender is
 // carol.
-func (r *rig) actionOf(id spool.ID) Action {
+func (r *rig) actionOf(id spool.ID) outcome.Action {
 	s, err := r.queue.Read(id)
 	switch {
-	case err == nil && s.Recipients[len(s.Recipients)-1].State == spool.Pending:
-		return Deferred
+	case err == nil && s.Recipients[len(s.Recipients)-1].State == envelope.Pending:
+		return outcome.Deferred
 	case err == nil:
 		r.t.Errorf("the message is still there, %v", s.Recipients)
-		return Deferred
+		return outcome.Deferred
 	case len(r.mailer.box("carol")) > 0:
-		return Bounced
+		return outcome.Bounced
 	}
-	return Delivered
+	return outcome.Delivered
 }
 
 // Timeouts of a reply and of a whole session are temporary (R47, R51, A39).
@@ -221,7 +225,7 @@ func TestA41Timeouts(t *testing.T) {
 				id := r.mail("carol@also.example", literal1)
 				begun := time.Now()
 				r.pass()
-				if got := r.actionOf(id); got != Deferred {
+				if got := r.actionOf(id); got != outcome.Deferred {
 					t.Errorf("%v, want deferred", got)
 				}
 				if took := time.Since(begun); took > 910*time.Second {

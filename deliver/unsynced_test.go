@@ -15,6 +15,8 @@ type unsynced struct {
 	disk.FS
 	stuck *atomic.Bool // slots can't be written
 	full  *atomic.Bool // files can't be made
+	tight *atomic.Bool // files can't be made large
+	syncs *atomic.Int64
 }
 
 type unsyncedDir struct {
@@ -71,12 +73,26 @@ func (d unsyncedDir) Link(old string, to disk.Dir, name string) error {
 	return d.Dir.Link(old, to.(unsyncedDir).Dir, name)
 }
 
-func (f unsyncedFile) Sync() error     { return nil }
-func (f unsyncedFile) Datasync() error { return nil }
+func (f unsyncedFile) Sync() error { return nil }
+
+func (f unsyncedFile) Datasync() error {
+	f.fs.syncs.Add(1)
+	return nil
+}
 
 func (f unsyncedFile) WriteAt(p []byte, off int64) (int, error) {
 	if f.fs.stuck.Load() {
 		return 0, errStuck
 	}
 	return f.File.WriteAt(p, off)
+}
+
+// tightFile is what a file may have on a tight disk, in octets.
+const tightFile = 16 << 10
+
+func (f unsyncedFile) Write(p []byte) (int, error) {
+	if info, err := f.Stat(); err == nil && f.fs.tight.Load() && info.Size+int64(len(p)) > tightFile {
+		return 0, syscall.ENOSPC
+	}
+	return f.File.Write(p)
 }

@@ -1,12 +1,15 @@
 package deliver
 
 import (
+	"iter"
 	"time"
 
+	"postoffice/deliver/outcome"
 	"postoffice/deliver/remote"
-	"postoffice/internal/maillog"
+	"postoffice/deliver/route"
 	"postoffice/internal/smtp"
 	"postoffice/spool"
+	"postoffice/spool/envelope"
 )
 
 // A Watcher sees what happens to messages while they are delivered. Many
@@ -22,12 +25,24 @@ type Watcher interface {
 // An Event is a SessionLine, a RecipientOutcome or an AttemptEnd.
 type Event any
 
-// SessionLine is a line of the conversation about a message: see remote.Trace.
+// SessionLine is a line of the conversation about a message: see remote.Transcript.
 // The text is as the peer sent it.
 type SessionLine struct {
 	Relay string
 	Dir   byte
 	Text  string
+	For   []route.Screen // before those that the message goes to in it; none: nothing is hidden
+}
+
+// Hides reports whether the viewer does not see the line: it is about somebody
+// who is not shown, perhaps.
+func (l SessionLine) Hides(v route.Viewer) bool {
+	for _, s := range l.For {
+		if _, hidden := s.Hides(v); hidden {
+			return true
+		}
+	}
+	return false
 }
 
 // RecipientOutcome is what has become of a recipient. One that is expanded has
@@ -36,8 +51,17 @@ type RecipientOutcome struct {
 	To       string    // an address, or whose program or file it is
 	Original smtp.Path // the recipient of the envelope that led to it
 	Status   string    // maillog.Sent, Deferred, Bounced or Expired
-	Outcome  Outcome
+	Outcome  outcome.Outcome
 	Next     time.Time // of a deferred one: when it is tried again
+	Screen   route.Screen
+}
+
+// For returns what the viewer is shown of it.
+func (r RecipientOutcome) For(v route.Viewer) RecipientOutcome {
+	if x, hidden := r.Screen.Hides(v); hidden {
+		r.To, r.Outcome = x.Behind(), route.Hidden(r.Outcome)
+	}
+	return r
 }
 
 // AttemptEnd says that an attempt at a message is over.
@@ -50,26 +74,51 @@ type AttemptEnd struct {
 func (s *settings) watched() bool { return s.Watch != nil && s.Watch.Watching() }
 
 // tell tells of an event.
-func (a *attempt) tell(e Event) { a.s.Watch.Watch(a.id, a.env.Client, e) }
+func (m *message) tell(e Event) { m.s.Watch.Watch(m.id, m.env.Client, e) }
 
-// tracer tells of the lines of this message's sessions; nil if nobody looks.
-func (a *attempt) tracer() remote.Trace {
-	if !a.s.watched() {
-		return nil
+// transcript returns what tells of the lines of a session with recipients whom
+// these screens stand before; that returns nil if nobody looks.
+func (m *message) transcript(screens []route.Screen) func() remote.Transcript {
+	s, id, client := m.s, m.id, m.env.Client // it may outlive the attempt
+	return func() remote.Transcript {
+		if !s.watched() {
+			return nil
+		}
+		return func(relay string, dir byte, line string) {
+			s.Watch.Watch(id, client, SessionLine{relay, dir, line, screens})
+		}
 	}
-	id, client, w := a.id, a.env.Client, a.s.Watch // it may outlive the attempt
-	return func(relay string, dir byte, line string) { w.Watch(id, client, SessionLine{relay, dir, line}) }
 }
 
-func (a *attempt) tellOutcome(rc spool.Recipient, o Outcome, status string) {
-	if !a.s.watched() {
-		return
+// screen is what hides a recipient.
+func (m *message) screen(rc envelope.Recipient) route.Screen { return route.ScreenOf(rc, m.rcpt) }
+
+// screens returns those before some recipients, one for all of an expansion.
+func (m *message) screens(keys iter.Seq[envelope.Key]) []route.Screen {
+	var all []route.Screen
+	var seen map[envelope.Key]bool
+	for k := range keys {
+		rc := m.rcpt(k)
+		if rc.Parent == envelope.NoKey || seen[rc.Parent] {
+			continue
+		}
+		if seen == nil {
+			seen = map[envelope.Key]bool{}
+		}
+		seen[rc.Parent] = true
+		if s := m.screen(rc); len(s) > 0 {
+			all = append(all, s)
+		}
 	}
-	e := RecipientOutcome{To: rc.Target.String(), Original: a.original(rc), Status: status, Outcome: o}
-	if status == maillog.Deferred {
-		e.Next = a.s.Now().Add(retryDelay(a.number))
+	return all
+}
+
+// tellOutcome tells of what has become of a recipient; next is when a deferred
+// one is tried again.
+func (m *message) tellOutcome(rc envelope.Recipient, o outcome.Outcome, status string, next time.Time) {
+	if m.s.watched() {
+		m.tell(RecipientOutcome{To: rc.Target.String(), Original: m.original(rc), Status: status, Outcome: o, Next: next, Screen: m.screen(rc)})
 	}
-	a.tell(e)
 }
 
 // tellEnd tells that the attempt is over, if there was one.
@@ -77,9 +126,9 @@ func (a *attempt) tellEnd() {
 	if !a.s.watched() {
 		return
 	}
-	e := AttemptEnd{Again: len(a.busy) > 0 || a.stop.Err() != nil}
+	e := AttemptEnd{Again: len(a.todo.gates()) > 0 || a.stop.Err() != nil && !a.tally.broken}
 	for rc := range a.m.Recipients() {
-		if rc.State == spool.Pending {
+		if rc.State == envelope.Pending {
 			e.Pending++
 		}
 	}

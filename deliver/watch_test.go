@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"postoffice/deliver/local"
 	"postoffice/internal/testenv"
@@ -17,6 +18,7 @@ type spy struct {
 	blind bool
 	mu    sync.Mutex
 	seen  map[spool.ID][]string
+	next  map[spool.ID]time.Time // of the one deferred last
 }
 
 func (s *spy) Watching() bool { return !s.blind }
@@ -30,6 +32,11 @@ func (s *spy) Watch(id spool.ID, client string, e Event) {
 		line += fmt.Sprintf("%s of %s %s %s %s", e.To, e.Original, e.Status, e.Outcome.Relay, e.Outcome.Reply)
 		if (e.Status == "deferred") == e.Next.IsZero() {
 			line += fmt.Sprintf(" next %v", e.Next)
+		}
+		if s.next != nil && e.Status == "deferred" {
+			s.mu.Lock()
+			s.next[id] = e.Next
+			s.mu.Unlock()
 		}
 	case AttemptEnd:
 		line += fmt.Sprintf("end, %d pending, again %v", e.Pending, e.Again)
@@ -50,12 +57,17 @@ func (s *spy) want(t *testing.T, id spool.ID, want ...string) {
 
 func TestWatchOutcomes(t *testing.T) {
 	r := newRig(t)
-	watch := &spy{seen: map[spool.ID][]string{}}
+	watch := &spy{seen: map[spool.ID][]string{}, next: map[spool.ID]time.Time{}}
 	r.o.Watch = watch
 	r.alias("team: alice, nobody-here\nprog: \"|/bin/x\"\n")
 	r.mailer.answer = func(user string) (local.Result, bool) { return later("locked"), user == "bob" }
 	id := r.mail("s@x.example", "team", "bob")
 	r.pass()
+	for _, n := range r.snapshot(id).Notes {
+		if !n.Next.IsZero() && !n.Next.Equal(watch.next[id].Truncate(time.Microsecond)) { // as spool(5) has it
+			t.Errorf("told of a next attempt at %v, noted is %v", watch.next[id], n.Next)
+		}
+	}
 	got := watch.seen[id]
 	slices.Sort(got[:len(got)-1])
 	watch.want(t, id,

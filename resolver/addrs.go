@@ -6,6 +6,8 @@ import (
 	"net/netip"
 
 	"github.com/miekg/dns"
+
+	"postoffice/internal/smtp"
 )
 
 // Addrs returns the A and AAAA addresses of host, IPv4 and IPv6 in turn, or
@@ -13,7 +15,7 @@ import (
 // without an error: the name has no address. Address records of one family are
 // enough when the other family's question fails.
 func (r *Resolver) Addrs(ctx context.Context, host string) ([]netip.Addr, error) {
-	if a, ok := ParseLiteral(host); ok {
+	if a, ok := smtp.ParseLiteral(host); ok {
 		return []netip.Addr{a}, nil
 	}
 	name, ok := hostName(host)
@@ -26,10 +28,10 @@ func (r *Resolver) Addrs(ctx context.Context, host string) ([]netip.Addr, error)
 	}
 	six := make(chan result)
 	go func() {
-		recs, err := r.lookup(ctx, name, dns.TypeAAAA)
+		recs, err := r.lookup(ctx, r.forMail, name, dns.TypeAAAA)
 		six <- result{recs, err}
 	}()
-	v4, err4 := r.lookup(ctx, name, dns.TypeA)
+	v4, err4 := r.lookup(ctx, r.forMail, name, dns.TypeA)
 	v6 := <-six
 	addrs := interleave(addrsOf(v4), addrsOf(v6.records))
 	if len(addrs) > 0 {
@@ -53,7 +55,7 @@ func (r *Resolver) HostsFile(host string) []netip.Addr {
 	if !ok {
 		return nil
 	}
-	addrs := r.hosts.table().lookup(name)
+	addrs := r.hosts.lookup(name)
 	if len(addrs) == 0 && loopbackName(name) {
 		return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
 	}

@@ -1,16 +1,18 @@
 package resolver
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
 	"github.com/miekg/dns"
+
+	"postoffice/internal/smtp"
 )
 
 const (
@@ -35,12 +37,12 @@ type record struct {
 }
 
 // lookup answers q, following CNAMEs to other messages, from the cache where
-// that knows. NXDOMAIN is ErrNotFound; no records is an empty answer.
-func (r *Resolver) lookup(ctx context.Context, name string, qtype uint16) ([]record, error) {
+// that knows, else in one of p's places. NXDOMAIN is ErrNotFound; no records is an empty answer.
+func (r *Resolver) lookup(ctx context.Context, p places, name string, qtype uint16) ([]record, error) {
 	first := question{name, qtype}
 	q := first
 	for left := maxAliases; ; {
-		a, err := r.once(ctx, q)
+		a, err := r.once(ctx, p, q)
 		if err != nil {
 			return nil, err
 		}
@@ -59,12 +61,12 @@ func (r *Resolver) lookup(ctx context.Context, name string, qtype uint16) ([]rec
 
 // once answers q from the cache or by asking, together with all who ask the
 // same at this moment.
-func (r *Resolver) once(ctx context.Context, q question) (answer, error) {
+func (r *Resolver) once(ctx context.Context, p places, q question) (answer, error) {
 	if a, ok := r.cache.get(q); ok {
 		return a, nil
 	}
 	return r.calls.do(ctx, q, func(ctx context.Context) (answer, error) {
-		a, err := r.ask(ctx, q)
+		a, err := p.ask(ctx, r, q)
 		if err == nil {
 			r.cache.put(q, a)
 		}
@@ -150,11 +152,11 @@ func aliasName(s string) (string, bool) {
 	if _, ok := hostName(strings.ReplaceAll(s, "/", "_")); !ok {
 		return "", false
 	}
-	return strings.ToLower(strings.TrimSuffix(s, ".")), true
+	return smtp.Fold(strings.TrimSuffix(s, ".")), true
 }
 
 func sameName(wire, name string) bool {
-	return strings.EqualFold(strings.TrimSuffix(wire, "."), name)
+	return smtp.EqualFold(strings.TrimSuffix(wire, "."), name)
 }
 
 // collect takes the records of q.
@@ -171,7 +173,7 @@ func (a *answer) collect(m *dns.Msg, q question) {
 		a.records = append(a.records, rec)
 		a.ttl = min(a.ttl, ttlOf(rr))
 	}
-	slices.SortStableFunc(a.records, func(x, y record) int { return cmp.Compare(x.pref, y.pref) })
+	sort.SliceStable(a.records, func(i, j int) bool { return a.records[i].pref < a.records[j].pref })
 	a.records = slices.Clip(a.records[:min(len(a.records), maxRecords)])
 }
 

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"postoffice/internal/smtp"
 )
 
 const (
@@ -171,7 +173,7 @@ func serverList(texts []string, port string) []*server {
 	for _, t := range texts {
 		if a, err := netip.ParseAddr(t); err == nil {
 			t = net.JoinHostPort(a.String(), port)
-		} else if a, ok := ParseLiteral(t); ok {
+		} else if a, ok := smtp.ParseLiteral(t); ok {
 			t = net.JoinHostPort(a.String(), port)
 		} else if _, _, err := net.SplitHostPort(t); err != nil {
 			t = net.JoinHostPort(t, port)

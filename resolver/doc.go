@@ -18,4 +18,24 @@
 //   - Memory is bounded: at most Options.CacheSize answers are kept, 512 octets
 //     each on average, none beyond its TTL. Failures are never kept.
 //   - Equal questions asked at the same time are asked of the server once.
+//   - At most 256 questions are under way at a time, with a socket each, a quarter
+//     of them for the names of clients and the others for where mail goes.
+//
+// Files:
+//
+//	resolver.go    the resolver and its options
+//	conf.go        resolv.conf(5), and which servers answer
+//	hosts.go       hosts(5)
+//	exchange.go    a question to a server
+//	answer.go      what its answer says
+//	cache.go       answers that are kept
+//	flight.go      one question for all who ask it at a time, and how many at a time
+//	errors.go      errors, permanent and temporary
+//	names.go       host names
+//	mx.go          the hosts of a domain
+//	addrs.go       the addresses of a host
+//	ptr.go         the name of an address
+//	self.go        our own names
+//	interfaces.go  our own addresses
+//	watched.go     files that are read again when they change
 package resolver

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"postoffice/internal/smtp"
 )
 
 const (
@@ -82,7 +84,7 @@ func (p *problems) add(s *server, err error) {
 		p.words = append(p.words, s.addr+" did not answer")
 		return
 	}
-	p.words = append(p.words, s.addr+" "+err.Error())
+	p.words = append(p.words, s.addr+" "+smtp.InWords(err).Error())
 }
 
 func (p *problems) String() string {
@@ -232,5 +234,5 @@ func isReply(m, query *dns.Msg) bool {
 		return m.Rcode == dns.RcodeFormatError || m.Rcode == dns.RcodeNotImplemented
 	}
 	got, want := m.Question[0], query.Question[0]
-	return len(m.Question) == 1 && got.Qtype == want.Qtype && got.Qclass == want.Qclass && strings.EqualFold(got.Name, want.Name)
+	return len(m.Question) == 1 && got.Qtype == want.Qtype && got.Qclass == want.Qclass && smtp.EqualFold(got.Name, want.Name)
 }

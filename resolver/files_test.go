@@ -197,30 +197,34 @@ func TestA17Interfaces(t *testing.T) {
 				return addrs("192.0.2.1", "127.0.0.1", "2001:db8::1"), nil
 			},
 		})
-		check := func(addr string, want bool) {
+		check := func(addr string, want, unknown bool) {
 			t.Helper()
-			if got := r.IsOurs(netip.MustParseAddr(addr)); got != want {
-				t.Errorf("IsOurs(%s) = %v, want %v", addr, got, want)
+			got, err := r.IsOurs(netip.MustParseAddr(addr))
+			if got != want || (err != nil) != unknown {
+				t.Errorf("IsOurs(%s) = %v, %v, want %v, unknown %v", addr, got, err, want, unknown)
 			}
 		}
 		for range 3 {
-			check("127.0.0.1", true)
-			check("127.9.9.9", true)
-			check("::ffff:127.0.0.1", true)
-			check("::1", true)
-			check("192.0.2.1", false)
-			check("0.0.0.0", false)
+			check("127.0.0.1", true, false)
+			check("127.9.9.9", true, false)
+			check("::ffff:127.0.0.1", true, false)
+			check("::1", true, false)
+			check("192.0.2.1", false, true)
+			check("0.0.0.0", false, true)
 			time.Sleep(interfacesAge)
 		}
 		if n := strings.Count(log.String(), "\n"); n != 1 {
 			t.Errorf("%d log lines, want 1: %s", n, log.String())
 		}
-		fail = false
+		fail = false // what isn't known is looked for again at once
+		check("192.0.2.1", true, false)
+		check("::ffff:192.0.2.1", true, false)
+		check("2001:db8::1", true, false)
+		check("192.0.2.2", false, false)
+		fail = true
 		time.Sleep(interfacesAge)
-		check("192.0.2.1", true)
-		check("::ffff:192.0.2.1", true)
-		check("2001:db8::1", true)
-		check("192.0.2.2", false)
+		check("192.0.2.1", true, false) // it was, and nobody says that it isn't
+		check("192.0.2.2", false, true)
 	})
 }
 

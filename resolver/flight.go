@@ -56,7 +56,7 @@ func (f *flights) join(ctx context.Context, q question, ask func(context.Context
 	return c
 }
 
-// leave counts one waiter out and reports whether he was the last.
+// leave counts one waiter out and reports whether it was the last.
 func (f *flights) leave(q question, c *flight) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -77,4 +77,26 @@ func (f *flights) land(q question, c *flight) {
 	if f.flying[q] == c {
 		delete(f.flying, q)
 	}
+}
+
+// So many questions are under way at a time, each with a socket: those about where
+// mail goes and those about the names of clients don't wait for each other.
+const (
+	maxMailQuestions   = 192 // under way about where mail goes: 96 domains may ask, each for A and AAAA at a time
+	maxClientQuestions = 64  // under way about the names of clients
+)
+
+// places are for questions that are under way. Whoever finds none waits, in turn.
+type places chan struct{}
+
+// ask puts q to the servers once there is a place. The wait is no part of the
+// question's time.
+func (p places) ask(ctx context.Context, r *Resolver, q question) (answer, error) {
+	select {
+	case p <- struct{}{}:
+	case <-ctx.Done():
+		return answer{}, temporary(q, "no place for a question in time", context.Cause(ctx))
+	}
+	defer func() { <-p }()
+	return r.ask(ctx, q)
 }

@@ -3,7 +3,7 @@ package resolver
 import (
 	"context"
 	"math/rand/v2"
-	"slices"
+	"sort"
 
 	"github.com/miekg/dns"
 )
@@ -25,7 +25,7 @@ func (r *Resolver) MX(ctx context.Context, domain string) ([]MX, error) {
 		return nil, notFound(q, "not a domain name")
 	}
 	q.name = name
-	recs, err := r.lookup(ctx, name, dns.TypeMX)
+	recs, err := r.lookup(ctx, r.forMail, name, dns.TypeMX)
 	if err != nil {
 		return nil, err
 	}
@@ -52,5 +52,5 @@ func (r *Resolver) MX(ctx context.Context, domain string) ([]MX, error) {
 // section 5.1). The list is sorted already.
 func shuffleEquals(list []MX) {
 	rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
-	slices.SortStableFunc(list, func(a, b MX) int { return int(a.Pref) - int(b.Pref) })
+	sort.SliceStable(list, func(i, j int) bool { return list[i].Pref < list[j].Pref })
 }

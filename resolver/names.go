@@ -1,13 +1,14 @@
 package resolver
 
 import (
-	"net/netip"
 	"strings"
+
+	"postoffice/internal/smtp"
 )
 
 const (
 	maxName  = 253 // octets of a name without its final dot (RFC 1035 section 2.3.4)
-	maxLabel = 63
+	maxLabel = 63  // octets of one label
 )
 
 // hostName lowers s, takes a final dot away and says whether the rest can be a
@@ -22,7 +23,7 @@ func hostName(s string) (string, bool) {
 			return "", false
 		}
 	}
-	return strings.ToLower(s), true
+	return smtp.Fold(s), true
 }
 
 func validLabel(l string) bool {
@@ -43,23 +44,6 @@ func validLabel(l string) bool {
 func IsHostName(s string) bool {
 	_, ok := hostName(s)
 	return ok
-}
-
-// ParseLiteral reads an address literal in brackets, [192.0.2.1] or
-// [IPv6:2001:db8::1] (RFC 5321 section 4.1.3); the tag IPv6: may be missing.
-func ParseLiteral(s string) (netip.Addr, bool) {
-	if len(s) < 2 || s[0] != '[' || s[len(s)-1] != ']' {
-		return netip.Addr{}, false
-	}
-	s = s[1 : len(s)-1]
-	if tag := "IPv6:"; len(s) > len(tag) && strings.EqualFold(s[:len(tag)], tag) {
-		s = s[len(tag):]
-	}
-	a, err := netip.ParseAddr(s)
-	if err != nil || a.Zone() != "" {
-		return netip.Addr{}, false
-	}
-	return a.Unmap(), true
 }
 
 // loopbackName reports names that mean this machine on every machine (RFC 6761

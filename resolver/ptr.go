@@ -2,6 +2,7 @@ package resolver
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
@@ -11,25 +12,33 @@ import (
 )
 
 const (
-	maxNames    = 5                // PTR names of one address that are checked
-	nameTimeout = 10 * time.Second // all questions about one address: a client is waiting
+	maxNames    = 5               // PTR names of one address that are checked
+	nameTimeout = 5 * time.Second // all questions about one address: a client is waiting
 )
 
+// ErrForged is an address whose PTR records name no host that has it.
+var ErrForged = errors.New("the name of the address does not lead back to it")
+
 // Name returns the name of a if a's PTR record names a host that has a as one
-// of its addresses, else "". Names that are no host names are not used (A63),
-// and failures of any kind, 10 seconds without an answer too, mean no name.
-func (r *Resolver) Name(ctx context.Context, a netip.Addr) string {
+// of its addresses. Names that are no host names are not used (A63). The error is
+// ErrNotFound where there are no PTR records, ErrForged, or ErrTemporary, also
+// after 5 seconds.
+func (r *Resolver) Name(ctx context.Context, a netip.Addr) (string, error) {
 	a = a.Unmap().WithZone("")
 	ctx, cancel := context.WithTimeout(ctx, nameTimeout)
 	defer cancel()
 	arpa, err := dns.ReverseAddr(a.String())
 	if err != nil {
-		return ""
+		return "", ErrNotFound
 	}
-	recs, err := r.lookup(ctx, strings.TrimSuffix(arpa, "."), dns.TypePTR)
+	recs, err := r.lookup(ctx, r.forClients, strings.TrimSuffix(arpa, "."), dns.TypePTR)
 	if err != nil {
-		return ""
+		return "", err
 	}
+	if len(recs) == 0 {
+		return "", ErrNotFound
+	}
+	failure := ErrForged
 	qtype := dns.TypeA
 	if a.Is6() {
 		qtype = dns.TypeAAAA
@@ -39,10 +48,13 @@ func (r *Resolver) Name(ctx context.Context, a netip.Addr) string {
 		if !ok {
 			continue
 		}
-		back, err := r.lookup(ctx, name, qtype)
-		if err == nil && slices.Contains(addrsOf(back), a) {
-			return name
+		back, err := r.lookup(ctx, r.forClients, name, qtype)
+		switch {
+		case err == nil && slices.Contains(addrsOf(back), a):
+			return name, nil
+		case errors.Is(err, ErrTemporary):
+			failure = err
 		}
 	}
-	return ""
+	return "", failure
 }

@@ -39,6 +39,9 @@ type Resolver struct {
 	cache cache
 	calls flights
 	ours  interfaces
+	names localNames
+
+	forMail, forClients places
 }
 
 // New returns a resolver. It opens nothing: unreadable files show themselves
@@ -48,8 +51,8 @@ func New(o Options) *Resolver {
 	r := &Resolver{opts: o}
 	r.conf.init(o)
 	r.hosts.path = o.HostsFile
-	r.hosts.parse = parseHosts
 	r.cache.init(o.CacheSize)
 	r.ours.init(o)
+	r.forMail, r.forClients = make(places, maxMailQuestions), make(places, maxClientQuestions)
 	return r
 }

@@ -374,7 +374,7 @@ func TestR62CNAMEs(t *testing.T) {
 			d := testenv.NewDNS(t, tt.records...)
 			d.Script("", tt.act)
 			r := newTest(t, Options{}, d)
-			_, err := r.lookup(t.Context(), "c0.x.example", 1)
+			_, err := r.lookup(t.Context(), r.forMail, "c0.x.example", 1)
 			if n := len(d.Asked()); kind(err) != tt.want || n > tt.most {
 				t.Errorf("%v after %d questions; want %s, at most %d", err, n, tt.want, tt.most)
 			}
@@ -432,7 +432,7 @@ func TestName(t *testing.T) {
 		{"SERVFAIL", "192.0.2.9", ""},
 		{"IPv6", "2001:db8::1", "six.example"},
 	} {
-		if got := r.Name(t.Context(), netip.MustParseAddr(tt.addr)); got != tt.want {
+		if got, _ := r.Name(t.Context(), netip.MustParseAddr(tt.addr)); got != tt.want {
 			t.Errorf("%s: Name(%s) = %q, want %q", tt.name, tt.addr, got, tt.want)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -29,7 +30,7 @@ func (r *Resolver) Self(ctx context.Context) (name, warning string) {
 	if ok && strings.Contains(name, ".") {
 		return name, ""
 	}
-	if full := r.hosts.table().qualified(name); full != "" {
+	if full := r.hosts.qualified(name); full != "" {
 		return full, ""
 	}
 	ctx, cancel := context.WithTimeout(ctx, selfTimeout)
@@ -66,13 +67,85 @@ func (r *Resolver) selfByDomain(ctx context.Context, node string) string {
 
 // selfByAddress asks for the names of our addresses.
 func (r *Resolver) selfByAddress(ctx context.Context) string {
-	for _, a := range r.ours.current() {
+	ours, _ := r.ours.current()
+	for _, a := range ours {
 		if a.IsLoopback() || a.IsLinkLocalUnicast() || ctx.Err() != nil {
 			continue
 		}
-		if name := r.Name(ctx, a); strings.Contains(name, ".") && !localhost(name) {
+		if name, _ := r.Name(ctx, a); strings.Contains(name, ".") && !localhost(name) {
 			return name
 		}
 	}
 	return ""
+}
+
+// localNamesAge is how long the list of our names counts without a look at the
+// node name and at /etc/hosts.
+const localNamesAge = time.Second
+
+// localNames are the names by which this host knows itself.
+type localNames struct {
+	mu    sync.Mutex
+	names map[string]bool
+	err   error // why that may not be all
+	until time.Time
+}
+
+// IsLocalName reports whether a domain is one of the names by which this host
+// knows itself: the node name, its first label, the other names on those lines
+// of /etc/hosts that hold the node name, localhost.localdomain, and localhost in
+// the domains of these names. It asks no DNS. An error means that /etc/hosts
+// can't be read now and that name may stand there.
+func (r *Resolver) IsLocalName(name string) (bool, error) {
+	name, ok := hostName(name)
+	if !ok {
+		return false, nil
+	}
+	n := &r.names
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if now := time.Now(); n.err != nil || now.After(n.until) {
+		n.names, n.err = r.readLocalNames()
+		n.until = now.Add(localNamesAge)
+	}
+	if n.names[name] {
+		return true, nil
+	}
+	return false, n.err
+}
+
+func (r *Resolver) readLocalNames() (map[string]bool, error) {
+	names := map[string]bool{"localhost": true, "localhost.localdomain": true}
+	add := func(name string) {
+		names[name] = true
+		if local, ok := LocalhostIn(name); ok {
+			names[local] = true
+		}
+	}
+	text, _ := r.opts.NodeName()
+	node, ok := hostName(text)
+	if !ok {
+		return names, nil
+	}
+	add(node)
+	first, _, _ := strings.Cut(node, ".")
+	names[first] = true
+	if localhost(node) { // its lines are those of every machine's loopback
+		return names, nil
+	}
+	lines, err := r.hosts.about(node)
+	for _, name := range lines.beside {
+		add(name)
+	}
+	if err != nil {
+		err = fmt.Errorf("the names of this host are not all known: %w", err)
+	}
+	return names, err
+}
+
+// LocalhostIn returns localhost in the domain of a host. A domain of one label is
+// none: localhost.com is somebody's.
+func LocalhostIn(host string) (name string, ok bool) {
+	_, domain, _ := strings.Cut(host, ".")
+	return "localhost." + domain, strings.Contains(domain, ".")
 }

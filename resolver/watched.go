@@ -1,12 +1,16 @@
 package resolver
 
 import (
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"sync"
+
+	"postoffice/internal/disk"
 )
 
-const maxFile = 4 << 20 // octets read of resolv.conf or hosts
+const maxFile = 16 << 20 // octets read of resolv.conf or hosts
 
 // watched is a small file whose parsed form is kept until the file changes.
 type watched[T any] struct {
@@ -14,7 +18,7 @@ type watched[T any] struct {
 	parse func(io.Reader) T
 
 	mu    sync.Mutex
-	seen  os.FileInfo // nil: never read, or not there
+	seen  disk.Version // of none: never read, or not there
 	value T
 	read  int // times read
 }
@@ -26,14 +30,14 @@ func (w *watched[T]) get() (T, int, error) {
 	defer w.mu.Unlock()
 	info, err := os.Stat(w.path)
 	if err != nil {
-		if os.IsNotExist(err) && w.seen != nil {
+		if os.IsNotExist(err) && !w.seen.IsZero() {
 			var none T
-			w.seen, w.value = nil, none
+			w.seen, w.value = disk.Version{}, none
 			w.read++
 		}
 		return w.value, w.read, err
 	}
-	if w.seen != nil && os.SameFile(w.seen, info) && w.seen.Size() == info.Size() && w.seen.ModTime().Equal(info.ModTime()) {
+	if w.seen.Is(disk.InfoOf(info)) {
 		return w.value, w.read, nil
 	}
 	f, err := os.Open(w.path)
@@ -41,8 +45,18 @@ func (w *watched[T]) get() (T, int, error) {
 		return w.value, w.read, err
 	}
 	defer f.Close()
+	w.seen = disk.VersionOf(disk.InfoOf(info))
 	w.value = w.parse(io.LimitReader(f, maxFile))
-	w.seen = info
 	w.read++
 	return w.value, w.read, nil
+}
+
+// known is the file's value, of a file that isn't there the zero one. The error
+// says that it was never read, and can't be now.
+func (w *watched[T]) known() (T, error) {
+	v, read, err := w.get()
+	if read > 0 || errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return v, err
 }

@@ -2,27 +2,28 @@ package spool
 
 import (
 	"fmt"
-	"slices"
+
+	"postoffice/spool/envelope"
 )
 
 // Note appends a hint. It is not synced, and an error costs nothing but the
 // hint: the message can be worked on as before.
-func (m *Message) Note(n Note) error {
+func (m *Message) Note(n envelope.Note) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.wrap("note", m.note(n))
 }
 
-func (m *Message) note(n Note) error {
+func (m *Message) note(n envelope.Note) error {
 	if m.err != nil {
 		return m.err
 	}
-	line, err := appendNote(nil, m.c.first.check, n)
+	line, err := m.known.AppendNote(nil, n)
 	if err != nil {
 		return err
 	}
-	if m.c.end+int64(len(line)) > m.c.tailAt()+maxNotes {
-		return fmt.Errorf("%w: more than %d octets of notes", ErrFull, maxNotes)
+	if m.end+int64(len(line)) > m.known.Tail()+envelope.MaxNotes {
+		return fmt.Errorf("%w: more than %d octets of notes", ErrFull, envelope.MaxNotes)
 	}
 	torn, err := m.torn()
 	if err != nil {
@@ -41,7 +42,7 @@ func (m *Message) torn() (bool, error) {
 		return true, nil
 	}
 	var last [1]byte
-	_, err := m.f.ReadAt(last[:], m.c.end-1)
+	_, err := m.f.ReadAt(last[:], m.end-1)
 	return last[0] != '\n', err
 }
 
@@ -49,30 +50,27 @@ func (m *Message) torn() (bool, error) {
 // its targets are among the recipients then. Of one that is expanded already
 // it replaces the targets. After ErrLater the message is set aside, as with
 // Record; any other error leaves the recipient as it was.
-func (m *Message) Expand(parent Key, x Expansion) error {
+func (m *Message) Expand(parent envelope.Key, x envelope.Expansion) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.wrap("expand", m.expand(parent, x))
 }
 
-func (m *Message) expand(parent Key, x Expansion) error {
+func (m *Message) expand(parent envelope.Key, x envelope.Expansion) error {
 	if m.err != nil {
 		return m.err
 	}
-	i := m.c.find(parent)
-	if !m.c.counts(i) || m.c.rcpts[i].State != Pending && m.c.rcpts[i].State != Expanded {
-		return fmt.Errorf("%w: recipient %v can't be expanded", ErrInvalid, parent)
+	i, ok := m.known.Find(parent)
+	if !ok || !expandable(m.known, i) {
+		return fmt.Errorf("%w: recipient %v can't be expanded", envelope.ErrInvalid, parent)
 	}
-	if n := len(x.Targets); n == 0 || n > MaxRecipients-len(m.c.rcpts) {
-		return fmt.Errorf("%w: expansion to %d recipients", ErrInvalid, n)
-	}
-	blocks := len(m.c.blocks)
-	number := max(m.tried, m.c.blocks[blocks-1].number) + 1
-	b, err := appendBlock(nil, m.c.first.check, number, parent, x)
+	last, _ := m.known.LastBlock()
+	number := max(m.tried, last) + 1
+	b, err := m.known.AppendBlock(nil, number, parent, x)
 	if err != nil {
 		return err
 	}
-	if m.c.end+int64(len(b)) > m.c.tailAt()+maxTail-1 {
+	if m.end+int64(len(b)) > m.known.Tail()+envelope.MaxTail-1 {
 		return fmt.Errorf("%w: expansion of %d octets", ErrFull, len(b))
 	}
 	m.tried = number
@@ -83,28 +81,25 @@ func (m *Message) expand(parent Key, x Expansion) error {
 		return m.giveUp(err)
 	}
 	// Only what can be read is recorded.
-	l := newLines(m.f, m.c.end-int64(len(b)), m.c.end)
-	defer l.free()
-	if err := m.c.tail(l); err != nil {
-		return m.giveUp(err)
+	if err := m.known.Extend(m.f, m.end-int64(len(b)), m.end); err != nil {
+		return m.giveUp(fmt.Errorf("expansion %d: %w", number, err))
 	}
-	if len(m.c.blocks) != blocks+1 {
-		return m.giveUp(fmt.Errorf("expansion %d can't be read back", number))
-	}
-	first := m.c.rcpts[i].State != Expanded
-	if first {
-		if err := m.mark([]int{i}, Expanded); err != nil {
+	_, before := m.known.Slot(i)
+	if before != envelope.Expanded {
+		if err := m.mark([]int{i}, envelope.Expanded); err != nil {
 			return err
 		}
 	}
-	if first && !slices.ContainsFunc(x.Targets, func(t Target) bool { return t.State == Expanded }) {
-		m.c.grow()
-		return nil
-	}
-	if err := m.c.settle(); err != nil {
+	if err := m.known.Supersede(before != envelope.Expanded); err != nil {
 		return m.giveUp(err)
 	}
 	return nil
+}
+
+// expandable reports whether recipient number i may get an expansion, or another.
+func expandable(known *envelope.File, i int) bool {
+	_, state := known.Slot(i)
+	return state == envelope.Pending || state == envelope.Expanded
 }
 
 // append adds p to the end of the file.
@@ -114,10 +109,10 @@ func (m *Message) append(p []byte) error {
 		if err != nil {
 			return err
 		}
-		m.c.end, m.stale = info.Size, false
+		m.end, m.stale = info.Size, false
 	}
 	n, err := m.f.Write(p)
-	m.c.end += int64(n)
+	m.end += int64(n)
 	m.stale = err != nil
 	return full(err)
 }
@@ -127,6 +122,5 @@ func (m *Message) append(p []byte) error {
 func (m *Message) LastBlock() (number, n int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	b := m.c.blocks[len(m.c.blocks)-1]
-	return b.number, b.n
+	return m.known.LastBlock()
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"postoffice/internal/disk"
+	"postoffice/spool/envelope"
 )
 
 // letter is a message of 4 KiB.
@@ -64,7 +65,7 @@ func BenchmarkAccept(b *testing.B) {
 	}
 	defer d.Close()
 	_ = dir
-	env := envelope(1)
+	env := envelopeFor(1)
 	var ours, least, turns float64
 	for done := 0; b.Loop(); done++ {
 		least += spread(b, 500, func(i int) error { return floor(d, fmt.Sprintf("%d-%d", done, i)) })
@@ -81,7 +82,7 @@ func BenchmarkAccept(b *testing.B) {
 // recipient by 20 runners, a second.
 func BenchmarkDeliver(b *testing.B) {
 	q, _ := tempQueue(b)
-	env := envelope(1)
+	env := envelopeFor(1)
 	var rate, turns float64
 	for b.Loop() {
 		ids := make([]ID, 500)
@@ -91,7 +92,7 @@ func BenchmarkDeliver(b *testing.B) {
 			if err != nil {
 				return err
 			}
-			if err := m.Record([]Key{{0, 0}}, Delivered); err != nil {
+			if err := m.Record([]envelope.Key{key(0, 0)}, envelope.Delivered); err != nil {
 				return err
 			}
 			return m.Finish()

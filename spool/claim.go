@@ -10,21 +10,23 @@ import (
 	"syscall"
 
 	"postoffice/internal/disk"
+	"postoffice/spool/envelope"
 )
 
 // Message is a claimed message: nobody else works on it until Close or Finish.
 // Its methods may be called by several goroutines at once.
 type Message struct {
-	q     *Queue
-	id    ID
-	place Place
-	f     disk.File
+	q  *Queue
+	id ID
+	at Location
+	f  disk.File
 
 	mu    sync.Mutex
-	c     *contents // env, first and data never change
-	stale bool      // an append failed: c.end is not known, nor what stands before it
-	tried int       // the number of the last block that was appended: also of one that failed, and may be whole
-	err   error     // why nothing more is recorded or handed out
+	known *envelope.File // what is in the file; its Envelope and Data never change
+	end   int64          // the file's length
+	stale bool           // an append failed: end is not known, nor what stands before it
+	tried int            // the number of the last block that was appended: also of one that failed, and may be whole
+	err   error          // why nothing more is recorded or handed out
 }
 
 // Claim locks a message and reads it. What it returns besides: ErrBusy,
@@ -32,11 +34,11 @@ type Message struct {
 // read error, a file that can't be written, a record that failed).
 func (q *Queue) Claim(id ID) (*Message, error) { return q.claim(Active, id) }
 
-func (q *Queue) claim(p Place, id ID) (*Message, error) {
+func (q *Queue) claim(at Location, id ID) (*Message, error) {
 	if err := q.setAside(id); err != nil {
 		return nil, fmt.Errorf("queue %s: %w: %w", id, ErrLater, err)
 	}
-	m, err := q.take(p, id, true)
+	m, err := q.take(at, id, true)
 	if err == nil {
 		if err = m.prove(); err == nil {
 			return m, nil
@@ -46,58 +48,72 @@ func (q *Queue) claim(p Place, id ID) (*Message, error) {
 	return nil, fmt.Errorf("queue %s: %w", id, err)
 }
 
-// take opens, locks and reads a message of place p; verify says whether also
+// take opens, locks and reads a message that is there; verify says whether also
 // its data. A damaged one goes to corrupt/, unless it is there.
-func (q *Queue) take(p Place, id ID, verify bool) (*Message, error) {
+func (q *Queue) take(at Location, id ID, verify bool) (*Message, error) {
 	if _, ok := ParseID(string(id)); !ok {
 		return nil, ErrGone
 	}
-	f, err := q.dirs[p].Open(string(id), disk.ReadWrite)
+	f, err := q.dirs[at].Open(string(id), disk.ReadWrite)
 	if err != nil {
-		if err = q.whyUnopened(p, id, err); errors.Is(err, ErrCorrupt) && p != Corrupt {
-			err = q.condemn(p, id, err)
+		if err = q.whyUnopened(at, id, err); errors.Is(err, ErrCorrupt) && at != Corrupt {
+			err = q.condemn(at, id, err)
 		}
 		return nil, err
 	}
-	c, err := q.lock(p, id, f, verify)
-	if errors.Is(err, ErrCorrupt) && p != Corrupt {
-		err = q.condemn(p, id, err)
+	known, size, err := q.lock(at, id, f, verify)
+	if errors.Is(err, ErrCorrupt) && at != Corrupt {
+		err = q.condemn(at, id, err)
 	}
 	if err != nil {
 		f.Close() // nothing was written to it
 		return nil, err
 	}
-	return &Message{q: q, id: id, place: p, f: f, c: c}, nil
+	return &Message{q: q, id: id, at: at, f: f, known: known, end: size}, nil
 }
 
 // lock locks f and reads it.
-func (q *Queue) lock(p Place, id ID, f disk.File, verify bool) (*contents, error) {
-	got, err := lockNamed(q.dirs[p], string(id), f)
+func (q *Queue) lock(at Location, id ID, f disk.File, verify bool) (*envelope.File, int64, error) {
+	got, err := lockNamed(q.dirs[at], string(id), f)
 	switch {
 	case err != nil:
-		return nil, later(err)
+		return nil, 0, later(err)
 	case got == busy:
-		return nil, ErrBusy
+		return nil, 0, ErrBusy
 	case got == unnamed:
-		return nil, ErrGone
+		return nil, 0, ErrGone
 	}
 	return q.read(f, verify)
 }
 
-// read checks whose f is and reads it.
-func (q *Queue) read(f disk.File, verify bool) (*contents, error) {
+// read checks whose f is and reads it. It returns the length that f had too.
+func (q *Queue) read(f disk.File, verify bool) (*envelope.File, int64, error) {
+	info, err := q.checked(f)
+	if err != nil {
+		return nil, 0, err
+	}
+	known, err := parsed(envelope.Parse(f, info.Size, verify))
+	return known, info.Size, err
+}
+
+// checked returns what f is, if the spool can have made it.
+func (q *Queue) checked(f disk.File) (disk.Info, error) {
 	info, err := f.Stat()
 	if err != nil {
+		return info, later(err)
+	}
+	return info, q.owned(info)
+}
+
+// parsed sorts out why a file can't be understood.
+func parsed(known *envelope.File, err error) (*envelope.File, error) {
+	switch {
+	case errors.Is(err, envelope.ErrDamaged):
+		return nil, damage("%v", err)
+	case err != nil:
 		return nil, later(err)
 	}
-	if err := q.owned(info); err != nil {
-		return nil, err
-	}
-	c, err := decode(f, info.Size, verify)
-	if err != nil && !errors.Is(err, ErrCorrupt) {
-		return nil, later(err)
-	}
-	return c, err
+	return known, nil
 }
 
 // owned refuses files that the spool cannot have made.
@@ -114,7 +130,7 @@ func (q *Queue) owned(info disk.Info) error {
 }
 
 // whyUnopened sorts out why a file can't be opened.
-func (q *Queue) whyUnopened(p Place, id ID, err error) error {
+func (q *Queue) whyUnopened(at Location, id ID, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return ErrGone
 	}
@@ -122,7 +138,7 @@ func (q *Queue) whyUnopened(p Place, id ID, err error) error {
 	if !unusable && !errors.Is(err, fs.ErrPermission) {
 		return later(err)
 	}
-	info, lerr := q.dirs[p].Lstat(string(id))
+	info, lerr := q.dirs[at].Lstat(string(id))
 	if errors.Is(lerr, fs.ErrNotExist) {
 		return ErrGone
 	}
@@ -142,41 +158,45 @@ func later(err error) error { return fmt.Errorf("%w: %w", ErrLater, err) }
 func (m *Message) ID() ID { return m.id }
 
 // Envelope is what the message arrived with.
-func (m *Message) Envelope() Envelope { return m.c.envelope() }
+func (m *Message) Envelope() envelope.Envelope { return m.known.Envelope() }
 
 // Size is the message's header and body, in octets.
-func (m *Message) Size() int64 { return m.c.first.data }
+func (m *Message) Size() int64 {
+	_, size := m.known.Data()
+	return size
+}
 
 // Data reads the message's header and body; each call starts anew. A read
 // error in it is the disk's.
 func (m *Message) Data() *io.SectionReader {
-	return io.NewSectionReader(m.f, m.c.data, m.c.first.data)
+	at, size := m.known.Data()
+	return io.NewSectionReader(m.f, at, size)
 }
 
 // Recipients yields all recipients that count: the envelope's, and those of
 // expansions that have been recorded and not superseded. Of an expanded
 // recipient both it and what it stands for.
-func (m *Message) Recipients() iter.Seq[Recipient] { return m.each(false) }
+func (m *Message) Recipients() iter.Seq[envelope.Recipient] { return m.each(false) }
 
 // Recipient returns the one at k; false if there is none that counts.
-func (m *Message) Recipient(k Key) (Recipient, bool) {
+func (m *Message) Recipient(k envelope.Key) (envelope.Recipient, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	i := m.c.find(k)
-	if !m.c.counts(i) {
-		return Recipient{}, false
+	i, ok := m.known.Find(k)
+	if !ok {
+		return envelope.Recipient{}, false
 	}
-	return m.c.recipient(i), true
+	return m.known.Recipient(i)
 }
 
 // Pending yields the recipients to be worked on.
-func (m *Message) Pending() iter.Seq[Recipient] { return m.each(true) }
+func (m *Message) Pending() iter.Seq[envelope.Recipient] { return m.each(true) }
 
 // each goes by index, since the loop's body may record and expand.
-func (m *Message) each(pending bool) iter.Seq[Recipient] {
-	return func(yield func(Recipient) bool) {
+func (m *Message) each(pending bool) iter.Seq[envelope.Recipient] {
+	return func(yield func(envelope.Recipient) bool) {
 		for i := 0; ; i++ {
-			r, ok, end := m.at(i, pending)
+			r, ok, end := m.number(i, pending)
 			if end || ok && !yield(r) {
 				return
 			}
@@ -184,25 +204,26 @@ func (m *Message) each(pending bool) iter.Seq[Recipient] {
 	}
 }
 
-// at is the recipient number i; ok says whether it counts, end that there is
+// number is the recipient number i; ok says whether it counts, end that there is
 // none.
-func (m *Message) at(i int, pending bool) (r Recipient, ok, end bool) {
+func (m *Message) number(i int, pending bool) (r envelope.Recipient, ok, end bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if i >= len(m.c.rcpts) || pending && m.err != nil {
+	if i >= m.known.Len() || pending && m.err != nil {
 		return r, false, true
 	}
-	if !m.c.counts(i) || pending && m.c.rcpts[i].State != Pending {
+	if _, state := m.known.Slot(i); pending && state != envelope.Pending {
 		return r, false, false
 	}
-	return m.c.recipient(i), true, false
+	r, ok = m.known.Recipient(i)
+	return r, ok, false
 }
 
 // Notes yields the notes, oldest first. A read error ends it.
-func (m *Message) Notes() iter.Seq2[Note, error] {
+func (m *Message) Notes() iter.Seq2[envelope.Note, error] {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return notes(m.f, m.c.first.check, m.c.tailAt(), m.c.end)
+	return m.known.Notes(m.f, m.end)
 }
 
 // Close gives the message back.

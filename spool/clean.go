@@ -97,23 +97,23 @@ func (q *Queue) cleanOrphan(name string, age time.Duration) error {
 // if the queue has the same file: a crash came between link and unlink, and
 // the queue's name counts.
 func (q *Queue) cleanEntry(e Entry) error {
-	if e.Place != Active {
-		twins, err := q.twins(e.Place, Active, e.ID, e.ID)
+	if e.Location != Active {
+		twins, err := q.twins(e.Location, Active, e.ID, e.ID)
 		if err != nil {
 			return err
 		}
 		if twins {
-			return q.dirs[e.Place].Unlink(string(e.ID))
+			return q.dirs[e.Location].Unlink(string(e.ID))
 		}
 	}
-	if e.Place == Corrupt {
+	if e.Location == Corrupt {
 		return nil
 	}
-	m, err := q.take(e.Place, e.ID, false)
+	m, err := q.take(e.Location, e.ID, false)
 	if err != nil {
 		return err
 	}
-	if m.c.pending() {
+	if m.known.Pending() {
 		return m.Close()
 	}
 	return errors.Join(m.Finish(), m.Close())

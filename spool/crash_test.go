@@ -8,6 +8,7 @@ import (
 
 	"postoffice/internal/disk"
 	"postoffice/internal/disk/crashfs"
+	"postoffice/spool/envelope"
 )
 
 // scene is something that happens to a spool, on a disk that is prepared.
@@ -112,6 +113,8 @@ var scenes = []scene{
 	{name: "expand", do: delivering(token("a", 1, 100, true))},
 	{name: "remove", do: delivering(token("a", 1, 100, false), token("b", 1, 100, false))},
 	{name: "hold and release", do: holdRelease},
+	{name: "accept together", do: acceptTogether},
+	{name: "accept held", do: acceptHeld},
 	{name: "corrupt", do: delivering(token("a", 1, 100, false)), prepare: plantDamaged, damaged: planted},
 	{name: "corrupt, half moved", before: halfMove, do: delivering(), prepare: plantDamaged, damaged: planted},
 	{name: "orphan cleaning", do: cleanUp, prepare: plantOrphan},
@@ -147,7 +150,7 @@ func TestCrashEveryError(t *testing.T) {
 // TestCrashTwice crashes the recovery from a crash.
 func TestCrashTwice(t *testing.T) {
 	for _, s := range scenes {
-		if s.name == "hold and release" {
+		if s.name == "hold and release" || s.name == "accept held" {
 			continue // its ledger says where the message is, and a recovery moves it
 		}
 		t.Run(s.name, func(t *testing.T) {
@@ -168,7 +171,7 @@ func resume(d disk.FS, acked []string, ack func(string)) error {
 
 // abort gives up an arrival that is on the disk in part.
 func abort(q *Queue, ack func(string)) error {
-	in, err := q.Create(envelope(1))
+	in, err := q.Create(envelopeFor(1))
 	if err != nil {
 		return err
 	}
@@ -195,7 +198,7 @@ func deliverBatch(q *Queue, ack func(string)) error {
 		for _, who := range awaited(tok) {
 			ack("took " + tok + "|" + who)
 		}
-		if err := m.Record(pendingKeys(m), Delivered); err != nil {
+		if err := m.Record(pendingKeys(m), envelope.Delivered); err != nil {
 			ack("fail " + tok)
 			return err
 		}
@@ -237,6 +240,53 @@ func holdRelease(q *Queue, ack func(string)) error {
 	return nil
 }
 
+// acceptTogether takes several messages in of which the client hears once.
+func acceptTogether(q *Queue, ack func(string)) error {
+	tokens := []string{token("a", 1, 100, false), token("b", 1, large, false)}
+	all := make([]*Incoming, len(tokens))
+	for i, tok := range tokens {
+		in, err := q.Create(envelopeFor(1))
+		if err != nil {
+			return err
+		}
+		defer in.Abort()
+		if _, err := in.Write([]byte(letterOf(tok))); err != nil {
+			return err
+		}
+		all[i] = in
+	}
+	err := all[0].CommitWith(all[1:]...)
+	for _, tok := range tokens {
+		if err == nil {
+			ack("kept " + tok)
+		} else {
+			ack("refused " + tok)
+		}
+	}
+	return err
+}
+
+// acceptHeld takes a message in that is never in the queue before it is released.
+func acceptHeld(q *Queue, ack func(string)) error {
+	tok := token(neverActive, 1, 100, false)
+	in, err := q.Create(envelopeFor(1))
+	if err != nil {
+		return err
+	}
+	in.Hold(heldFor)
+	if _, err := in.Write([]byte(letterOf(tok))); err != nil {
+		return errors.Join(err, in.Abort())
+	}
+	if err := in.Commit(); err != nil {
+		ack("refused " + tok)
+		return err
+	}
+	ack("kept " + tok)
+	ack("held " + tok)
+	ack("back " + tok)
+	return q.Release(in.ID())
+}
+
 // planted are damaged files, the second with a name that is taken in corrupt/.
 var planted = map[string]string{
 	"no message at all\n":        "queue/0000000000AAAA",
@@ -247,7 +297,7 @@ var planted = map[string]string{
 
 func plantDamaged(f *crashfs.FS) {
 	f.MkdirAll("/q", 0o700)
-	for _, dir := range placeDirs {
+	for _, dir := range locationDirs {
 		f.MkdirAll("/q/"+dir, 0o700)
 	}
 	for content, name := range planted {
@@ -264,7 +314,7 @@ func halfMove(q *Queue) error {
 // plantOrphan leaves what an interrupted arrival does.
 func plantOrphan(f *crashfs.FS) {
 	f.MkdirAll("/q/tmp", 0o700)
-	f.Plant("/q/tmp/0000000000AAAA", 0o600, blankFirst())
+	f.Plant("/q/tmp/0000000000AAAA", 0o600, unfinished())
 	f.Plant("/q/tmp/0000000000BBBB", 0o600, nil)
 }
 
@@ -284,11 +334,7 @@ func cleanUp(q *Queue, ack func(string)) error {
 // scenes' own crashes may leave one.
 func plantTorn(f *crashfs.FS) {
 	f.MkdirAll("/q/queue", 0o700)
-	note, err := appendNote(nil, 0, Note{Time: arrived, Err: "x"})
-	if err != nil {
-		panic(err)
-	}
-	for i, tail := range []string{string(note[:20]), "\x00\x00\x00", "expansion 1 of 0.0 count 2\nto - <a@", "\nend 1 00000000"} {
+	for i, tail := range []string{"note 0f54ba35 2026-0", "\x00\x00\x00", "expansion 1 of 0.0 count 2\nto - <a@", "\nend 1 00000000"} {
 		tok := token(fmt.Sprint("torn", i), 1, 100, true)
 		f.Plant(fmt.Sprintf("/q/queue/000000000%dTORN", i), 0o600, append(fileOf(tok), tail...))
 	}

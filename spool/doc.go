@@ -1,9 +1,7 @@
 // Package spool keeps accepted messages on disk until every recipient is done.
 //
-// A message is one file: a first line with lengths and checksums, the envelope
-// as lines of text, the message as it came, and behind it what became known
-// since, appended. Each recipient has a slot of one octet that says how far it
-// is. spool(5) is the format.
+// A message is one file, whose text package envelope makes and reads; spool(5)
+// is the format.
 //
 // It never expands an alias, opens a connection or picks a time: see deliver.
 //
@@ -18,10 +16,27 @@
 //     name must still lead to the locked file.
 //   - What can't be read is moved to corrupt/, never removed; a read error
 //     of the disk leaves the message where it is, for later.
-//   - A message is never in memory whole, and never more than MaxRecipients
-//     recipients of it.
+//   - A message is never in memory whole.
 //   - fsync is never repeated after an error: what it was to write is gone.
 //
 // All file access goes through disk.FS; the crash tests cut the power at every
 // operation of it.
+//
+// Files:
+//
+//	queue.go     Open: the spool's directories, and whether there is room
+//	incoming.go  Create, Write, Commit: a message that arrives
+//	id.go        queue IDs
+//	claim.go     Claim: a message that is worked on, and what is in it
+//	append.go    Expand and Note: what is added to its file
+//	record.go    Record and Finish: who is done
+//	list.go      Entries and Read: what is in the queue
+//	look.go      Look: one message, for who shows it
+//	move.go      Hold and Release, and what is set aside as damaged
+//	admin.go     what an administrator does to one message
+//	lock.go      the queue lock
+//	clean.go     Clean: what crashes leave behind
+//	ballast.go   room that is kept back for recording
+//	syncer.go    one directory sync for all who wait for one
+//	errors.go    what a caller may branch on
 package spool

@@ -6,10 +6,10 @@ import (
 	"syscall"
 )
 
-// What a caller may branch on, with errors.Is.
+// What a caller may branch on, with errors.Is; and envelope.ErrInvalid, which is
+// the caller's mistake: nothing is written.
 var (
 	ErrFull    = errors.New("no room in the spool")               // disk, quota, inodes, or below MinFree: 452
-	ErrInvalid = errors.New("not a valid envelope")               // the caller's mistake: nothing is written
 	ErrBusy    = errors.New("message is held by another")         // flock(2)
 	ErrGone    = errors.New("no such message")                    // done, or moved, meanwhile
 	ErrCorrupt = errors.New("message file is damaged")            // it is in corrupt/ now

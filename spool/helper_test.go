@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"postoffice/internal/disk"
 	"postoffice/internal/disk/crashfs"
 	"postoffice/internal/smtp"
+	"postoffice/spool/envelope"
 )
 
 // arrived is a time that every test message arrives at.
@@ -21,9 +23,12 @@ func path(s string) smtp.Path {
 	return smtp.Path{Local: local, Domain: domain}
 }
 
-// envelope is an envelope with n recipients, r0@example.org and on.
-func envelope(n int) Envelope {
-	env := Envelope{Arrived: arrived, Client: "mx.example[192.0.2.1]:2525", Session: "S1", ReversePath: path("from@example.com")}
+// key is the place of a recipient.
+func key(block, index int) envelope.Key { return envelope.Key{Block: block, Index: index} }
+
+// envelopeFor is an envelope with n recipients, r0@example.org and on.
+func envelopeFor(n int) envelope.Envelope {
+	env := envelope.Envelope{Arrived: arrived, Client: "mx.example[192.0.2.1]:2525", Session: "S1", ReversePath: path("from@example.com")}
 	for i := range n {
 		env.Recipients = append(env.Recipients, smtp.Recipient{Path: path(fmt.Sprintf("r%d@example.org", i))})
 	}
@@ -49,7 +54,7 @@ func tempQueue(t testing.TB) (q *Queue, dir string) {
 }
 
 // accept puts a message into the queue.
-func accept(t testing.TB, q *Queue, env Envelope, body string) ID {
+func accept(t testing.TB, q *Queue, env envelope.Envelope, body string) ID {
 	t.Helper()
 	id, err := tryAccept(q, env, body)
 	if err != nil {
@@ -58,7 +63,7 @@ func accept(t testing.TB, q *Queue, env Envelope, body string) ID {
 	return id
 }
 
-func tryAccept(q *Queue, env Envelope, body string) (ID, error) {
+func tryAccept(q *Queue, env envelope.Envelope, body string) (ID, error) {
 	in, err := q.Create(env)
 	if err != nil {
 		return "", err
@@ -93,8 +98,8 @@ func body(t testing.TB, m *Message) string {
 }
 
 // pendingKeys lists who is pending.
-func pendingKeys(m *Message) []Key {
-	var keys []Key
+func pendingKeys(m *Message) []envelope.Key {
+	var keys []envelope.Key
 	for r := range m.Pending() {
 		keys = append(keys, r.Key)
 	}
@@ -102,13 +107,13 @@ func pendingKeys(m *Message) []Key {
 }
 
 // entries counts the messages of each place.
-func entries(t testing.TB, q *Queue) (n [numPlaces]int) {
+func entries(t testing.TB, q *Queue) (n [numLocations]int) {
 	t.Helper()
 	for e, err := range q.Entries() {
 		if err != nil {
 			t.Fatal(err)
 		}
-		n[e.Place]++
+		n[e.Location]++
 	}
 	return n
 }
@@ -131,4 +136,15 @@ func fileOf(token string) []byte {
 		return b
 	}
 	panic("no message")
+}
+
+// unfinished is the first line of a message that is still being written.
+func unfinished() []byte {
+	env := envelopeFor(1)
+	var enc envelope.Encoder
+	b, err := enc.Begin(nil, &env)
+	if err != nil {
+		panic(err)
+	}
+	return b[:bytes.IndexByte(b, '\n')+1]
 }

@@ -10,6 +10,7 @@ import (
 
 	"postoffice/internal/disk"
 	"postoffice/internal/disk/crashfs"
+	"postoffice/spool/envelope"
 )
 
 // hooked is a disk on which a test does something at a certain call: what
@@ -120,7 +121,7 @@ func stage(t testing.TB, tok string) (q, other *Queue, h *hooked, id ID) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, err = tryAccept(q, envelope(1), letterOf(tok))
+	id, err = tryAccept(q, envelopeFor(1), letterOf(tok))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +166,7 @@ func raceReused(t testing.TB) {
 			t.Fatal(err)
 		}
 		q.ids.last = id.Time().UnixMicro() - 1
-		if again, err := tryAccept(q, envelope(1), letterOf(second)); err != nil || again != id {
+		if again, err := tryAccept(q, envelopeFor(1), letterOf(second)); err != nil || again != id {
 			t.Fatalf("%v, %v, want %v", again, err, id)
 		}
 	})
@@ -182,7 +183,7 @@ func raceExpanded(t testing.TB) {
 	h.once("open", func() {
 		m, err := q.Claim(id)
 		if err == nil {
-			err = m.Expand(Key{0, 0}, Expansion{Targets: []Target{{Path: path("x@example.net")}}})
+			err = m.Expand(key(0, 0), envelope.Expansion{Targets: []envelope.Target{{Path: path("x@example.net")}}})
 		}
 		if err == nil {
 			err = m.Close()
@@ -196,7 +197,7 @@ func raceExpanded(t testing.TB) {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	if got := pendingKeys(m); len(got) != 1 || got[0] != (Key{1, 0}) {
+	if got := pendingKeys(m); len(got) != 1 || got[0] != (key(1, 0)) {
 		t.Errorf("pending %v, want 1.0", got)
 	}
 }
@@ -214,7 +215,7 @@ func raceCleaned(t testing.TB) {
 			t.Fatal(err)
 		}
 	})
-	if _, err := tryAccept(other, envelope(1), letterOf(token("b", 1, 100, false))); err != nil {
+	if _, err := tryAccept(other, envelopeFor(1), letterOf(token("b", 1, 100, false))); err != nil {
 		t.Errorf("refused: %v", err)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"os"
 	"testing"
+
+	"postoffice/spool/envelope"
 )
 
 // TestCreateAs: the ID that was made before is the message's, until then nothing
@@ -14,8 +16,8 @@ func TestCreateAs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	later := accept(t, q, envelope(1), "later\n")
-	in, err := q.CreateAs(id, envelope(1))
+	later := accept(t, q, envelopeFor(1), "later\n")
+	in, err := q.CreateAs(id, envelopeFor(1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +30,7 @@ func TestCreateAs(t *testing.T) {
 		t.Errorf("%s became %s, beside %s: %v", id, in.ID(), later, err)
 	}
 	for _, bad := range []ID{"", "../queue/x", "lock"} {
-		if _, err := q.CreateAs(bad, envelope(1)); !errors.Is(err, ErrInvalid) {
+		if _, err := q.CreateAs(bad, envelopeFor(1)); !errors.Is(err, envelope.ErrInvalid) {
 			t.Errorf("%q: %v, want ErrInvalid", bad, err)
 		}
 	}

@@ -80,10 +80,10 @@ func TestIDsParallel(t *testing.T) {
 func TestA30Repeat(t *testing.T) {
 	dir := t.TempDir() + "/q"
 	repeat := func() *Queue { return open(t, Options{Dir: dir, Now: still, Rand: noRandom{}}) }
-	first := accept(t, repeat(), envelope(1), "first\n")
+	first := accept(t, repeat(), envelopeFor(1), "first\n")
 	q := repeat()
 	q.ids.last = first.Time().UnixMicro() - 1
-	second := accept(t, q, envelope(1), "second\n")
+	second := accept(t, q, envelopeFor(1), "second\n")
 	if first == second {
 		t.Fatal("two messages with one ID")
 	}

@@ -1,13 +1,13 @@
 package spool
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"sync"
 
 	"postoffice/internal/disk"
+	"postoffice/spool/envelope"
 )
 
 // Incoming is a message on its way into the queue. It is used by one goroutine
@@ -19,11 +19,12 @@ type Incoming struct {
 	id    ID
 	f     disk.File // nil until the first write
 	tmp   ID        // its name in tmp/; "": none
+	to    Location  // where it goes: Active or Held
+	why   string    // why it is held
 	where published
 	buf   *[]byte // what is not written yet; begins with the first line until f is there
-	first first
-	env   uint32 // checksum of the envelope
-	err   error  // the first failure: nothing is tried after it
+	enc   envelope.Encoder
+	err   error // the first failure: nothing is tried after it
 	ended bool
 }
 
@@ -57,7 +58,7 @@ func (q *Queue) NewID() (ID, error) {
 
 // Create begins a message with a new ID. ErrInvalid: the envelope can't be
 // written.
-func (q *Queue) Create(env Envelope) (*Incoming, error) {
+func (q *Queue) Create(env envelope.Envelope) (*Incoming, error) {
 	id, err := q.NewID()
 	if err != nil {
 		return nil, err
@@ -66,19 +67,17 @@ func (q *Queue) Create(env Envelope) (*Incoming, error) {
 }
 
 // CreateAs is Create with an ID that NewID made, once.
-func (q *Queue) CreateAs(id ID, env Envelope) (*Incoming, error) {
+func (q *Queue) CreateAs(id ID, env envelope.Envelope) (*Incoming, error) {
 	if _, ok := ParseID(string(id)); !ok {
-		return nil, fmt.Errorf("%w: queue ID %q", ErrInvalid, string(id))
+		return nil, fmt.Errorf("%w: queue ID %q", envelope.ErrInvalid, string(id))
 	}
 	in := &Incoming{q: q, id: id, buf: buffers.Get().(*[]byte)}
-	b, err := appendEnvelope(append((*in.buf)[:0], blankFirst()...), &env)
+	b, err := in.enc.Begin((*in.buf)[:0], &env)
 	*in.buf = b
 	if err != nil {
 		in.free()
 		return nil, err
 	}
-	in.first.envelope = len(b) - firstLen
-	in.env = sum(0, b[firstLen:])
 	return in, nil
 }
 
@@ -89,20 +88,20 @@ func (in *Incoming) ID() ID { return in.id }
 // Write adds to the message: lines that end in LF, without CR. Any error is
 // the message's end; Commit repeats it.
 func (in *Incoming) Write(p []byte) (int, error) {
+	n, err := in.write(p)
+	return n, full(err)
+}
+
+func (in *Incoming) write(p []byte) (int, error) {
 	if in.ended {
 		return 0, ErrClosed
 	}
-	if in.err == nil && bytes.IndexByte(p, '\r') >= 0 {
-		in.err = fmt.Errorf("%w: CR in the message", ErrInvalid)
-	}
-	if in.err == nil && in.first.data+int64(len(p)) > maxData {
-		in.err = ErrFull
+	if in.err == nil {
+		in.err = in.enc.Data(p)
 	}
 	if in.err != nil {
 		return 0, in.err
 	}
-	in.first.data += int64(len(p))
-	in.first.dataSum = sum(in.first.dataSum, p)
 	if len(*in.buf)+len(p) > in.q.buffer {
 		if in.err = in.flush(); in.err != nil {
 			return 0, in.err
@@ -155,7 +154,7 @@ func (q *Queue) createTmp(id ID) (disk.File, ID, error) {
 			if got == locked {
 				return f, id, nil
 			}
-			f.Close() // nothing is in it; who cleans up was faster: it is his
+			f.Close() // nothing is in it; whoever cleans up was faster, and has it
 		} else if !errors.Is(err, fs.ErrExist) {
 			return nil, id, err
 		}
@@ -166,31 +165,56 @@ func (q *Queue) createTmp(id ID) (disk.File, ID, error) {
 	return nil, id, fs.ErrExist
 }
 
+// Hold has Commit put the message into hold/, out of the queue until Release.
+func (in *Incoming) Hold(reason string) { in.to, in.why = Held, reason }
+
 // Commit puts the message into the queue and returns nil when it is durable:
 // file, name and all. After an error there is nothing left of it.
-func (in *Incoming) Commit() error {
-	if in.ended {
-		return ErrClosed
+func (in *Incoming) Commit() error { return in.CommitWith() }
+
+// CommitWith is Commit of several messages: nil means all of them, and after an
+// error there is nothing left of any. A crash may leave some.
+func (in *Incoming) CommitWith(others ...*Incoming) error {
+	all := append(others, in) // who looks at one of the others finds in itself not yet there
+	var err error
+	for _, one := range all {
+		if one.ended {
+			return ErrClosed
+		}
+		if err == nil {
+			err = one.err
+		}
 	}
-	err := in.err
-	if err == nil {
-		err = in.store()
+	for _, one := range all {
+		if err == nil {
+			err = one.store()
+		}
 	}
 	if err == nil {
-		err = in.publish()
+		err = in.q.publish(all)
 	}
 	if err != nil {
-		in.remove()
+		for _, one := range all {
+			one.remove()
+		}
 		return fmt.Errorf("queue %s: %w", in.id, full(err))
 	}
-	in.free()
+	for _, one := range all {
+		one.free()
+	}
 	return nil
 }
 
 // store completes the file and syncs it.
 func (in *Incoming) store() error {
-	line := appendFirst(make([]byte, 0, firstLen), in.first)
-	line = appendCheck(line, sum(in.env, line))
+	line := in.enc.FirstLine()
+	if in.to == Held {
+		b, err := in.enc.AppendNote(*in.buf, envelope.Note{Time: in.q.now(), Event: HeldEvent, Err: in.why})
+		if err != nil {
+			return err
+		}
+		*in.buf = b
+	}
 	if in.f == nil {
 		copy(*in.buf, line)
 		if err := in.flush(); err != nil {
@@ -207,13 +231,37 @@ func (in *Incoming) store() error {
 	return in.f.Sync()
 }
 
-// publish gives the synced file its name in the queue. The lock is kept until
-// the name is durable, so that nobody works on what may have to be refused.
-func (in *Incoming) publish() error {
+// publish gives synced files their names in the queue. The locks are kept until
+// the names are durable, so that nobody works on what may have to be refused.
+func (q *Queue) publish(all []*Incoming) error {
+	var to [numLocations]bool
+	for _, in := range all {
+		if err := in.rename(); err != nil {
+			return err
+		}
+		to[in.to] = true
+	}
+	for at, any := range to {
+		if any {
+			if err := q.syncNames(Location(at)); err != nil {
+				return err
+			}
+		}
+	}
+	var err error
+	for _, in := range all {
+		err = errors.Join(err, in.f.Close())
+		in.f = nil
+	}
+	return err
+}
+
+// rename gives the file its name in the queue, or another ID where that is taken.
+func (in *Incoming) rename() error {
 	q := in.q
 	in.where = maybePublished
 	for try := 0; ; try++ {
-		err := q.tmp.RenameNoReplace(string(in.tmp), q.dirs[Active], string(in.id))
+		err := q.tmp.RenameNoReplace(string(in.tmp), q.dirs[in.to], string(in.id))
 		if err == nil {
 			break
 		}
@@ -225,12 +273,15 @@ func (in *Incoming) publish() error {
 		}
 	}
 	in.where, in.tmp = isPublished, ""
-	if err := q.synced.sync(); err != nil {
-		return err
+	return nil
+}
+
+// syncNames makes the names in a location durable.
+func (q *Queue) syncNames(at Location) error {
+	if at == Active {
+		return q.synced.sync()
 	}
-	f := in.f
-	in.f = nil
-	return f.Close()
+	return q.dirs[at].Sync()
 }
 
 // Abort drops the message. Nothing happens after Commit or a second time.
@@ -247,14 +298,14 @@ func (in *Incoming) remove() error {
 	if in.f != nil && in.tmp != "" {
 		errs = append(errs, in.q.tmp.Unlink(string(in.tmp)))
 	}
-	active := in.q.dirs[Active]
+	to := in.q.dirs[in.to]
 	if in.where == maybePublished {
-		if ours, err := disk.Named(active, string(in.id), in.f); err == nil && ours {
+		if ours, err := disk.Named(to, string(in.id), in.f); err == nil && ours {
 			in.where = isPublished
 		}
 	}
 	if in.where == isPublished {
-		errs = append(errs, active.Unlink(string(in.id)))
+		errs = append(errs, to.Unlink(string(in.id)))
 	}
 	if in.f != nil {
 		errs = append(errs, in.f.Close())

@@ -13,6 +13,7 @@ import (
 	"postoffice/internal/disk"
 	"postoffice/internal/disk/crashfs"
 	"postoffice/internal/smtp"
+	"postoffice/spool/envelope"
 )
 
 // TestA35Room: blocks, inodes, and no answer are told apart, and only room is
@@ -41,6 +42,60 @@ func TestA35Room(t *testing.T) {
 	}
 }
 
+// TestTogether: of messages that are committed together all or none are there.
+func TestTogether(t *testing.T) {
+	q, _ := tempQueue(t)
+	begin := func() *Incoming {
+		in, err := q.Create(envelopeFor(1))
+		must(t, err)
+		_, err = in.Write([]byte(text))
+		must(t, err)
+		return in
+	}
+	a, b, c := begin(), begin(), begin()
+	if _, err := c.Write([]byte("\r")); err == nil {
+		t.Fatal("CR was taken")
+	}
+	if err := a.CommitWith(b, c); !errors.Is(err, envelope.ErrInvalid) {
+		t.Errorf("with one that can't be written: %v", err)
+	}
+	if n := entries(t, q); n != [numLocations]int{} {
+		t.Errorf("left over: %v", n)
+	}
+	a, b = begin(), begin()
+	must(t, a.CommitWith(b))
+	for _, in := range []*Incoming{a, b} {
+		if got := body(t, claim(t, q, in.ID())); got != text {
+			t.Errorf("%s is %q", in.ID(), got)
+		}
+	}
+	if err := begin().CommitWith(b); !errors.Is(err, ErrClosed) {
+		t.Errorf("with one that is committed: %v", err)
+	}
+}
+
+// TestMinFreeFits: a minimum that a small file system can never have is reduced,
+// so that it takes mail while there is room.
+func TestMinFreeFits(t *testing.T) {
+	for _, tt := range []struct {
+		total, set, want int64
+	}{
+		{5 << 20, 10 << 20, 512 << 10},
+		{19 << 20, 10 << 20, 19 << 20 / 10},
+		{20 << 20, 10 << 20, 10 << 20},
+		{1 << 40, 10 << 20, 10 << 20},
+		{0, 10 << 20, 10 << 20},
+		{5 << 20, 0, 0},
+	} {
+		f := crashfs.New()
+		f.SetSpace(disk.Space{Octets: 1 << 40, Inodes: 1000, Total: tt.total})
+		q := open(t, Options{FS: f, Dir: "/q", MinFree: tt.set})
+		if got := q.MinFree(); got != tt.want {
+			t.Errorf("minimum %d in a file system of %d: %d, want %d", tt.set, tt.total, got, tt.want)
+		}
+	}
+}
+
 // TestRoomUnknown: a statfs error is no yes (A35).
 func TestRoomUnknown(t *testing.T) {
 	q, _ := tempQueue(t)
@@ -59,20 +114,20 @@ func (noSpace) Space() (disk.Space, error) { return disk.Space{}, syscall.EIO }
 func TestA31FullDisk(t *testing.T) {
 	f := crashfs.New()
 	q := open(t, Options{FS: f, Dir: "/q"})
-	id := accept(t, q, envelope(2), text)
+	id := accept(t, q, envelopeFor(2), text)
 	f.SetSpace(disk.Space{Octets: 10})
-	if _, err := tryAccept(q, envelope(1), text); !errors.Is(err, ErrFull) {
+	if _, err := tryAccept(q, envelopeFor(1), text); !errors.Is(err, ErrFull) {
 		t.Errorf("accept on a full disk: %v, want ErrFull", err)
 	}
 	m := claim(t, q, id)
-	if err := m.Note(Note{Time: arrived, Err: strings.Repeat("x", 100)}); !errors.Is(err, ErrFull) {
+	if err := m.Note(envelope.Note{Time: arrived, Err: strings.Repeat("x", 100)}); !errors.Is(err, ErrFull) {
 		t.Errorf("note on a full disk: %v, want ErrFull", err)
 	}
-	if err := m.Expand(Key{0, 1}, Expansion{Targets: []Target{{Path: path("a@b")}}}); !errors.Is(err, ErrFull) {
+	if err := m.Expand(key(0, 1), envelope.Expansion{Targets: []envelope.Target{{Path: path("a@b")}}}); !errors.Is(err, ErrFull) {
 		t.Errorf("expansion on a full disk: %v, want ErrFull", err)
 	}
-	must(t, m.Record([]Key{{0, 0}}, Delivered))
-	must(t, m.Record([]Key{{0, 1}}, Bounced))
+	must(t, m.Record([]envelope.Key{key(0, 0)}, envelope.Delivered))
+	must(t, m.Record([]envelope.Key{key(0, 1)}, envelope.Bounced))
 	must(t, m.Finish())
 }
 
@@ -81,31 +136,31 @@ func TestInvalid(t *testing.T) {
 	q, dir := tempQueue(t)
 	for _, tt := range []struct {
 		name   string
-		change func(*Envelope)
+		change func(*envelope.Envelope)
 	}{
-		{"no recipient", func(e *Envelope) { e.Recipients = nil }},
-		{"null recipient", func(e *Envelope) { e.Recipients[0].Path = smtp.Path{} }},
-		{"program (A18)", func(e *Envelope) { e.Recipients[0].Path = path("|/bin/sh@us") }},
-		{"file (A18)", func(e *Envelope) { e.Recipients[0].Path = path("/etc/passwd") }},
-		{"list (A18)", func(e *Envelope) { e.Recipients[0].Path = path(":Include:/etc/passwd@us") }},
-		{"parameter", func(e *Envelope) { e.Params = []smtp.Param{{Name: "A B"}} }},
-		{"recipient's parameter", func(e *Envelope) { e.Recipients[0].Params = []smtp.Param{{Name: ""}} }},
-		{"year", func(e *Envelope) { e.Arrived = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) }},
-		{"long client", func(e *Envelope) { e.Client = strings.Repeat("x", maxLine) }},
-		{"too many recipients", func(e *Envelope) { *e = envelope(MaxRecipients + 1) }},
+		{"no recipient", func(e *envelope.Envelope) { e.Recipients = nil }},
+		{"null recipient", func(e *envelope.Envelope) { e.Recipients[0].Path = smtp.Path{} }},
+		{"program (A18)", func(e *envelope.Envelope) { e.Recipients[0].Path = path("|/bin/sh@us") }},
+		{"file (A18)", func(e *envelope.Envelope) { e.Recipients[0].Path = path("/etc/passwd") }},
+		{"list (A18)", func(e *envelope.Envelope) { e.Recipients[0].Path = path(":Include:/etc/passwd@us") }},
+		{"parameter", func(e *envelope.Envelope) { e.Params = []smtp.Param{{Name: "A B"}} }},
+		{"recipient's parameter", func(e *envelope.Envelope) { e.Recipients[0].Params = []smtp.Param{{Name: ""}} }},
+		{"year", func(e *envelope.Envelope) { e.Arrived = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) }},
+		{"long client", func(e *envelope.Envelope) { e.Client = strings.Repeat("x", 64<<10) }},
+		{"too many recipients", func(e *envelope.Envelope) { *e = envelopeFor(envelope.MaxRecipients + 1) }},
 	} {
-		env := envelope(1)
+		env := envelopeFor(1)
 		tt.change(&env)
-		if in, err := q.Create(env); !errors.Is(err, ErrInvalid) {
+		if in, err := q.Create(env); !errors.Is(err, envelope.ErrInvalid) {
 			t.Errorf("%s: %v, %v, want ErrInvalid", tt.name, in, err)
 		}
 	}
-	in, err := q.Create(envelope(1))
+	in, err := q.Create(envelopeFor(1))
 	must(t, err)
-	if _, err := in.Write([]byte("a\r\n")); !errors.Is(err, ErrInvalid) {
+	if _, err := in.Write([]byte("a\r\n")); !errors.Is(err, envelope.ErrInvalid) {
 		t.Errorf("CR (A2): %v, want ErrInvalid", err)
 	}
-	if err := in.Commit(); !errors.Is(err, ErrInvalid) {
+	if err := in.Commit(); !errors.Is(err, envelope.ErrInvalid) {
 		t.Errorf("commit after it: %v, want ErrInvalid", err)
 	}
 	if err := in.Commit(); !errors.Is(err, ErrClosed) {
@@ -121,36 +176,37 @@ func TestInvalid(t *testing.T) {
 // TestRefusedCalls: a message in the wrong state says so and stays as it is.
 func TestRefusedCalls(t *testing.T) {
 	q, _ := tempQueue(t)
-	id := accept(t, q, envelope(2), text)
+	id := accept(t, q, envelopeFor(2), text)
 	m := claim(t, q, id)
-	must(t, m.Record([]Key{{0, 0}}, Delivered))
+	must(t, m.Record([]envelope.Key{key(0, 0)}, envelope.Delivered))
 	for _, tt := range []struct {
 		name string
 		err  error
 	}{
-		{"recorded twice", m.Record([]Key{{0, 0}}, Bounced)},
-		{"nobody", m.Record([]Key{{0, 2}}, Delivered)},
-		{"no block", m.Record([]Key{{1, 0}}, Delivered)},
-		{"as pending", m.Record([]Key{{0, 1}}, Pending)},
-		{"as expanded", m.Record([]Key{{0, 1}}, Expanded)},
-		{"expansion to nobody", m.Expand(Key{0, 1}, Expansion{})},
-		{"expansion of one who is done", m.Expand(Key{0, 0}, Expansion{Targets: []Target{{Path: path("a@b")}}})},
-		{"expansion to a command", m.Expand(Key{0, 1}, Expansion{Targets: []Target{{Path: path("|x")}}})},
-		{"program without a name", m.Expand(Key{0, 1}, Expansion{Targets: []Target{{Kind: Program, Agent: &Agent{Source: FromAlias}}}})},
-		{"program of a list", m.Expand(Key{0, 1}, Expansion{Targets: []Target{{Kind: Program, Agent: &Agent{Source: FromList, Name: "x"}}}})},
-		{"expanded by nothing known", m.Expand(Key{0, 1}, Expansion{Via: Via{"x", "y"}, Targets: []Target{{Path: path("a@b")}}})},
-		{"expanded by nobody's", m.Expand(Key{0, 1}, Expansion{Via: Via{Source: FromAlias}, Targets: []Target{{Path: path("a@b")}}})},
-		{"note of a bad year", m.Note(Note{Time: time.Unix(1e15, 0)})},
+		{"recorded twice", m.Record([]envelope.Key{key(0, 0)}, envelope.Bounced)},
+		{"nobody", m.Record([]envelope.Key{key(0, 2)}, envelope.Delivered)},
+		{"no block", m.Record([]envelope.Key{key(1, 0)}, envelope.Delivered)},
+		{"as pending", m.Record([]envelope.Key{key(0, 1)}, envelope.Pending)},
+		{"as expanded", m.Record([]envelope.Key{key(0, 1)}, envelope.Expanded)},
+		{"expansion to nobody", m.Expand(key(0, 1), envelope.Expansion{})},
+		{"expansion of one who is done", m.Expand(key(0, 0), envelope.Expansion{Targets: []envelope.Target{{Path: path("a@b")}}})},
+		{"expansion to a command", m.Expand(key(0, 1), envelope.Expansion{Targets: []envelope.Target{{Path: path("|x")}}})},
+		{"program without a name", m.Expand(key(0, 1), envelope.Expansion{Targets: []envelope.Target{{Kind: envelope.Program, Agent: &envelope.Agent{Source: envelope.FromAlias}}}})},
+		{"program of a list", m.Expand(key(0, 1), envelope.Expansion{Targets: []envelope.Target{{Kind: envelope.Program, Agent: &envelope.Agent{Source: envelope.FromList, Name: "x"}}}})},
+		{"expanded by nothing known", m.Expand(key(0, 1), envelope.Expansion{Via: envelope.Via{Source: "x", Name: "y"}, Targets: []envelope.Target{{Path: path("a@b")}}})},
+		{"of a user whose name is said already", m.Expand(key(0, 1), envelope.Expansion{Via: envelope.Via{Source: envelope.FromForward, Name: "u"}, Owner: "u", Targets: []envelope.Target{{Path: path("a@b")}}})},
+		{"expanded by nobody's", m.Expand(key(0, 1), envelope.Expansion{Via: envelope.Via{Source: envelope.FromAlias}, Targets: []envelope.Target{{Path: path("a@b")}}})},
+		{"note of a bad year", m.Note(envelope.Note{Time: time.Unix(1e15, 0)})},
 	} {
-		if !errors.Is(tt.err, ErrInvalid) {
+		if !errors.Is(tt.err, envelope.ErrInvalid) {
 			t.Errorf("%s: %v, want ErrInvalid", tt.name, tt.err)
 		}
 	}
-	if got := pendingKeys(m); !slices.Equal(got, []Key{{0, 1}}) {
+	if got := pendingKeys(m); !slices.Equal(got, []envelope.Key{key(0, 1)}) {
 		t.Errorf("pending %v", got)
 	}
 	must(t, m.Close())
-	if err := m.Record([]Key{{0, 1}}, Delivered); !errors.Is(err, ErrClosed) {
+	if err := m.Record([]envelope.Key{key(0, 1)}, envelope.Delivered); !errors.Is(err, ErrClosed) {
 		t.Errorf("record after Close: %v", err)
 	}
 	if err := q.Release(id); !errors.Is(err, ErrGone) {
@@ -158,16 +214,17 @@ func TestRefusedCalls(t *testing.T) {
 	}
 }
 
-// TestExpandAgain: the last expansion counts, and targets that are settled in
-// it stay settled.
+// TestExpandAgain: the last expansion counts, and what is recorded of those
+// before it doesn't.
 func TestExpandAgain(t *testing.T) {
 	q, _ := tempQueue(t)
-	m := claim(t, q, accept(t, q, envelope(1), text))
-	must(t, m.Expand(Key{0, 0}, Expansion{Targets: []Target{{Path: path("a@x")}, {Path: path("list@x")}}}))
-	must(t, m.Expand(Key{1, 1}, Expansion{Targets: []Target{{Path: path("deep@x")}}}))
-	must(t, m.Record([]Key{{1, 0}}, Delivered))
-	must(t, m.Expand(Key{0, 0}, Expansion{Targets: []Target{{Path: path("a@x"), State: Delivered}, {Path: path("c@x")}}}))
-	want := []Key{{3, 1}}
+	m := claim(t, q, accept(t, q, envelopeFor(1), text))
+	must(t, m.Expand(key(0, 0), envelope.Expansion{Targets: []envelope.Target{{Path: path("a@x")}, {Path: path("list@x")}}}))
+	must(t, m.Expand(key(1, 1), envelope.Expansion{Targets: []envelope.Target{{Path: path("deep@x")}}}))
+	must(t, m.Record([]envelope.Key{key(1, 0)}, envelope.Delivered))
+	must(t, m.Expand(key(0, 0), envelope.Expansion{Targets: []envelope.Target{{Path: path("a@x")}, {Path: path("c@x")}}}))
+	must(t, m.Record([]envelope.Key{key(3, 0)}, envelope.Delivered))
+	want := []envelope.Key{key(3, 1)}
 	if got := pendingKeys(m); !slices.Equal(got, want) {
 		t.Errorf("pending %v, want %v", got, want)
 	}
@@ -177,7 +234,7 @@ func TestExpandAgain(t *testing.T) {
 	if got := pendingKeys(m); !slices.Equal(got, want) {
 		t.Errorf("pending when read again %v, want %v", got, want)
 	}
-	if err := m.Record([]Key{{2, 0}}, Delivered); !errors.Is(err, ErrInvalid) {
+	if err := m.Record([]envelope.Key{key(2, 0)}, envelope.Delivered); !errors.Is(err, envelope.ErrInvalid) {
 		t.Errorf("record of a superseded recipient: %v", err)
 	}
 }
@@ -188,16 +245,18 @@ func TestExpandAgain(t *testing.T) {
 func TestWholeAfterError(t *testing.T) {
 	h := &hooked{FS: disk.OS()}
 	q := open(t, Options{Dir: t.TempDir() + "/q", FS: h})
-	id := accept(t, q, envelope(3), text)
+	id := accept(t, q, envelopeFor(3), text)
 	m := claim(t, q, id)
-	to := func(s string) Expansion { return Expansion{Targets: []Target{{Path: path(s)}}} }
+	to := func(s string) envelope.Expansion {
+		return envelope.Expansion{Targets: []envelope.Target{{Path: path(s)}}}
+	}
 	h.write = func() error { return syscall.EIO }
-	if err := m.Expand(Key{0, 0}, to("lost@a.example")); err == nil {
+	if err := m.Expand(key(0, 0), to("lost@a.example")); err == nil {
 		t.Fatal("expanded in spite of EIO")
 	}
 	h.write = nil
-	must(t, m.Expand(Key{0, 1}, to("a@a.example")))
-	must(t, m.Expand(Key{0, 0}, to("b@a.example")))
+	must(t, m.Expand(key(0, 1), to("a@a.example")))
+	must(t, m.Expand(key(0, 0), to("b@a.example")))
 	must(t, m.Close())
 	m = claim(t, q, id)
 	var got []string
@@ -211,12 +270,12 @@ func TestWholeAfterError(t *testing.T) {
 
 func TestBigExpansion(t *testing.T) {
 	q, _ := tempQueue(t)
-	m := claim(t, q, accept(t, q, envelope(1), text))
-	var x Expansion
+	m := claim(t, q, accept(t, q, envelopeFor(1), text))
+	var x envelope.Expansion
 	for i := range 50_000 {
-		x.Targets = append(x.Targets, Target{Path: path(fmt.Sprintf("subscriber%d@lists.example.org", i))})
+		x.Targets = append(x.Targets, envelope.Target{Path: path(fmt.Sprintf("subscriber%d@lists.example.org", i))})
 	}
-	must(t, m.Expand(Key{0, 0}, x))
+	must(t, m.Expand(key(0, 0), x))
 	id := m.ID()
 	must(t, m.Close())
 	m = claim(t, q, id)
@@ -224,8 +283,8 @@ func TestBigExpansion(t *testing.T) {
 	if len(keys) != 50_000 {
 		t.Fatalf("%d pending", len(keys))
 	}
-	must(t, m.Record(keys, Delivered))
-	if err := m.Expand(Key{1, 0}, x); !errors.Is(err, ErrInvalid) {
+	must(t, m.Record(keys, envelope.Delivered))
+	if err := m.Expand(key(1, 0), x); !errors.Is(err, envelope.ErrInvalid) {
 		t.Errorf("expansion of a done recipient: %v", err)
 	}
 	must(t, m.Finish())
@@ -235,10 +294,12 @@ func TestBigExpansion(t *testing.T) {
 // the latest when there are many.
 func TestNotes(t *testing.T) {
 	q, dir := tempQueue(t)
-	env := envelope(3)
+	env := envelopeFor(3)
 	id := accept(t, q, env, "no line end") // the notes begin a line all the same
 	m := claim(t, q, id)
-	note := func(i int) Note { return Note{Time: arrived, Attempt: i, Keys: []Key{{0, i % 3}}} }
+	note := func(i int) envelope.Note {
+		return envelope.Note{Time: arrived, Attempt: i, Keys: []envelope.Key{key(0, i%3)}}
+	}
 	must(t, m.Note(note(1)))
 	must(t, m.Note(note(2)))
 	must(t, m.Close())

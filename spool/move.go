@@ -8,6 +8,7 @@ import (
 	"log/slog"
 
 	"postoffice/internal/maillog"
+	"postoffice/spool/envelope"
 )
 
 // HeldEvent is the Event of the note that says why a message is held.
@@ -26,27 +27,27 @@ func (m *Message) Hold(reason string) error {
 }
 
 func (m *Message) hold(reason string) error {
-	if err := m.note(Note{Time: m.q.now(), Event: HeldEvent, Err: reason}); err != nil {
+	if err := m.note(envelope.Note{Time: m.q.now(), Event: HeldEvent, Err: reason}); err != nil {
 		return err
 	}
 	if err := m.f.Datasync(); err != nil {
 		return m.giveUp(err) // slots may be gone with it
 	}
-	if m.place == Held {
+	if m.at == Held {
 		return nil
 	}
-	return m.q.move(m.place, Held, m.id, m.id)
+	return m.q.move(m.at, Held, m.id, m.id)
 }
 
 // Release puts a held message back into the queue; also one of corrupt/ that
 // has been mended. ErrCorrupt: it is damaged still.
 func (q *Queue) Release(id ID) error {
 	err := ErrGone
-	for _, p := range []Place{Held, Corrupt} {
+	for _, at := range []Location{Held, Corrupt} {
 		var m *Message
-		if m, err = q.take(p, id, true); err == nil {
+		if m, err = q.take(at, id, true); err == nil {
 			if err = m.prove(); err == nil {
-				err = q.move(p, Active, id, id)
+				err = q.move(at, Active, id, id)
 			}
 			err = errors.Join(err, m.Close())
 		}
@@ -60,10 +61,10 @@ func (q *Queue) Release(id ID) error {
 	return nil
 }
 
-// move gives a message its name in another place, where name must be free,
+// move gives a message its name in another location, where name must be free,
 // and makes that durable. A move that a crash has left half done, with the
 // file under both names, is completed.
-func (q *Queue) move(from, to Place, id, name ID) error {
+func (q *Queue) move(from, to Location, id, name ID) error {
 	err := q.dirs[from].RenameNoReplace(string(id), q.dirs[to], string(name))
 	if errors.Is(err, fs.ErrExist) {
 		twins, terr := q.twins(from, to, id, name)
@@ -88,7 +89,7 @@ func (q *Queue) move(from, to Place, id, name ID) error {
 }
 
 // twins reports whether two names are of one file.
-func (q *Queue) twins(from, to Place, id, name ID) (bool, error) {
+func (q *Queue) twins(from, to Location, id, name ID) (bool, error) {
 	a, err := q.dirs[from].Lstat(string(id))
 	if err != nil {
 		return false, ignoreGone(err)
@@ -102,17 +103,17 @@ func (q *Queue) twins(from, to Place, id, name ID) (bool, error) {
 
 // condemn moves what is no message file to corrupt/ and returns why. If it
 // can't be moved it stays, and is met again.
-func (q *Queue) condemn(p Place, id ID, why error) error {
-	name, err := q.condemned(p, id)
+func (q *Queue) condemn(at Location, id ID, why error) error {
+	name, err := q.condemned(at, id)
 	if err == nil {
-		err = q.move(p, Corrupt, id, name)
+		err = q.move(at, Corrupt, id, name)
 	}
 	for try := 0; errors.Is(err, fs.ErrExist) && try < newIDs; try++ {
 		if name, err = q.ids.next(); err == nil {
-			err = q.move(p, Corrupt, id, name)
+			err = q.move(at, Corrupt, id, name)
 		}
 	}
-	attrs := []slog.Attr{maillog.QueueID(id), maillog.Reason(why.Error()), maillog.File(placeDirs[Corrupt] + "/" + string(name))}
+	attrs := []slog.Attr{maillog.QueueID(id), maillog.Reason(why.Error()), maillog.File(locationDirs[Corrupt] + "/" + string(name))}
 	if err != nil {
 		q.log.LogAttrs(context.Background(), slog.LevelError, "damaged message not set aside", append(attrs, maillog.Err(err))...)
 		return fmt.Errorf("%w; it could not be set aside: %w", why, err)
@@ -123,8 +124,8 @@ func (q *Queue) condemn(p Place, id ID, why error) error {
 
 // condemned is the name to be tried in corrupt/: the file's own, unless a crash
 // between link and unlink has left it there under another.
-func (q *Queue) condemned(p Place, id ID) (ID, error) {
-	info, err := q.dirs[p].Lstat(string(id))
+func (q *Queue) condemned(at Location, id ID) (ID, error) {
+	info, err := q.dirs[at].Lstat(string(id))
 	if err != nil || info.Nlink < 2 {
 		return id, err
 	}
@@ -132,7 +133,7 @@ func (q *Queue) condemned(p Place, id ID) (ID, error) {
 		if err != nil {
 			return id, err
 		}
-		if twins, err := q.twins(p, Corrupt, id, ID(name)); err != nil || twins {
+		if twins, err := q.twins(at, Corrupt, id, ID(name)); err != nil || twins {
 			return ID(name), err
 		}
 	}

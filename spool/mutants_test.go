@@ -26,9 +26,9 @@ func suite(t testing.TB) {
 	interleave(t, 100)
 }
 
-// TestMutants leaves out each sync, directory sync, exclusive create, lock and
+// TestCrashMutants leaves out each sync, directory sync, exclusive create, lock and
 // second look, one at a time.
-func TestMutants(t *testing.T) {
+func TestCrashMutants(t *testing.T) {
 	crashfs.Mutants(t, suite,
 		crashfs.Allowed{Kind: crashfs.Look, Where: "spool/append.go", Reason: "a wrong end is noticed when the block is read back"},
 		crashfs.Allowed{Kind: crashfs.Exclusive, Where: "spool/ballast.go", Reason: "any ballast will do"},

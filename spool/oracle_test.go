@@ -13,6 +13,7 @@ import (
 	"postoffice/internal/disk"
 	"postoffice/internal/disk/crashfs"
 	"postoffice/internal/smtp"
+	"postoffice/spool/envelope"
 )
 
 // The crash tests work on messages whose first line is a token that says all
@@ -48,6 +49,10 @@ func reopen(d disk.FS, now func() time.Time) (*Queue, error) {
 
 // heldFor is why the tests hold a message.
 const heldFor = "to be looked at"
+
+// neverActive names a message that may be in the queue only when it has been
+// released.
+const neverActive = "held"
 
 // large is a message that is written in several pieces.
 const large = 2000
@@ -94,7 +99,7 @@ func awaited(token string) []string {
 // keep accepts the token's message and acknowledges it.
 func keep(q *Queue, token string, ack func(string)) error {
 	_, n, _, list := takeApart(token)
-	env := envelope(n)
+	env := envelopeFor(n)
 	if list {
 		env.Recipients = append(env.Recipients, smtp.Recipient{Path: path("list@example.org")})
 	}
@@ -114,7 +119,7 @@ func deliverAll(q *Queue, ack func(string)) error {
 		if err != nil {
 			return err
 		}
-		if e.Place != Active {
+		if e.Location != Active {
 			continue
 		}
 		m, err := q.Claim(e.ID)
@@ -143,9 +148,9 @@ func deliver(m *Message, ack func(string)) error {
 	for r := range m.Pending() {
 		who := r.Path.Local
 		if who == "list" {
-			var x Expansion
+			var x envelope.Expansion
 			for _, l := range listed {
-				x.Targets = append(x.Targets, Target{Path: path(l + "@example.net")})
+				x.Targets = append(x.Targets, envelope.Target{Path: path(l + "@example.net")})
 			}
 			if err := m.Expand(r.Key, x); err != nil {
 				return err
@@ -153,8 +158,8 @@ func deliver(m *Message, ack func(string)) error {
 			continue
 		}
 		ack("took " + tok + "|" + who)
-		_ = m.Note(Note{Time: arrived, Keys: []Key{r.Key}, Attempt: 1, Reply: smtp.Reply{Code: 250, Text: "ok"}})
-		if err := m.Record([]Key{r.Key}, Delivered); err != nil {
+		_ = m.Note(envelope.Note{Time: arrived, Keys: []envelope.Key{r.Key}, Attempt: 1, Reply: smtp.Reply{Code: 250, Text: "ok"}})
+		if err := m.Record([]envelope.Key{r.Key}, envelope.Delivered); err != nil {
 			ack("fail " + tok)
 			return err
 		}
@@ -292,6 +297,11 @@ func (o oracle) check(t testing.TB, d disk.FS, acked []string) {
 			t.Errorf("%s is %v, %v, want it held", tok, p, ok)
 		}
 	}
+	for tok, at := range places {
+		if name, _, _, _ := takeApart(tok); name == neverActive && at == Active && !l.back[tok] {
+			t.Errorf("%s is in the queue before its release", tok)
+		}
+	}
 	o.finish(t, q, l)
 }
 
@@ -301,7 +311,7 @@ func (o oracle) finish(t testing.TB, q *Queue, l *ledger) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if e.Place == Held {
+		if e.Location == Held {
 			if err := q.Release(e.ID); err != nil {
 				t.Fatal(err)
 			}
@@ -318,7 +328,7 @@ func (o oracle) finish(t testing.TB, q *Queue, l *ledger) {
 		t.Errorf("delivery after recovery: %v", err)
 	}
 	for e := range q.Entries() {
-		if e.Place != Corrupt {
+		if e.Location != Corrupt {
 			t.Errorf("still there after all was delivered: %v", e)
 		}
 	}
@@ -340,19 +350,19 @@ func (o oracle) finish(t testing.TB, q *Queue, l *ledger) {
 
 // located reads all messages and says where each token is. In corrupt/ there
 // must be what was damaged from the start, each once, and nothing else.
-func (o oracle) located(t testing.TB, q *Queue, d *crashfs.FS) map[string]Place {
-	places := map[string]Place{}
+func (o oracle) located(t testing.TB, q *Queue, d *crashfs.FS) map[string]Location {
+	places := map[string]Location{}
 	damaged := map[string]int{}
 	for e, err := range q.Entries() {
 		if err != nil {
 			t.Fatal(err)
 		}
 		s, err := q.Read(e.ID)
-		if err != nil || s.Damaged != (e.Place == Corrupt) {
+		if err != nil || s.Damaged != (e.Location == Corrupt) {
 			t.Errorf("%v: %+v, %v", e, s, err)
 			continue
 		}
-		if e.Place == Corrupt {
+		if e.Location == Corrupt {
 			b, err := d.ReadFile("/q/corrupt/" + string(e.ID))
 			if damaged[string(b)]++; err != nil || o.damaged[string(b)] == "" {
 				t.Errorf("set aside without a reason: %v, %v, %.200q", s.Reason, err, b)
@@ -360,13 +370,13 @@ func (o oracle) located(t testing.TB, q *Queue, d *crashfs.FS) map[string]Place 
 			continue
 		}
 		tok := readToken(t, q, e)
-		if e.Place == Held && s.Reason != heldFor {
+		if e.Location == Held && s.Reason != heldFor {
 			t.Errorf("%s is held for %q, want %q", tok, s.Reason, heldFor)
 		}
 		if p, ok := places[tok]; ok {
-			t.Errorf("%s is in two places, %v and %v", tok, p, e.Place)
+			t.Errorf("%s is in two places, %v and %v", tok, p, e.Location)
 		}
-		places[tok] = e.Place
+		places[tok] = e.Location
 	}
 	for content, name := range o.damaged {
 		if damaged[content] != 1 {
@@ -378,7 +388,7 @@ func (o oracle) located(t testing.TB, q *Queue, d *crashfs.FS) map[string]Place 
 
 // readToken reads a message and compares it with its token.
 func readToken(t testing.TB, q *Queue, e Entry) string {
-	m, err := q.take(e.Place, e.ID, true)
+	m, err := q.take(e.Location, e.ID, true)
 	if err != nil {
 		t.Errorf("%v: %v", e, err)
 		return ""

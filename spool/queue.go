@@ -23,16 +23,15 @@ type Options struct {
 	Log     *slog.Logger     // what was set aside or cleaned up; nil: nowhere
 	UID     int              // owner of a directory that is made; 0 and -1: this process
 	GID     int              // its group; 0 and -1: this process's
-	MinFree int64            // octets to be left free; 0: no minimum
+	MinFree int64            // octets to be left free, see Queue.MinFree; 0: no minimum
 	Ballast int64            // octets kept back for recording; 0: 1 MiB
 	Now     func() time.Time // nil: time.Now
 	Rand    io.Reader        // of IDs; nil: crypto/rand
-
-	Maildrop bool // others than the owner may leave messages in maildrop/, which is made if missing
 }
 
 // Queue is a spool. Its methods may be called by any number of goroutines.
 type Queue struct {
+	dir     string // of the spool
 	log     *slog.Logger
 	minFree int64
 	ballast int64
@@ -43,14 +42,8 @@ type Queue struct {
 	gid     int
 	chown   bool // this process's own files would have another owner
 
-	maildrop disk.Dir // nil: there is none
-	dropGID  int      // group of the files in it
-	picking  sync.Mutex
-	told     map[string]bool // names in it whose trouble is logged; guarded by picking, as is
-	stuck    string          // one that is in the queue and couldn't be removed
-
 	root   disk.Dir
-	dirs   [numPlaces]disk.Dir
+	dirs   [numLocations]disk.Dir
 	tmp    disk.Dir
 	synced *syncer // of the queue's directory
 	locked atomic.Bool
@@ -64,22 +57,22 @@ type Queue struct {
 	gaveAt    time.Time
 }
 
-// Place says in which directory a message is.
-type Place int
+// Location says in which directory a message is.
+type Location int
 
-// The places. Claim takes active messages alone.
+// The locations. Claim takes active messages alone.
 const (
-	Active Place = iota
+	Active Location = iota
 	Held
 	Corrupt
-	numPlaces
+	numLocations
 )
 
-// placeDirs are the places' directories.
-var placeDirs = [numPlaces]string{Active: "queue", Held: "hold", Corrupt: "corrupt"}
+// locationDirs are the locations' directories.
+var locationDirs = [numLocations]string{Active: "queue", Held: "hold", Corrupt: "corrupt"}
 
-func (p Place) String() string {
-	return [...]string{"active", "held", "corrupt"}[p]
+func (at Location) String() string {
+	return [...]string{"active", "held", "corrupt"}[at]
 }
 
 const (
@@ -90,7 +83,7 @@ const (
 
 // Open opens a spool and makes what is missing of it.
 func Open(o Options) (*Queue, error) {
-	q := &Queue{log: o.Log, minFree: o.MinFree, ballast: o.Ballast, buffer: bufferSize, now: o.Now, aside: make(map[ID]error)}
+	q := &Queue{dir: o.Dir, log: o.Log, minFree: o.MinFree, ballast: o.Ballast, buffer: bufferSize, now: o.Now, aside: make(map[ID]error)}
 	if o.FS == nil {
 		o.FS = disk.OS()
 	}
@@ -131,22 +124,18 @@ func (q *Queue) open(o Options) error {
 	}
 	q.uid, q.gid = info.UID, info.GID
 	q.chown = q.uid != os.Geteuid()
-	if q.tmp, err = q.subdir(tmpDir, 0); err != nil {
+	if q.tmp, err = q.subdir(tmpDir); err != nil {
 		return err
 	}
-	for p, name := range placeDirs {
-		if q.dirs[p], err = q.subdir(name, 0); err != nil {
+	for at, name := range locationDirs {
+		if q.dirs[at], err = q.subdir(name); err != nil {
 			return err
 		}
 	}
 	q.synced = newSyncer(q.dirs[Active])
+	q.fitMinFree()
 	if err := q.scheme(); err != nil {
 		return err
-	}
-	if o.Maildrop {
-		if err := q.openMaildrop(info); err != nil && !disk.Full(err) { // a full disk keeps nothing from being delivered
-			return err
-		}
 	}
 	// Also when nothing was made: who made it may have died before its sync.
 	return q.root.Sync()
@@ -196,9 +185,8 @@ func owner(id int) int {
 	return id
 }
 
-// subdir opens one of the spool's directories, and makes it. others are the
-// bits for writing that it may have beside its owner's.
-func (q *Queue) subdir(name string, others fs.FileMode) (disk.Dir, error) {
+// subdir opens one of the spool's directories, and makes it.
+func (q *Queue) subdir(name string) (disk.Dir, error) {
 	err := q.root.Mkdir(name, dirMode)
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
@@ -213,7 +201,7 @@ func (q *Queue) subdir(name string, others fs.FileMode) (disk.Dir, error) {
 			info.UID = q.uid
 		}
 	}
-	if err == nil && (info.UID != q.uid || info.Mode.Perm()&0o022&^others != 0) {
+	if err == nil && (info.UID != q.uid || info.Mode.Perm()&0o022 != 0) {
 		err = fmt.Errorf("%w: %s belongs to uid %d with mode %04o, want uid %d and mode %04o",
 			ErrForeign, name, info.UID, info.Mode.Perm(), q.uid, dirMode)
 	}
@@ -228,7 +216,7 @@ func (q *Queue) subdir(name string, others fs.FileMode) (disk.Dir, error) {
 // until their own Close, but for what moves or removes them.
 func (q *Queue) Close() error {
 	var errs []error
-	for _, d := range append(q.dirs[:], q.tmp, q.maildrop, q.root) {
+	for _, d := range append(q.dirs[:], q.tmp, q.root) {
 		if d != nil {
 			errs = append(errs, d.Close())
 		}
@@ -236,19 +224,41 @@ func (q *Queue) Close() error {
 	return errors.Join(errs...)
 }
 
-// Room returns nil while there is room for another message: more than MinFree
-// octets, and inodes. ErrFull says that there is none; any other error that
-// it can't be told, which is no yes (A35).
+// Dir is the spool's directory.
+func (q *Queue) Dir() string { return q.dir }
+
+// fitMinFree reduces a minimum that leaves no room for mail, more than half of the
+// file system, to a tenth of that.
+func (q *Queue) fitMinFree() {
+	s, err := q.tmp.Space() // an error is Room's to tell
+	if err == nil && s.Total > 0 && q.minFree > s.Total/2 {
+		q.minFree = s.Total / 10
+	}
+}
+
+// MinFree is how many octets are left free: what Options say, or less where the
+// file system is too small for that.
+func (q *Queue) MinFree() int64 { return q.minFree }
+
+// Room returns nil while there is room for another message: see Spare.
 func (q *Queue) Room() error {
+	_, err := q.Spare()
+	return err
+}
+
+// Spare returns how many octets are free above MinFree, while there is room for
+// another message: some octets, and inodes. ErrFull says that there is none; any
+// other error that it can't be told, which is no yes (A35).
+func (q *Queue) Spare() (octets int64, err error) {
 	s, err := q.tmp.Space()
 	if err != nil {
-		return fmt.Errorf("free space of the spool: %w", err)
+		return 0, fmt.Errorf("free space of the spool: %w", err)
 	}
 	if s.Octets < q.minFree {
-		return fmt.Errorf("%w: %d octets are free, %d are to stay free", ErrFull, s.Octets, q.minFree)
+		return 0, fmt.Errorf("%w: %d octets are free, %d are to stay free", ErrFull, s.Octets, q.minFree)
 	}
 	if s.Inodes == 0 || s.Octets == 0 {
-		return fmt.Errorf("%w: %d octets and %d inodes are free", ErrFull, s.Octets, s.Inodes)
+		return 0, fmt.Errorf("%w: %d octets and %d inodes are free", ErrFull, s.Octets, s.Inodes)
 	}
-	return nil
+	return s.Octets - q.minFree, nil
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"postoffice/internal/smtp"
+	"postoffice/spool/envelope"
 )
 
 const text = "Subject: x\n\nhello\n"
@@ -15,7 +16,7 @@ const text = "Subject: x\n\nhello\n"
 // TestLife takes a message through everything that can happen to one.
 func TestLife(t *testing.T) {
 	q, _ := tempQueue(t)
-	env := envelope(3)
+	env := envelopeFor(3)
 	env.Params = []smtp.Param{{Name: "BODY", Value: "8BITMIME"}}
 	id := accept(t, q, env, text)
 	m := claim(t, q, id)
@@ -25,17 +26,17 @@ func TestLife(t *testing.T) {
 	if _, err := q.Claim(id); !errors.Is(err, ErrBusy) {
 		t.Errorf("second claim: %v, want ErrBusy", err)
 	}
-	if err := m.Record([]Key{{0, 0}}, Delivered); err != nil {
+	if err := m.Record([]envelope.Key{key(0, 0)}, envelope.Delivered); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.Note(Note{Time: arrived, Keys: []Key{{0, 1}, {0, 2}}, Attempt: 1, Reply: smtp.Reply{Code: 450, Status: "4.2.0", Text: "later\nplease"}, Next: arrived}); err != nil {
+	if err := m.Note(envelope.Note{Time: arrived, Keys: []envelope.Key{key(0, 1), key(0, 2)}, Attempt: 1, Reply: smtp.Reply{Code: 450, Status: "4.2.0", Text: "later\nplease"}, Next: arrived}); err != nil {
 		t.Fatal(err)
 	}
 	owner := path("owner-list@example.org")
-	if err := m.Expand(Key{0, 1}, Expansion{Via: Via{FromAlias, "my list"}, ReversePath: &owner, Targets: []Target{
+	if err := m.Expand(key(0, 1), envelope.Expansion{Via: envelope.Via{Source: envelope.FromList, Name: "my list"}, Owner: "bob", ReversePath: &owner, Targets: []envelope.Target{
 		{Path: path("a@example.net")},
-		{Kind: Mailbox, Path: path("b")},
-		{Kind: Program, Agent: &Agent{Source: FromUsermap, Name: "list"}},
+		{Kind: envelope.Mailbox, Path: path("b")},
+		{Kind: envelope.Program, Agent: &envelope.Agent{Source: envelope.FromUsermap, Name: "list"}},
 	}}); err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +48,7 @@ func TestLife(t *testing.T) {
 	}
 
 	m = claim(t, q, id)
-	want := []Key{{0, 2}, {1, 0}, {1, 1}, {1, 2}}
+	want := []envelope.Key{key(0, 2), key(1, 0), key(1, 1), key(1, 2)}
 	if got := pendingKeys(m); !slices.Equal(got, want) {
 		t.Errorf("pending %v, want %v", got, want)
 	}
@@ -55,25 +56,25 @@ func TestLife(t *testing.T) {
 		if same, ok := m.Recipient(r.Key); !ok || !reflect.DeepEqual(same, r) {
 			t.Errorf("Recipient(%v): %v %v, want %v", r.Key, same, ok, r)
 		}
-		if r.Key.Block == 1 && r.Via != (Via{FromAlias, "my list"}) {
+		if r.Key.Block == 1 && (r.Via != (envelope.Via{Source: envelope.FromList, Name: "my list"}) || r.Owner != "bob") {
 			t.Errorf("recipient %v: by %v", r.Key, r.Via)
 		}
-		if r.Key.Block == 1 && (r.ReversePath != owner || r.Parent != Key{0, 1}) {
+		if r.Key.Block == 1 && (r.ReversePath != owner || r.Parent != key(0, 1)) {
 			t.Errorf("recipient %v: reverse-path %v, parent %v", r.Key, r.ReversePath, r.Parent)
 		}
 	}
-	for _, k := range []Key{NoKey, {0, 3}, {2, 0}, {1, -1}} {
+	for _, k := range []envelope.Key{envelope.NoKey, key(0, 3), key(2, 0), key(1, -1)} {
 		if r, ok := m.Recipient(k); ok {
 			t.Errorf("Recipient(%v): %v, want none", k, r)
 		}
 	}
-	if err := m.Record(want, Bounced); err != nil {
+	if err := m.Record(want, envelope.Bounced); err != nil {
 		t.Fatal(err)
 	}
 	if err := m.Finish(); err != nil {
 		t.Fatal(err)
 	}
-	if n := entries(t, q); n != [numPlaces]int{} {
+	if n := entries(t, q); n != [numLocations]int{} {
 		t.Errorf("left over: %v", n)
 	}
 	if _, err := q.Claim(id); !errors.Is(err, ErrGone) {
@@ -83,7 +84,7 @@ func TestLife(t *testing.T) {
 
 func TestHoldRelease(t *testing.T) {
 	q, _ := tempQueue(t)
-	id := accept(t, q, envelope(1), text)
+	id := accept(t, q, envelopeFor(1), text)
 	if err := claim(t, q, id).Hold("looks odd"); err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +92,7 @@ func TestHoldRelease(t *testing.T) {
 		t.Errorf("claim of a held message: %v", err)
 	}
 	s, err := q.Read(id)
-	if err != nil || s.Place != Held || s.Reason != "looks odd" || len(s.Recipients) != 1 {
+	if err != nil || s.Location != Held || s.Reason != "looks odd" || len(s.Recipients) != 1 {
 		t.Errorf("snapshot %+v, %v", s, err)
 	}
 	if err := q.Release(id); err != nil {
@@ -105,7 +106,7 @@ func TestHoldRelease(t *testing.T) {
 func TestLargeMessage(t *testing.T) {
 	q, _ := tempQueue(t)
 	big := strings.Repeat("0123456789abcdef\n", 100_000)
-	id := accept(t, q, envelope(1000), big)
+	id := accept(t, q, envelopeFor(1000), big)
 	m := claim(t, q, id)
 	if got := body(t, m); got != big || len(pendingKeys(m)) != 1000 {
 		t.Errorf("%d octets, %d pending", len(got), len(pendingKeys(m)))

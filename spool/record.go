@@ -7,30 +7,35 @@ import (
 
 	"postoffice/internal/disk"
 	"postoffice/internal/maillog"
+	"postoffice/spool/envelope"
 )
 
 // Record says that recipients are done: Delivered, Bounced or Cancelled. It
 // returns nil when that is durable. ErrInvalid changes nothing. After ErrLater
 // it may be durable or not: the message hands out nobody any more, and Claim
 // refuses it while this process lives (A38).
-func (m *Message) Record(keys []Key, s State) error {
+func (m *Message) Record(keys []envelope.Key, s envelope.State) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.wrap("record", m.record(keys, s))
 }
 
-func (m *Message) record(keys []Key, s State) error {
+func (m *Message) record(keys []envelope.Key, s envelope.State) error {
 	if m.err != nil {
 		return m.err
 	}
-	if s != Delivered && s != Bounced && s != Cancelled {
-		return fmt.Errorf("%w: recorded as %v", ErrInvalid, s)
+	if s != envelope.Delivered && s != envelope.Bounced && s != envelope.Cancelled {
+		return fmt.Errorf("%w: recorded as %v", envelope.ErrInvalid, s)
 	}
 	at := make([]int, 0, len(keys))
 	for _, k := range keys {
-		i := m.c.find(k)
-		if !m.c.counts(i) || m.c.rcpts[i].State != Pending {
-			return fmt.Errorf("%w: recipient %v is not pending", ErrInvalid, k)
+		i, ok := m.known.Find(k)
+		if ok {
+			_, state := m.known.Slot(i)
+			ok = state == envelope.Pending
+		}
+		if !ok {
+			return fmt.Errorf("%w: recipient %v is not pending", envelope.ErrInvalid, k)
 		}
 		at = append(at, i)
 	}
@@ -38,7 +43,7 @@ func (m *Message) record(keys []Key, s State) error {
 }
 
 // mark writes the slots of the recipients at, all to s, and syncs them.
-func (m *Message) mark(at []int, s State) error {
+func (m *Message) mark(at []int, s envelope.State) error {
 	if len(at) == 0 {
 		return nil
 	}
@@ -46,14 +51,14 @@ func (m *Message) mark(at []int, s State) error {
 		return m.giveUp(err)
 	}
 	for _, i := range at {
-		m.c.rcpts[i].State = s
+		m.known.Set(i, s)
 	}
 	return nil
 }
 
 // overwrite writes the slots at, all to s or, for 0, to what they are, and
 // syncs them. Where there is no room even for that, the ballast is given up.
-func (m *Message) overwrite(at []int, s State) error {
+func (m *Message) overwrite(at []int, s envelope.State) error {
 	for tries := 0; ; tries++ {
 		given := m.q.ballastGiven()
 		err := m.writeSlots(at, s) // written again, not only synced again (A29)
@@ -66,13 +71,13 @@ func (m *Message) overwrite(at []int, s State) error {
 // roomTries is how often room is made for one record: others take of it too.
 const roomTries = 3
 
-func (m *Message) writeSlots(at []int, s State) error {
-	for _, i := range at {
-		octet := s
-		if s == 0 {
-			octet = m.c.rcpts[i].State
+func (m *Message) writeSlots(rcpts []int, s envelope.State) error {
+	for _, i := range rcpts {
+		at, octet := m.known.Slot(i)
+		if s != 0 {
+			octet = s
 		}
-		if _, err := m.f.WriteAt([]byte{byte(octet)}, m.c.rcpts[i].at); err != nil {
+		if _, err := m.f.WriteAt([]byte{byte(octet)}, at); err != nil {
 			return err
 		}
 	}
@@ -110,10 +115,10 @@ func (q *Queue) setAside(id ID) error {
 // it from ever getting shorter. Who got the queue
 // lock does not know what is held, so there is doubt about all of that.
 func (m *Message) prove() error {
-	if m.place == Active && m.q.ours(m.id) && m.q.Room() == nil {
+	if m.at == Active && m.q.ours(m.id) && m.q.Room() == nil {
 		return nil
 	}
-	all := make([]int, len(m.c.rcpts))
+	all := make([]int, m.known.Len())
 	for i := range all {
 		all[i] = i
 	}
@@ -142,10 +147,10 @@ func (m *Message) unlink() error {
 	if m.err != nil {
 		return m.err
 	}
-	if m.c.pending() {
+	if m.known.Pending() {
 		return ErrPending
 	}
-	if err := m.q.dirs[m.place].Unlink(string(m.id)); err != nil {
+	if err := m.q.dirs[m.at].Unlink(string(m.id)); err != nil {
 		return later(err)
 	}
 	return nil

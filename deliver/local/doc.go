@@ -1,56 +1,26 @@
-// Package local delivers to the accounts of this machine: it looks a name up
-// among them and appends finished messages to their mailboxes.
+// Package local has the words of local delivery: what is asked of those who
+// have users' rights, what they answer, and what a message looks like where it
+// is going. deliver says them, the master's threads (deliver/local/mailbox) and
+// users' processes (deliver/local/user) do what they say.
 //
-// It never reads the network or the queue, and never makes a recipient: what
-// it is given is the name of an account and a stream of octets that it
-// copies. Under the root tree the master calls it (see internal/privsep),
-// with a function that lends a thread the account's ids; an ordinary user's
-// single process calls it as it is.
-//
-// A Person is the other half: what is done in a process of the user's own. It
-// reads his .forward and lists, runs his programs and appends to his files.
+// It never opens a file, starts a program or waits.
 //
 // Invariants:
-//   - Delivered means that the mailbox was synced with the whole message in
-//     it, and the mail directory too where the mailbox's name may be new.
-//   - What a .forward takes elsewhere is known before anything of a mailbox is
-//     opened, by lstat with the account's ids.
-//   - Octets that were in a mailbox before are never written again or cut.
-//     After any error the mailbox is as long as it was before the message (or
-//     the batch) that failed; a failed sync is never tried again (A45).
-//   - A mailbox is written only if it is a regular file with one link that
-//     belongs to the account and is not executable, looked at once more after
-//     it is locked (A44). Everything else defers, and says why.
-//   - Messages for one mailbox that wait at the same time are one batch: one
-//     open, one lock, one sync, and a result for each.
-//   - Only a definite answer refuses: the account does not exist. All else is
-//     temporary (A41).
+//   - A Delivery and a Job name an account and an item, never a uid, a path or
+//     a command (A18, A71).
+//   - What a List from a user's process says is decoded whole, within limits,
+//     or not at all.
+//   - A message that has been through Format can't be taken for two, and its
+//     first header field is ours (R10, A24, A27).
 //
-// Mail goes to one of four places (see place): a file of the account's name in
-// the mail directory, a file beside it for a folder, a file in the home
-// directory, or a Maildir there. Files of all four are written by the same
-// batch; what is below a home directory is opened with the account's ids, one
-// directory after the other, through no link, and all of them must belong to
-// the account or to root.
+// Files:
 //
-//   - A Person takes what is to be run from the file where it stands, by the
-//     hash of its text, and never from who asks (A18, A71). A file counts if
-//     the user or root alone can have written it, as its open descriptor says
-//     (A49). Nothing is read or run with uid 0 (A43).
-//   - A program that got a part of a message is ended before its input is.
-//
-// What a crash of this process or a power cut leaves: messages reported as
-// delivered are whole; of the batch that was being written each message may
-// be there or not, and the last one may be there in part. The queue still has
-// them all and delivers them again; the next append begins after an empty
-// line, so that a part never runs into another message.
-//
-// In a Maildir a message is a file of its own: written and synced in tmp/, then
-// renamed into new/, whose names are synced before anything is reported. A
-// crash leaves files in tmp/, which go after 36 hours.
-//
-// Locks of files, in the order they are taken: a mutex for the mailbox in this
-// process, MAILBOX.lock where the account may create it (with mode 2775
-// root:mail, or a directory of its own; else the dot lock is left out), and an
-// open-file-description lock (fcntl) on the mailbox.
+//	local.go   a delivery, and what becomes of it
+//	mailer.go  who does what is done with users' rights
+//	job.go     a program or file that is run for one message
+//	list.go    a .forward or list that is read, and its lines
+//	codec.go   such lines on their way between processes
+//	body.go    reading a message that is delivered
+//	escape.go  what is done to lines that look like a From_ line
+//	format.go  the octets that a mailbox, a program or a server gets
 package local

@@ -3,6 +3,8 @@ package local
 import (
 	"bytes"
 	"io"
+	"math/rand/v2"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -13,12 +15,12 @@ import (
 
 var deliveryTime = time.Date(2026, 3, 7, 8, 9, 10, 0, time.UTC)
 
-const trace = "Return-Path: <a@b.example>\nDelivered-To: alice@us.example\n"
+const added = "Return-Path: <a@b.example>\nDelivered-To: alice@us.example\n"
 
 // TestFormatR10A27A24 covers the octets that decide where a message begins and
 // ends in a mailbox.
 func TestFormatR10A27A24(t *testing.T) {
-	head := "From a@b.example Sat Mar  7 08:09:10 2026\n" + trace
+	head := "From a@b.example Sat Mar  7 08:09:10 2026\n" + added
 	for _, tt := range []struct{ name, in, want string }{
 		{"plain", "Subject: x\n\nbody\n", "Subject: x\n\nbody\n\n"},
 		{"R10 no final newline", "Subject: x\n\nbody", "Subject: x\n\nbody\n\n"},
@@ -34,7 +36,7 @@ func TestFormatR10A27A24(t *testing.T) {
 		{"From in the body stays", "S: x\n\nFrom here\n", "S: x\n\nFrom here\n\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := format(t, tt.in, false); got != head+tt.want {
+			if got := format(t, tt.in, EscapeNone); got != head+tt.want {
 				t.Errorf("Format(%q):\n%q, want\n%q", tt.in, got, head+tt.want)
 			}
 		})
@@ -49,15 +51,15 @@ func TestFormatEscapesFromA27(t *testing.T) {
 		{"S: x\n\n" + strings.Repeat(">", 100_000) + "From x\n", "S: x\n\n" + strings.Repeat(">", 100_001) + "From x\n\n"},
 		{"S: x\n\n" + strings.Repeat("x", 100_000) + "From x\n", "S: x\n\n" + strings.Repeat("x", 100_000) + "From x\n\n"},
 	} {
-		_, got, _ := strings.Cut(format(t, tt.in, true), trace)
+		_, got, _ := strings.Cut(format(t, tt.in, EscapeFiles), added)
 		if got != tt.want {
 			t.Errorf("%.60q: %.80q, want %.80q", tt.in, got, tt.want)
 		}
 	}
 }
 
-// TestFormsR60: what stands around the message in each form, and that option
-// escape-from holds for all of them, at the first and the last line too.
+// TestFormsR60: what stands around the message in each form, and where lines are
+// quoted, the first and the last line too.
 func TestFormsR60(t *testing.T) {
 	const (
 		in      = "Return-Path: <x>\nS: x\n\nFrom 1\ntext\n>From 2\nFrom 3"
@@ -70,7 +72,7 @@ func TestFormsR60(t *testing.T) {
 		form         Form
 		front, after string
 	}{
-		{FormMbox, from + trace, "\n"}, {FormProgram, from + trace, ""}, {FormMaildir, trace, ""}, {FormLMTP, "", ""},
+		{FormMbox, from + added, "\n"}, {FormProgram, from + added, ""}, {FormMaildir, added, ""}, {FormLMTP, "", ""},
 	} {
 		o := FormatOptions{
 			Form: tt.form, Time: deliveryTime,
@@ -80,22 +82,65 @@ func TestFormsR60(t *testing.T) {
 			in, want string
 			escape   bool
 		}{{in, plain, false}, {in, escaped, true}, {headed, "\nFrom 1\n", false}, {headed, "\n>From 1\n", true}} {
-			var out strings.Builder
-			o.EscapeFrom = c.escape
-			err := Format(&out, o, strings.NewReader(c.in))
-			if want := tt.front + c.want + tt.after; out.String() != want || err != nil {
-				t.Errorf("form %d, escape-from %v: %q, %v, want %q", tt.form, c.escape, out.String(), err, want)
+			for _, e := range []Escape{EscapeFiles, EscapeAll, EscapeNone} {
+				if (e == EscapeAll || e == EscapeFiles && tt.form == FormMbox) != c.escape {
+					continue
+				}
+				var out strings.Builder
+				o.Escape = e
+				err := Format(&out, o, strings.NewReader(c.in))
+				if want := tt.front + c.want + tt.after; out.String() != want || err != nil {
+					t.Errorf("form %d, escape-from %v: %q, %v, want %q", tt.form, e, out.String(), err, want)
+				}
 			}
 		}
 	}
 }
 
-func format(t *testing.T, in string, escape bool) string {
+// TestEscaper: in whatever pieces a text comes, what begins like a From_ line
+// behind a row of ">" gets one more, and nothing else is touched.
+func TestEscaper(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	words := []string{"F", "Fr", "From", "From ", ">", ">>", "\n", "\n", "x", " "}
+	like := regexp.MustCompile(`(?m)^>*From `)
+	for range 5000 {
+		var in string
+		var out strings.Builder
+		w := &escaper{w: nopCloser{&out}}
+		for range r.IntN(20) {
+			piece := words[r.IntN(len(words))]
+			in += piece
+			if n, err := io.WriteString(w, piece); n != len(piece) || err != nil {
+				t.Fatal(n, err)
+			}
+		}
+		w.Close()
+		if want := like.ReplaceAllString(in, ">$0"); out.String() != want {
+			t.Fatalf("%q: %q, want %q", in, out.String(), want)
+		}
+		first, rest, _ := strings.Cut(in, "\n")
+		want := strings.TrimPrefix(in[:len(in)-len(rest)], first)
+		want = first + want + like.ReplaceAllString(rest, ">$0")
+		got, err := io.ReadAll(EscapeBehindFirst(iotest.HalfReader(strings.NewReader(in))))
+		if string(got) != want || err != nil {
+			t.Fatalf("behind the first line of %q: %q, %v, want %q", in, got, err, want)
+		}
+	}
+}
+
+type nopCloser struct{ io.Writer }
+
+func (nopCloser) Close() error { return nil }
+
+func format(t *testing.T, in string, escape Escape) string {
 	t.Helper()
 	o := FormatOptions{FormMbox, smtp.Path{Local: "a", Domain: "b.example"}, smtp.Path{Local: "alice", Domain: "us.example"}, deliveryTime, escape}
-	var out bytes.Buffer
-	if err := Format(&out, o, iotest.OneByteReader(strings.NewReader(in))); err != nil {
+	var out, piecemeal bytes.Buffer
+	if err := Format(&out, o, strings.NewReader(in)); err != nil {
 		t.Fatalf("Format(%q): %v", in, err)
+	}
+	if err := Format(&piecemeal, o, iotest.OneByteReader(strings.NewReader(in))); err != nil || piecemeal.String() != out.String() {
+		t.Fatalf("Format(%.80q): in one piece\n%.200q, octet by octet\n%.200q, %v", in, out.String(), piecemeal.String(), err)
 	}
 	return out.String()
 }
@@ -127,7 +172,7 @@ func TestFromLineIsOneWordA27(t *testing.T) {
 func TestFormatReportsErrors(t *testing.T) {
 	broken := iotest.ErrReader(io.ErrUnexpectedEOF)
 	for _, in := range []string{"", "Subject: x", "Return-Path: x", "Subject: x\n\nbody", "Return-Path: x\n"} {
-		err := Format(io.Discard, FormatOptions{EscapeFrom: true}, io.MultiReader(strings.NewReader(in), broken))
+		err := Format(io.Discard, FormatOptions{Escape: EscapeFiles}, io.MultiReader(strings.NewReader(in), broken))
 		if err != io.ErrUnexpectedEOF {
 			t.Errorf("after %q: %v, want %v", in, err, io.ErrUnexpectedEOF)
 		}
@@ -149,14 +194,14 @@ var errFull = io.ErrShortBuffer
 func (full) Write([]byte) (int, error) { return 0, errFull }
 
 // FuzzFormat: between any two formatted messages a reader that believes in
-// empty line and "From " finds the border, and with EscapeFrom no other; and
+// empty line and "From " finds the border, and with EscapeFiles no other; and
 // nothing of the message is lost but Return-Path fields.
 func FuzzFormat(f *testing.F) {
 	f.Add("a@b", "Subject: x\n\nFrom me\n")
 	f.Add("a b", "From \n>From ")
 	f.Fuzz(func(t *testing.T, sender, in string) {
 		in = strings.ReplaceAll(in, "\r", " ")
-		o := FormatOptions{ReversePath: smtp.Path{Local: sender}, Time: deliveryTime, EscapeFrom: true}
+		o := FormatOptions{ReversePath: smtp.Path{Local: sender}, Time: deliveryTime, Escape: EscapeFiles}
 		var out strings.Builder
 		if err := Format(&out, o, strings.NewReader(in)); err != nil {
 			t.Fatal(err)
@@ -168,7 +213,7 @@ func FuzzFormat(f *testing.F) {
 		if !strings.HasPrefix(got, "From ") || !strings.HasSuffix(got, "\n\n") {
 			t.Errorf("%q: %q has no From_ line or no empty line", in, got)
 		}
-		o.EscapeFrom = false
+		o.Escape = EscapeNone
 		out.Reset()
 		if err := Format(&out, o, strings.NewReader(in)); err != nil {
 			t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"postoffice/deliver/outcome"
 	"postoffice/internal/smtp"
 )
 
@@ -14,7 +15,7 @@ import (
 type delivery struct {
 	s       *Session
 	m       Message
-	results []Result
+	results []outcome.Outcome
 	reused  bool  // the peer may have closed the idle session
 	tried   bool  // the peer has answered to something of this message
 	todo    []int // recipients without a result yet
@@ -28,12 +29,12 @@ type delivery struct {
 func (d *delivery) run() error {
 	shape, err := measure(d.m.Open())
 	if err != nil {
-		d.all(Result{Err: err})
+		d.all(outcome.Outcome{Err: err})
 		return nil
 	}
 	d.wire = shape.wire
 	if refusal := d.unfit(); refusal != nil {
-		d.all(refusal.Result)
+		d.all(refusal.Outcome)
 		return nil
 	}
 	d.params = d.mailParams(shape.eight)
@@ -48,19 +49,19 @@ func (d *delivery) run() error {
 }
 
 // all gives every recipient r, with the relay that it has already.
-func (d *delivery) all(r Result) {
+func (d *delivery) all(r outcome.Outcome) {
 	for i := range d.results {
 		d.set(i, r)
 	}
 }
 
-func (d *delivery) set(i int, r Result) {
+func (d *delivery) set(i int, r outcome.Outcome) {
 	r.Relay, r.TLS = d.s.relay, d.s.tls
 	d.results[i] = r
 }
 
 // unfit says why the peer can't take the message at all (A56).
-func (d *delivery) unfit() *Failure {
+func (d *delivery) unfit() *outcome.Failure {
 	if arg, ok := d.s.client.Has("SIZE"); ok {
 		limit, err := strconv.ParseInt(arg, 10, 64)
 		if err == nil && limit > 0 && d.wire > limit {
@@ -74,7 +75,7 @@ func (d *delivery) unfit() *Failure {
 	return nil
 }
 
-func (d *delivery) noUTF8() *Failure {
+func (d *delivery) noUTF8() *outcome.Failure {
 	return bounce(553, "5.6.7", d.s.relay+" does not take addresses outside ASCII", nil)
 }
 
@@ -93,7 +94,7 @@ func (d *delivery) pickRecipients() {
 	utf8 := d.offers("SMTPUTF8")
 	for i, r := range d.m.Recipients {
 		if !utf8 && !ascii(r.Path) {
-			d.set(i, d.noUTF8().Result)
+			d.set(i, d.noUTF8().Outcome)
 			continue
 		}
 		d.todo = append(d.todo, i)
@@ -107,7 +108,7 @@ func (d *delivery) mailParams(eight bool) []smtp.Param {
 	for _, p := range d.m.Params {
 		switch p.Name {
 		case "BODY":
-			eight = eight || strings.EqualFold(p.Value, "8BITMIME")
+			eight = eight || smtp.EqualFold(p.Value, "8BITMIME")
 		case "SMTPUTF8":
 			out = append(out, p)
 		case "RET", "ENVID":
@@ -148,12 +149,12 @@ func (d *delivery) transaction(n int) error {
 	})
 	d.tried = d.tried || !res.Mail.IsZero() && !(d.reused && res.Mail.Code == 421)
 	var again []int
-	for i, v := range judge(res, err) {
+	for i, v := range judge(res, err, d.s.o.relay) {
 		if v.again {
 			again = append(again, d.todo[i])
 			continue
 		}
-		d.set(d.todo[i], v.Result)
+		d.set(d.todo[i], v.Outcome)
 	}
 	if len(again) > 0 {
 		d.room = max(n-len(again), 1)
@@ -176,10 +177,10 @@ func (d *delivery) explain(ctx context.Context, err error) error {
 }
 
 // fail gives those without an answer of their own the reason of the breakdown.
-func (d *delivery) fail(err error) []Result {
+func (d *delivery) fail(err error) []outcome.Outcome {
 	for i := range d.results {
-		if r := d.results[i]; r.Outcome == Deferred && (r.Reply.IsZero() || errors.Is(err, ErrStale)) {
-			d.set(i, Result{Err: err})
+		if r := d.results[i]; r.Action == outcome.Deferred && (r.Reply.IsZero() || errors.Is(err, ErrStale)) {
+			d.set(i, outcome.Outcome{Err: err})
 		}
 	}
 	return d.results

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"postoffice/deliver/outcome"
+	"postoffice/internal/smtp"
 	"postoffice/resolver"
 )
 
@@ -23,7 +25,7 @@ type Resolver interface {
 	MX(ctx context.Context, domain string) ([]resolver.MX, error)
 	Addrs(ctx context.Context, host string) ([]netip.Addr, error)
 	HostsFile(host string) []netip.Addr
-	IsOurs(a netip.Addr) bool
+	IsOurs(a netip.Addr) (bool, error)
 }
 
 // A Target is one host with its addresses in the order to try them.
@@ -49,7 +51,7 @@ func (r *Router) port() int {
 
 // NextHops returns the hosts that take mail for domain, a name or a literal,
 // best first: the MX records before our own preference, or the domain's own
-// addresses when it has no MX. The error is a *Failure: permanent for
+// addresses when it has no MX. The error is a *outcome.Failure: permanent for
 // NXDOMAIN (5.1.2), a null MX (5.1.10), and a domain whose best exchanger is
 // this host (5.4.6).
 //
@@ -58,7 +60,7 @@ func (r *Router) port() int {
 func (r *Router) NextHops(ctx context.Context, domain string) ([]Target, error) {
 	ctx, cancel := context.WithTimeout(ctx, hopTimeout)
 	defer cancel()
-	if strings.HasPrefix(domain, "[") {
+	if smtp.IsLiteral(domain) {
 		return r.literal(domain)
 	}
 	list, err := r.Resolver.MX(ctx, domain)
@@ -69,12 +71,16 @@ func (r *Router) NextHops(ctx context.Context, domain string) ([]Target, error) 
 }
 
 func (r *Router) literal(domain string) ([]Target, error) {
-	a, ok := resolver.ParseLiteral(domain)
+	a, ok := smtp.ParseLiteral(domain)
 	if !ok {
 		return nil, bounce(550, "5.1.2", domain+" is no address", nil)
 	}
-	if nowhere(a) || r.Resolver.IsOurs(a) {
+	ours, err := r.Resolver.IsOurs(a)
+	switch {
+	case nowhere(a) || ours:
 		return nil, loopsBack(domain)
+	case err != nil:
+		return nil, deferral(err)
 	}
 	return []Target{{Host: domain, Addrs: []netip.Addr{a}, Port: r.port()}}, nil
 }
@@ -84,7 +90,7 @@ func loopsBack(domain string) error {
 }
 
 // hopFailure gives resolver's errors their outcome.
-func hopFailure(domain string, err error) *Failure {
+func hopFailure(domain string, err error) *outcome.Failure {
 	switch {
 	case errors.Is(err, resolver.ErrTemporary):
 		return deferral(err)
@@ -96,7 +102,7 @@ func hopFailure(domain string, err error) *Failure {
 	return deferral(err)
 }
 
-func noDomain(domain string, err error) *Failure {
+func noDomain(domain string, err error) *outcome.Failure {
 	return bounce(550, "5.1.2", "domain "+domain+" does not exist", err)
 }
 
@@ -110,11 +116,12 @@ func nowhere(a netip.Addr) bool {
 // hops gathers targets from exchangers.
 type hops struct {
 	targets []Target
-	addrs   int  // in targets
-	ours    bool // an exchanger is this host: those behind it lead away from the domain
-	nowhere bool // an exchanger's addresses are loopback and the like
-	missing int  // exchangers that don't exist
-	hosts   int  // exchangers asked for
+	addrs   int   // in targets
+	ours    bool  // an exchanger is this host: those behind it lead away from the domain
+	unsure  error // why an exchanger may be, for all that is known now
+	nowhere bool  // an exchanger's addresses are loopback and the like
+	missing int   // exchangers that don't exist
+	hosts   int   // exchangers asked for
 	err     error
 }
 
@@ -130,7 +137,7 @@ func (h *hops) has(a netip.Addr) bool {
 func (r *Router) exchangers(ctx context.Context, domain string, list []resolver.MX) ([]Target, error) {
 	var h hops
 	implicit := len(list) > 0 && list[0].Implicit
-	for len(list) > 0 && !h.ours && h.addrs < maxAddrs && h.hosts < maxHosts {
+	for len(list) > 0 && !h.ours && h.unsure == nil && h.addrs < maxAddrs && h.hosts < maxHosts {
 		n := 1
 		for n < len(list) && list[n].Pref == list[0].Pref {
 			n++
@@ -139,9 +146,9 @@ func (r *Router) exchangers(ctx context.Context, domain string, list []resolver.
 		for _, mx := range list[:n] {
 			r.exchanger(ctx, &h, mx.Host)
 		}
-		if h.ours {
+		if h.ours || h.unsure != nil {
+			better.ours, better.unsure = h.ours, h.unsure
 			h = better
-			h.ours = true
 		}
 		list = list[n:]
 	}
@@ -150,6 +157,8 @@ func (r *Router) exchangers(ctx context.Context, domain string, list []resolver.
 		return h.targets, nil
 	case h.err != nil:
 		return nil, deferral(h.err)
+	case h.unsure != nil && !h.ours:
+		return nil, deferral(h.unsure)
 	case h.ours, h.nowhere:
 		return nil, loopsBack(domain)
 	case h.missing > 0 && implicit:
@@ -165,7 +174,7 @@ func (r *Router) exchanger(ctx context.Context, h *hops, host string) {
 		return
 	}
 	h.hosts++
-	if r.Hostname != "" && strings.EqualFold(strings.TrimSuffix(r.Hostname, "."), host) {
+	if r.Hostname != "" && smtp.EqualFold(strings.TrimSuffix(r.Hostname, "."), host) {
 		h.ours = true
 		return
 	}
@@ -184,8 +193,9 @@ func (r *Router) exchanger(ctx context.Context, h *hops, host string) {
 			h.nowhere = true
 			continue
 		}
-		if r.Resolver.IsOurs(a) {
-			h.ours = true
+		ours, err := r.Resolver.IsOurs(a)
+		if ours || err != nil {
+			h.ours, h.unsure = h.ours || ours, err
 			return
 		}
 		if !slices.Contains(good, a) && !h.has(a) {

@@ -6,14 +6,16 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"syscall"
 	"testing"
 
+	"postoffice/deliver/outcome"
 	"postoffice/resolver"
 )
 
 func netipList(a ...netip.Addr) []netip.Addr { return a }
 
-func must(results []Result, err error) []Result {
+func must(results []outcome.Outcome, err error) []outcome.Outcome {
 	if err != nil {
 		panic(err)
 	}
@@ -70,9 +72,12 @@ func parse(text string) (list []netip.Addr) {
 
 func (f fakeDNS) HostsFile(host string) []netip.Addr { return parse(f.hosts[host]) }
 
-// IsOurs: 192.0.2.0/28 and loopback.
-func (f fakeDNS) IsOurs(a netip.Addr) bool {
-	return a.IsLoopback() || netip.MustParsePrefix("192.0.2.0/28").Contains(a)
+// IsOurs: 192.0.2.0/28 and loopback; of 203.0.113.0/24 it isn't known.
+func (f fakeDNS) IsOurs(a netip.Addr) (bool, error) {
+	if netip.MustParsePrefix("203.0.113.0/24").Contains(a) {
+		return false, syscall.EMFILE
+	}
+	return a.IsLoopback() || netip.MustParsePrefix("192.0.2.0/28").Contains(a), nil
 }
 
 func mx(pref uint16, host string) resolver.MX { return resolver.MX{Host: host, Pref: pref} }
@@ -80,11 +85,11 @@ func mx(pref uint16, host string) resolver.MX { return resolver.MX{Host: host, P
 // hopWords prints targets or the failure.
 func hopWords(list []Target, err error) string {
 	if err != nil {
-		var f *Failure
+		var f *outcome.Failure
 		if !errors.As(err, &f) {
 			return "no Failure: " + err.Error()
 		}
-		return strings.TrimSpace(f.Outcome.String() + " " + f.Reply.Status)
+		return strings.TrimSpace(f.Action.String() + " " + f.Reply.Status)
 	}
 	var words []string
 	for _, t := range list {
@@ -106,7 +111,7 @@ func TestA41NextHops(t *testing.T) {
 			"a.example": "198.51.100.1", "b.example": "198.51.100.2 2001:db8::2", "us.example": "198.51.100.99",
 			"ours.example": "192.0.2.1", "ours6.example": "198.51.100.3 192.0.2.2", "loop.example": "127.0.0.1",
 			"loop6.example": "::1", "zero.example": "0.0.0.7", "zero6.example": "::", "cast.example": "224.0.0.1",
-			"half.example": "127.0.0.1 198.51.100.4", "none.example": "", "bad.example": "SERVFAIL", "many.example": many[0], "many2.example": many[1], "a2.example": "198.51.100.1 198.51.100.1",
+			"half.example": "127.0.0.1 198.51.100.4", "maybe.example": "203.0.113.1", "none.example": "", "bad.example": "SERVFAIL", "many.example": many[0], "many2.example": many[1], "a2.example": "198.51.100.1 198.51.100.1",
 		},
 		mx: map[string][]resolver.MX{
 			"two":       {mx(10, "a.example"), mx(20, "b.example")},
@@ -130,6 +135,9 @@ func TestA41NextHops(t *testing.T) {
 			"badours":   {mx(0, "bad.example"), mx(1, "ours.example")},
 			"oursbad":   {mx(0, "ours.example"), mx(0, "bad.example")},
 			"twice":     {mx(0, "a.example"), mx(1, "a2.example"), mx(2, "b.example")},
+			"maybe":     {mx(0, "maybe.example"), mx(1, "a.example")},
+			"maybelast": {mx(0, "a.example"), mx(1, "maybe.example")},
+			"maybeours": {mx(0, "ours.example"), mx(0, "maybe.example")},
 			"many":      {mx(0, "many.example"), mx(1, "many2.example"), mx(2, "a.example")},
 		},
 	}
@@ -162,6 +170,11 @@ func TestA41NextHops(t *testing.T) {
 		"badours":                 "deferred",
 		"oursbad":                 "bounced 5.4.6",
 		"none.example":            "deferred",
+		"maybe":                   "deferred",
+		"maybelast":               a,
+		"maybeours":               "bounced 5.4.6",
+		"maybe.example":           "deferred",
+		"[203.0.113.1]":           "deferred",
 		"[198.51.100.7]":          "[198.51.100.7]:25",
 		"[IPv6:2001:db8::7]":      "[2001:db8::7]:25",
 		"[192.0.2.1]":             "bounced 5.4.6",
@@ -185,10 +198,11 @@ func TestRelayHops(t *testing.T) {
 		hosts: map[string]string{"smart.example": "127.0.0.1 192.0.2.1", "localhost": "127.0.0.1"},
 		addrs: map[string]string{
 			"smart.example": "198.51.100.99", "host.example": "198.51.100.1", "loop.example": "127.0.0.1", "none.example": "", "bad.example": "SERVFAIL",
+			"dmz.example": "198.51.100.5",
 		},
 		mx: map[string][]resolver.MX{
 			"isp.example": {mx(10, "host.example")}, "null.example": {mx(0, "NULLMX")}, "self.example": {mx(10, "loop.example")},
-			"bad.example": {mx(0, "SERVFAIL")},
+			"bad.example": {mx(0, "SERVFAIL")}, "dmz.example": {mx(0, "NXDOMAIN")},
 		},
 	}
 	r := &Router{Resolver: dns, Hostname: "us.example"}
@@ -209,6 +223,7 @@ func TestRelayHops(t *testing.T) {
 		"host.example":       "host.example[198.51.100.1]:25",
 		"loop.example":       "loop.example[127.0.0.1]:25",
 		"gone.example":       "deferred",
+		"dmz.example":        "dmz.example[198.51.100.5]:25", // a server that knows addresses alone
 		"null.example":       "deferred",
 		"self.example":       "deferred",
 		"none.example":       "deferred",
@@ -245,11 +260,11 @@ func TestRouterPort(t *testing.T) {
 	}
 }
 
-func TestResultOf(t *testing.T) {
-	if r := ResultOf(errors.New("odd")); r.Outcome != Deferred || r.Err == nil {
+func TestOutcomeOfErrors(t *testing.T) {
+	if r := outcome.Of(errors.New("odd")); r.Action != outcome.Deferred || r.Err == nil {
 		t.Errorf("%+v", r)
 	}
-	if r := ResultOf(fmt.Errorf("wrapped: %w", loopsBack("x"))); r.Outcome != Bounced || r.Reply.Status != "5.4.6" {
+	if r := outcome.Of(fmt.Errorf("wrapped: %w", loopsBack("x"))); r.Action != outcome.Bounced || r.Reply.Status != "5.4.6" {
 		t.Errorf("%+v", r)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"postoffice/deliver/outcome"
 	"postoffice/internal/smtp"
 	"postoffice/internal/testenv"
 )
@@ -28,10 +29,10 @@ func TestLMTPJudgedForEachA37A41(t *testing.T) {
 		want         string // Outcome of each
 		err          bool
 	}{
-		{"each its own", begin + "S: 250 ok\nS: 250 ok\nS: 550 5.1.1 who\nS: 250 ok\nS: 354 go\nC: S: x\nC: \nC: " + long + "\nC: \\.\nS: 250 ok\nS: 452 4.2.2 full", "sent bounced deferred", false},
-		{"for good", begin + "S: 250 ok\nS: 250 ok\nS: 250 ok\nS: 250 ok\nS: 354 go\nC: S: x\nC: \nC: " + long + "\nC: \\.\nS: 550 5.2.1 off\nS: 552 5.2.2 over quota\nS: 250 ok", "bounced bounced sent", false},
-		{"lost", begin + "S: 250 ok\nS: 250 ok\nS: 250 ok\nS: 250 ok\nS: 354 go\nC: S: x\nC: \nC: " + long + "\nC: \\.\nS: 250 ok\nS!", "sent deferred deferred", true},
-		{"odd", begin + "S: 250 ok\nS: 250 ok\nS: 250 ok\nS: 250 ok\nS: 354 go\nC: S: x\nC: \nC: " + long + "\nC: \\.\nS: 250 ok\nS: 299 well\nS: 300 what", "sent sent deferred", true},
+		{"each its own", begin + "S: 250 ok\nS: 250 ok\nS: 550 5.1.1 who\nS: 250 ok\nS: 354 go\nC: S: x\nC: \nC: " + long + "\nC: \\.\nS: 250 ok\nS: 452 4.2.2 full", "delivered bounced deferred", false},
+		{"for good", begin + "S: 250 ok\nS: 250 ok\nS: 250 ok\nS: 250 ok\nS: 354 go\nC: S: x\nC: \nC: " + long + "\nC: \\.\nS: 550 5.2.1 off\nS: 552 5.2.2 over quota\nS: 250 ok", "bounced bounced delivered", false},
+		{"lost", begin + "S: 250 ok\nS: 250 ok\nS: 250 ok\nS: 250 ok\nS: 354 go\nC: S: x\nC: \nC: " + long + "\nC: \\.\nS: 250 ok\nS!", "delivered deferred deferred", true},
+		{"odd", begin + "S: 250 ok\nS: 250 ok\nS: 250 ok\nS: 250 ok\nS: 354 go\nC: S: x\nC: \nC: " + long + "\nC: \\.\nS: 250 ok\nS: 299 well\nS: 300 what", "delivered delivered deferred", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -44,8 +45,8 @@ func TestLMTPJudgedForEachA37A41(t *testing.T) {
 				results, err := s.Send(t.Context(), message("S: x\n\n"+long+"\n", "a", "b", "c"))
 				var got []string
 				for _, r := range results {
-					got = append(got, r.Outcome.String())
-					if r.Relay != "lmtp:"+store || r.Outcome == Deferred && r.Err == nil && !r.Reply.Temporary() {
+					got = append(got, r.Action.String())
+					if r.Relay != "lmtp:"+store || r.Action == outcome.Deferred && r.Err == nil && !r.Reply.Temporary() {
 						t.Errorf("%+v", r)
 					}
 				}
@@ -82,7 +83,7 @@ func (w *world) dialogue(address, script string) (played chan error) {
 // TestLMTPStoreNotThere: everything that keeps us from the store is for later.
 func TestLMTPStoreNotThere(t *testing.T) {
 	_, err := DialLMTP(t.Context(), filepath.Join(t.TempDir(), "none"), Options{Hostname: "us.example"})
-	if r := ResultOf(err); r.Outcome != Deferred || !errors.Is(err, fs.ErrNotExist) {
+	if r := outcome.Of(err); r.Action != outcome.Deferred || !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%+v, %v", r, err)
 	}
 	synctest.Test(t, func(t *testing.T) {
@@ -90,7 +91,7 @@ func TestLMTPStoreNotThere(t *testing.T) {
 		for _, script := range []string{"S: 554 go away\nC!", "S: 220 hi\nC: LHLO us.example\nS: 500 I speak SMTP\nC!", "S!"} {
 			played := w.dialogue(store, script)
 			_, err := DialLMTP(t.Context(), store, w.options())
-			if r := ResultOf(err); err == nil || r.Outcome != Deferred {
+			if r := outcome.Of(err); err == nil || r.Action != outcome.Deferred {
 				t.Errorf("%q: %+v, %v", script, r, err)
 			}
 			if err := <-played; err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"net/netip"
 	"time"
 )
 
@@ -26,8 +27,18 @@ type Options struct {
 
 	Log *slog.Logger // default: nothing is logged
 
-	// Trace sees how a session is opened; Message.Trace sees what follows.
-	Trace Trace
+	// Transcript sees how a session is opened; Message.Transcript sees what follows.
+	Transcript Transcript
+
+	// Scarce reports whether others wait for a session: then a host has 30 s until it
+	// has greeted and answered EHLO. nil: nobody ever waits.
+	Scarce func() bool
+
+	relay bool // the host is relay-host
+
+	// place takes a place for a session with an address, before anything is sent
+	// there; release gives it back. nil: there is no limit.
+	place func(a netip.Addr) (release func(), ok bool)
 
 	// Dial opens a connection; default net.Dialer's DialContext.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
@@ -51,6 +62,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.place == nil {
+		o.place = func(netip.Addr) (func(), bool) { return func() {}, true }
 	}
 	if o.Dial == nil {
 		o.Dial = new(net.Dialer).DialContext

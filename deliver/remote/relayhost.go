@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"postoffice/internal/smtp"
 	"postoffice/resolver"
 )
 
@@ -43,7 +44,7 @@ func ParseRelayHost(text string) (RelayHost, error) {
 			return h, fmt.Errorf("%q: want a closing bracket", text)
 		}
 	}
-	if a, ok := resolver.ParseLiteral("[" + inner + "]"); ok {
+	if a, ok := smtp.ParseLiteral("[" + inner + "]"); ok {
 		h.Addr = a
 		return h, nil
 	}
@@ -94,7 +95,7 @@ func (r *Router) RelayHops(ctx context.Context, text string) ([]Target, error) {
 		port = r.port()
 	}
 	if h.Addr.IsValid() {
-		return []Target{{Host: literalOf(h.Addr), Addrs: []netip.Addr{h.Addr}, Port: port}}, nil
+		return []Target{{Host: smtp.FormatLiteral(h.Addr), Addrs: []netip.Addr{h.Addr}, Port: port}}, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, hopTimeout)
 	defer cancel()
@@ -116,10 +117,11 @@ func (r *Router) relayTargets(ctx context.Context, h RelayHost) ([]Target, error
 	}
 	if h.MX {
 		list, err := r.Resolver.MX(ctx, h.Name)
-		if err != nil {
+		switch {
+		case errors.Is(err, resolver.ErrNotFound): // some servers say so of all but addresses
+		case err != nil:
 			return nil, err
-		}
-		if !list[0].Implicit {
+		case !list[0].Implicit:
 			return r.exchangers(ctx, h.Name, list)
 		}
 	}
@@ -133,18 +135,11 @@ func (r *Router) relayTargets(ctx context.Context, h RelayHost) ([]Target, error
 	return []Target{{Host: h.Name, Addrs: addrs[:min(len(addrs), maxAddrs)]}}, nil
 }
 
-func literalOf(a netip.Addr) string {
-	if a.Is6() {
-		return "[IPv6:" + a.String() + "]"
-	}
-	return "[" + a.String() + "]"
-}
-
 // relayName is the log's and the notes' form of one peer: name[address]:port;
 // a host given as an address has no name before it.
 func relayName(t Target, a netip.Addr) string {
 	name := t.Host
-	if strings.HasPrefix(name, "[") {
+	if smtp.IsLiteral(name) {
 		name = ""
 	}
 	return name + "[" + a.String() + "]:" + strconv.Itoa(t.Port)

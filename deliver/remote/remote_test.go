@@ -17,6 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"postoffice/deliver/outcome"
 	"postoffice/internal/smtp"
 	"postoffice/internal/testenv"
 )
@@ -38,17 +39,17 @@ func TestMain(m *testing.M) {
 // world is a network of peers behind address:port, inside one synctest bubble.
 type world struct {
 	t     *testing.T
-	peers map[string]peer
+	peers map[string]farEnd
 
 	mu     sync.Mutex
 	dialed []string
 }
 
-// peer gives the client's end of a new connection.
-type peer func(ctx context.Context) (net.Conn, error)
+// farEnd gives the client's end of a new connection.
+type farEnd func(ctx context.Context) (net.Conn, error)
 
 func newWorld(t *testing.T) *world {
-	return &world{t: t, peers: map[string]peer{}}
+	return &world{t: t, peers: map[string]farEnd{}}
 }
 
 // sink puts a sink at address; it ends with the test.
@@ -114,22 +115,22 @@ func message(text string, to ...string) Message {
 }
 
 // deliver dials the first target and sends one message.
-func deliver(t *testing.T, o Options, m Message) []Result {
+func deliver(t *testing.T, o Options, m Message) []outcome.Outcome {
 	t.Helper()
 	s, err := Dial(t.Context(), targets()[0], o)
 	if err != nil {
-		return slices.Repeat([]Result{ResultOf(err)}, len(m.Recipients))
+		return slices.Repeat([]outcome.Outcome{outcome.Of(err)}, len(m.Recipients))
 	}
 	defer s.Close()
 	results, _ := s.Send(t.Context(), m)
 	return results
 }
 
-// words prints results shortly: "sent 250, bounced 550, deferred".
-func words(results []Result) string {
+// words prints results shortly: "delivered 250, bounced 550, deferred".
+func words(results []outcome.Outcome) string {
 	var list []string
 	for _, r := range results {
-		w := r.Outcome.String()
+		w := r.Action.String()
 		if !r.Reply.IsZero() {
 			w += fmt.Sprintf(" %d", r.Reply.Code)
 		}
@@ -161,19 +162,19 @@ func TestA41Table(t *testing.T) {
 		act  testenv.Action
 		want string
 	}{
-		{"none", testenv.Action{}, "sent 250"},
+		{"none", testenv.Action{}, "delivered 250"},
 		{"", reply("421 4.3.2 busy"), "deferred 421"},
 		{"", reply("450 go away"), "deferred 450"},
 		{"", reply("554 5.7.1 no"), "deferred 554"},
 		{"", reply("354 what"), "deferred 354"},
 		{"", drop, "deferred"},
 		{"", raw("hello\r\n"), "deferred"},
-		{"EHLO", reply("500 what"), "sent 250"},
-		{"EHLO", reply("550 5.7.1 no"), "sent 250"},
+		{"EHLO", reply("500 what"), "delivered 250"},
+		{"EHLO", reply("550 5.7.1 no"), "delivered 250"},
 		{"EHLO", reply("421 4.3.2 bye"), "deferred 421"},
 		{"EHLO", reply("450 later"), "deferred 450"},
 		{"EHLO", drop, "deferred"},
-		{"MAIL", reply("250 fine"), "sent 250"},
+		{"MAIL", reply("250 fine"), "delivered 250"},
 		{"MAIL", reply("421 4.3.2 bye"), "deferred 421"},
 		{"MAIL", reply("451 4.7.1 later"), "deferred 451"},
 		{"MAIL", reply("452 4.3.1 full"), "deferred 452"},
@@ -182,7 +183,7 @@ func TestA41Table(t *testing.T) {
 		{"MAIL", reply("354 what"), "deferred 354"},
 		{"MAIL", drop, "deferred"},
 		{"MAIL", raw("2500 x\r\n"), "deferred"},
-		{"RCPT", reply("251 2.1.5 forwarding"), "sent 250"},
+		{"RCPT", reply("251 2.1.5 forwarding"), "delivered 250"},
 		{"RCPT", reply("421 4.3.2 bye"), "deferred 421"},
 		{"RCPT", reply("450 4.7.1 greylisted"), "deferred 450"},
 		{"RCPT", reply("452 4.2.2 quota"), "deferred 452"},
@@ -198,8 +199,8 @@ func TestA41Table(t *testing.T) {
 		{"DATA", drop, "deferred"},
 		{"BODY", drop, "deferred"},
 		{"BODY", reply("421 4.3.2 bye"), "deferred 421"},
-		{".", reply("250 queued"), "sent 250"},
-		{".", testenv.Action{Reply: "250 queued", Drop: true}, "sent 250"},
+		{".", reply("250 queued"), "delivered 250"},
+		{".", testenv.Action{Reply: "250 queued", Drop: true}, "delivered 250"},
 		{".", reply("421 4.3.2 bye"), "deferred 421"},
 		{".", reply("451 4.3.0 later"), "deferred 451"},
 		{".", reply("552 5.2.2 too big"), "bounced 552"},
@@ -207,8 +208,12 @@ func TestA41Table(t *testing.T) {
 		{".", reply("354 what"), "deferred"},
 		{".", drop, "deferred"},
 		{".", raw("250-a\r\n550 b\r\n"), "deferred"},
-		{"QUIT", reply("500 what"), "sent 250"},
-		{"QUIT", drop, "sent 250"},
+		{".", raw("250\r\n"), "delivered 250"}, // RFC 5321 section 4.2: a code alone is a reply
+		{".", raw("250-a\n250\n"), "delivered 250"},
+		{".", raw("550\r\n"), "bounced 550"},
+		{"RCPT", raw("550\n"), "bounced 550"},
+		{"QUIT", reply("500 what"), "delivered 250"},
+		{"QUIT", drop, "delivered 250"},
 	} {
 		name := fmt.Sprintf("%s %s%.8q", tt.step, tt.act.Reply, tt.act.Raw)
 		t.Run(name, func(t *testing.T) {
@@ -227,7 +232,7 @@ func TestA41Table(t *testing.T) {
 					if r.Relay != mxRelay {
 						t.Errorf("relay %q, want %q", r.Relay, mxRelay)
 					}
-					if r.Outcome != Delivered && r.Err == nil && r.Reply.IsZero() {
+					if r.Action != outcome.Delivered && r.Err == nil && r.Reply.IsZero() {
 						t.Error("no reason given")
 					}
 				}
@@ -285,7 +290,7 @@ func TestA53Replies(t *testing.T) {
 func TestA54NextHost(t *testing.T) {
 	for _, tt := range []struct {
 		name string
-		peer peer
+		peer farEnd
 		act  testenv.Action
 	}{
 		{"R6 refused", refused, testenv.Action{}},
@@ -316,7 +321,7 @@ func TestA54NextHost(t *testing.T) {
 					t.Errorf("the first host heard %q", got)
 				}
 				_, err = Dial(t.Context(), targets()[0], w.options())
-				if r := ResultOf(err); err == nil || r.Outcome != Deferred || r.Relay != mxRelay {
+				if r := outcome.Of(err); err == nil || r.Action != outcome.Deferred || r.Relay != mxRelay {
 					t.Errorf("alone: %+v, %v; want a deferral", r, err)
 				}
 			})
@@ -328,7 +333,7 @@ func TestA54NextHost(t *testing.T) {
 func TestR13NoAddress(t *testing.T) {
 	for _, list := range [][]Target{nil, {{Host: "mx.example", Port: 25}}} {
 		s, err := DialAny(t.Context(), list, Options{})
-		if s != nil || err == nil || ResultOf(err).Outcome != Deferred {
+		if s != nil || err == nil || outcome.Of(err).Action != outcome.Deferred {
 			t.Errorf("DialAny(%v) = %v, %v", list, s, err)
 		}
 	}
@@ -374,7 +379,7 @@ func TestDialTotal(t *testing.T) {
 		}
 		start := time.Now()
 		_, err := DialAny(t.Context(), list, w.options())
-		if took := time.Since(start); took > defaultTotal || ResultOf(err).Outcome != Deferred {
+		if took := time.Since(start); took > defaultTotal || outcome.Of(err).Action != outcome.Deferred {
 			t.Errorf("%v after %v", err, took)
 		}
 	})

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"postoffice/deliver/outcome"
 	"postoffice/internal/testenv"
 )
 
@@ -23,7 +24,7 @@ func TestReuse(t *testing.T) {
 		s := dialFirst(t, w, w.options())
 		for _, to := range []string{"a", "b", "c", "d"} {
 			results, err := s.Send(t.Context(), message(plain, to))
-			if want := map[string]string{"b": "bounced 550"}[to]; err != nil || want != "" && words(results) != want || want == "" && words(results) != "sent 250" {
+			if want := map[string]string{"b": "bounced 550"}[to]; err != nil || want != "" && words(results) != want || want == "" && words(results) != "delivered 250" {
 				t.Errorf("%s: %s, %v", to, words(results), err)
 			}
 		}
@@ -78,7 +79,7 @@ func TestR22StaleSession(t *testing.T) {
 					t.Fatal(err)
 				}
 				results, err := s.Send(t.Context(), message(plain, "b"))
-				if errors.Is(err, ErrStale) != tt.stale || errors.Is(results[0].Err, ErrStale) != tt.stale || results[0].Outcome != Deferred {
+				if errors.Is(err, ErrStale) != tt.stale || errors.Is(results[0].Err, ErrStale) != tt.stale || results[0].Action != outcome.Deferred {
 					t.Errorf("%+v, %v; want stale %v", results[0], err, tt.stale)
 				}
 			})

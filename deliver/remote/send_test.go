@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"postoffice/deliver/outcome"
 	"postoffice/internal/smtp"
 	"postoffice/internal/testenv"
 )
@@ -47,10 +48,10 @@ func TestA55Recipients(t *testing.T) {
 		to, want string
 		messages int
 	}{
-		{"a", "sent 250", 1},
-		{"a b d", "sent 250, bounced 550, deferred 450", 1},
+		{"a", "delivered 250", 1},
+		{"a b d", "delivered 250, bounced 550, deferred 450", 1},
 		{"b d", "bounced 550, deferred 450", 0},
-		{"d b a2 a3", "deferred 450, bounced 550, sent 250, sent 250", 1},
+		{"d b a2 a3", "deferred 450, bounced 550, delivered 250, delivered 250", 1},
 	} {
 		for _, ext := range [][]string{nil, {"8BITMIME"}} {
 			t.Run(fmt.Sprint(tt.to, ext), func(t *testing.T) {
@@ -83,7 +84,7 @@ func TestA37AfterTheDot(t *testing.T) {
 			w.sink(mxAddr, &testenv.Sink{Answer: at("QUIT", act)})
 			s := dialFirst(t, w, w.options())
 			results, err := s.Send(t.Context(), message(plain, "a"))
-			if got := words(results); got != "sent 250" || err != nil {
+			if got := words(results); got != "delivered 250" || err != nil {
 				t.Errorf("%s, %v", got, err)
 			}
 			start := time.Now()
@@ -122,7 +123,7 @@ func TestTooManyRecipients(t *testing.T) {
 					to = append(to, fmt.Sprintf("r%d", i))
 				}
 				for _, r := range deliver(t, w.options(), message(plain, to...)) {
-					if r.Outcome != Delivered {
+					if r.Action != outcome.Delivered {
 						t.Errorf("%+v", r)
 					}
 				}
@@ -164,7 +165,7 @@ func TestFullMailboxBehindOthers(t *testing.T) {
 			return testenv.Action{}
 		}})
 		got := words(deliver(t, w.options(), message(plain, "a", "q", "f", "b")))
-		if got != "sent 250, deferred 452, bounced 552, sent 250" || len(sink.Messages()) != 1 {
+		if got != "delivered 250, deferred 452, bounced 552, delivered 250" || len(sink.Messages()) != 1 {
 			t.Errorf("%s in %d messages", got, len(sink.Messages()))
 		}
 	})
@@ -182,21 +183,21 @@ func TestA56Extensions(t *testing.T) {
 		ext        []string
 		mail, want string
 	}{
-		{"nothing offered", plain, nil, []string{"X"}, "MAIL FROM:<s@us.example>", "sent 250"},
-		{"SIZE, exact", "a\nb", nil, []string{"SIZE 1000"}, "MAIL FROM:<s@us.example> SIZE=6", "sent 250"},
-		{"SIZE just enough", "a\nb\n", nil, []string{"SIZE 6"}, "MAIL FROM:<s@us.example> SIZE=6", "sent 250"},
+		{"nothing offered", plain, nil, []string{"X"}, "MAIL FROM:<s@us.example>", "delivered 250"},
+		{"SIZE, exact", "a\nb", nil, []string{"SIZE 1000"}, "MAIL FROM:<s@us.example> SIZE=6", "delivered 250"},
+		{"SIZE just enough", "a\nb\n", nil, []string{"SIZE 6"}, "MAIL FROM:<s@us.example> SIZE=6", "delivered 250"},
 		{"SIZE too small", "a\nb\n", nil, []string{"SIZE 5"}, "", "bounced 552"},
-		{"SIZE without a limit", plain, nil, []string{"SIZE"}, "MAIL FROM:<s@us.example> SIZE=30", "sent 250"},
-		{"SIZE 0", plain, nil, []string{"SIZE 0"}, "MAIL FROM:<s@us.example> SIZE=30", "sent 250"},
-		{"SIZE nonsense", plain, nil, []string{"SIZE x"}, "MAIL FROM:<s@us.example> SIZE=30", "sent 250"},
-		{"SIZE of the arrival is not repeated", "a\n", []smtp.Param{{Name: "SIZE", Value: "77"}}, []string{"SIZE 9"}, "MAIL FROM:<s@us.example> SIZE=3", "sent 250"},
-		{"8BITMIME for 8 bits", eight, nil, []string{"8BITMIME"}, "MAIL FROM:<s@us.example> BODY=8BITMIME", "sent 250"},
-		{"8BITMIME for 7 bits", plain, nil, []string{"8BITMIME"}, "MAIL FROM:<s@us.example>", "sent 250"},
-		{"8BITMIME as declared", plain, []smtp.Param{body8}, []string{"8BITMIME"}, "MAIL FROM:<s@us.example> BODY=8BITMIME", "sent 250"},
-		{"8 bits without 8BITMIME go as they are", eight, []smtp.Param{body8}, []string{"X"}, "MAIL FROM:<s@us.example>", "sent 250"},
-		{"DSN", plain, dsn, []string{"DSN"}, "MAIL FROM:<s@us.example> RET=HDRS ENVID=e", "sent 250"},
-		{"no DSN", plain, dsn, []string{"X"}, "MAIL FROM:<s@us.example>", "sent 250"},
-		{"AUTH is not passed on", plain, []smtp.Param{{Name: "AUTH", Value: "x"}}, []string{"AUTH PLAIN"}, "MAIL FROM:<s@us.example>", "sent 250"},
+		{"SIZE without a limit", plain, nil, []string{"SIZE"}, "MAIL FROM:<s@us.example> SIZE=30", "delivered 250"},
+		{"SIZE 0", plain, nil, []string{"SIZE 0"}, "MAIL FROM:<s@us.example> SIZE=30", "delivered 250"},
+		{"SIZE nonsense", plain, nil, []string{"SIZE x"}, "MAIL FROM:<s@us.example> SIZE=30", "delivered 250"},
+		{"SIZE of the arrival is not repeated", "a\n", []smtp.Param{{Name: "SIZE", Value: "77"}}, []string{"SIZE 9"}, "MAIL FROM:<s@us.example> SIZE=3", "delivered 250"},
+		{"8BITMIME for 8 bits", eight, nil, []string{"8BITMIME"}, "MAIL FROM:<s@us.example> BODY=8BITMIME", "delivered 250"},
+		{"8BITMIME for 7 bits", plain, nil, []string{"8BITMIME"}, "MAIL FROM:<s@us.example>", "delivered 250"},
+		{"8BITMIME as declared", plain, []smtp.Param{body8}, []string{"8BITMIME"}, "MAIL FROM:<s@us.example> BODY=8BITMIME", "delivered 250"},
+		{"8 bits without 8BITMIME go as they are", eight, []smtp.Param{body8}, []string{"X"}, "MAIL FROM:<s@us.example>", "delivered 250"},
+		{"DSN", plain, dsn, []string{"DSN"}, "MAIL FROM:<s@us.example> RET=HDRS ENVID=e", "delivered 250"},
+		{"no DSN", plain, dsn, []string{"X"}, "MAIL FROM:<s@us.example>", "delivered 250"},
+		{"AUTH is not passed on", plain, []smtp.Param{{Name: "AUTH", Value: "x"}}, []string{"AUTH PLAIN"}, "MAIL FROM:<s@us.example>", "delivered 250"},
 		{"SMTPUTF8 missing", plain, []smtp.Param{utf8}, []string{"8BITMIME"}, "", "bounced 553"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -235,7 +236,7 @@ func TestA56OneAddressOutsideASCII(t *testing.T) {
 		w := newWorld(t)
 		sink := w.sink(mxAddr, &testenv.Sink{})
 		results := deliver(t, w.options(), message(plain, "a", "b\u00fc", "c"))
-		if got := words(results); got != "sent 250, bounced 553, sent 250" || len(sink.Messages()) != 1 {
+		if got := words(results); got != "delivered 250, bounced 553, delivered 250" || len(sink.Messages()) != 1 {
 			t.Errorf("%s in %d messages", got, len(sink.Messages()))
 		}
 		m := message(plain, "a")
@@ -258,12 +259,12 @@ func TestA57TLS(t *testing.T) {
 		secure   bool
 		want     string
 	}{
-		{"any certificate will do", TLSMay, testenv.Action{}, 1, true, "sent 250"},
-		{"never", TLSNever, testenv.Action{}, 1, false, "sent 250"},
-		{"454", TLSMay, reply("454 4.7.0 not now"), 2, false, "sent 250"},
-		{"501", TLSMay, reply("501 what"), 2, false, "sent 250"},
-		{"handshake cut", TLSMay, testenv.Action{Raw: "220 go\r\n", Drop: true}, 2, false, "sent 250"},
-		{"silence instead of a handshake", TLSMay, testenv.Action{Reply: "220 go", Hang: true}, 2, false, "sent 250"},
+		{"any certificate will do", TLSMay, testenv.Action{}, 1, true, "delivered 250"},
+		{"never", TLSNever, testenv.Action{}, 1, false, "delivered 250"},
+		{"454", TLSMay, reply("454 4.7.0 not now"), 2, false, "delivered 250"},
+		{"501", TLSMay, reply("501 what"), 2, false, "delivered 250"},
+		{"handshake cut", TLSMay, testenv.Action{Raw: "220 go\r\n", Drop: true}, 2, false, "delivered 250"},
+		{"silence instead of a handshake", TLSMay, testenv.Action{Reply: "220 go", Hang: true}, 2, false, "delivered 250"},
 		{"A9 text slipped in", TLSMay, testenv.Action{Raw: garbage.Raw + "250 AUTH PLAIN\r\n"}, 1, false, "deferred"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -298,9 +299,9 @@ func TestContextEndsASession(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			time.AfterFunc(time.Minute, func() { cancel(reason) })
 			start := time.Now()
-			var r Result
+			var r outcome.Outcome
 			if s, err := Dial(ctx, targets()[0], w.options()); err != nil {
-				r = ResultOf(err)
+				r = outcome.Of(err)
 			} else {
 				results, serr := s.Send(ctx, message(plain, "a"))
 				if r = results[0]; serr == nil || s.Usable() {
@@ -308,7 +309,7 @@ func TestContextEndsASession(t *testing.T) {
 				}
 				s.Close()
 			}
-			if r.Outcome != Deferred || !errors.Is(r.Err, reason) || time.Since(start) != time.Minute {
+			if r.Action != outcome.Deferred || !errors.Is(r.Err, reason) || time.Since(start) != time.Minute {
 				t.Errorf("%q: %+v after %v", step, r, time.Since(start))
 			}
 		})
@@ -331,7 +332,7 @@ func TestUnreadableMessage(t *testing.T) {
 		}
 		for range 2 { // fails in the transaction, then already in the first look
 			for _, r := range deliver(t, w.options(), m) {
-				if r.Outcome != Deferred || !errors.Is(r.Err, bad) || errors.Is(r.Err, ErrStale) {
+				if r.Action != outcome.Deferred || !errors.Is(r.Err, bad) || errors.Is(r.Err, ErrStale) {
 					t.Errorf("%+v", r)
 				}
 			}
@@ -350,7 +351,7 @@ func TestOverTCP(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := addr.AddrPort().Addr().Unmap()
-	s, err := Dial(t.Context(), Target{Host: literalOf(a), Addrs: netipList(a), Port: addr.Port}, Options{Hostname: "us.example"})
+	s, err := Dial(t.Context(), Target{Host: smtp.FormatLiteral(a), Addrs: netipList(a), Port: addr.Port}, Options{Hostname: "us.example"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -360,7 +361,7 @@ func TestOverTCP(t *testing.T) {
 		to = append(to, fmt.Sprintf("recipient-with-a-long-name-%d", i))
 	}
 	for _, r := range must(s.Send(t.Context(), message(strings.Repeat(plain, 1000), to...))) {
-		if r.Outcome != Delivered || r.Relay != fmt.Sprintf("[%s]:%d", a, addr.Port) {
+		if r.Action != outcome.Delivered || r.Relay != fmt.Sprintf("[%s]:%d", a, addr.Port) {
 			t.Fatalf("%+v", r)
 		}
 	}

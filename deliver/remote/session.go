@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"postoffice/deliver/outcome"
 	"postoffice/internal/maillog"
 	"postoffice/internal/smtp"
 )
@@ -22,15 +23,16 @@ const (
 // A Session is an open SMTP connection to one host, ready for a message. One
 // goroutine uses it.
 type Session struct {
-	o       Options
-	client  *smtp.Client
-	lmtp    bool
-	relay   string
-	trace   Trace // of who opened it, then of the message that was sent last
-	tls     string
-	started time.Time
-	sent    int   // messages tried
-	broken  error // why no further message can go
+	o          Options
+	client     *smtp.Client
+	lmtp       bool
+	relay      string
+	transcript Transcript // of who opened it, then of the message that was sent last
+	tls        string
+	started    time.Time
+	sent       int    // messages tried
+	broken     error  // why no further message can go
+	release    func() // gives back its place among those with one network; nil: it has none
 }
 
 // A Message is what Send sends.
@@ -40,7 +42,7 @@ type Message struct {
 	Recipients  []smtp.Recipient
 	Size        int64 // octets that Open's reader gives
 
-	Trace Trace // sees the conversation about this message, up to the session's end if none follows
+	Transcript Transcript // sees the conversation about this message, up to the session's end if none follows
 
 	// Open returns the message in the spool's form from its first octet on.
 	// It is called once to look at it and once for each transaction.
@@ -62,35 +64,38 @@ func (s *Session) Usable() bool {
 // Close says QUIT where that makes sense and closes the connection. What the
 // peer makes of it changes no result (A37).
 func (s *Session) Close() error {
+	if s.release != nil {
+		defer s.release()
+	}
 	if s.broken != nil {
-		s.trace.closed(s.relay, s.broken)
+		s.transcript.closed(s.relay, s.broken)
 		return s.client.Close()
 	}
 	s.broken = errClosed
 	err := s.client.Quit()
-	s.trace.closed(s.relay, nil)
+	s.transcript.closed(s.relay, nil)
 	return err
 }
 
 var errClosed = errors.New("session closed")
 
 // Send sends m to its recipients in as many transactions as the peer needs.
-// There is always one Result for each recipient. The error says that the
+// There is always one Outcome for each recipient. The error says that the
 // session can't be used again and must be closed; ErrStale that this was so
 // before anything of m was tried, in which case all results are deferrals that
 // say so.
-func (s *Session) Send(ctx context.Context, m Message) ([]Result, error) {
-	results := make([]Result, len(m.Recipients))
+func (s *Session) Send(ctx context.Context, m Message) ([]outcome.Outcome, error) {
+	results := make([]outcome.Outcome, len(m.Recipients))
 	for i := range results {
-		results[i] = Result{Relay: s.relay, TLS: s.tls}
+		results[i] = outcome.Outcome{Relay: s.relay, TLS: s.tls}
 	}
 	if s.broken != nil {
 		return failAll(results, fmt.Errorf("%w: %w", ErrStale, s.broken)), s.broken
 	}
 	stop := context.AfterFunc(ctx, func() { s.client.Close() })
 	defer stop()
-	s.trace = m.Trace
-	s.client.SetTrace(m.Trace.lines(s.relay))
+	s.transcript = m.Transcript
+	s.client.SetTranscript(m.Transcript.lines(s.relay))
 	d := &delivery{s: s, m: m, results: results, reused: s.sent > 0}
 	s.sent++
 	if err := d.run(); err != nil {
@@ -101,22 +106,25 @@ func (s *Session) Send(ctx context.Context, m Message) ([]Result, error) {
 	return results, nil
 }
 
-func failAll(results []Result, err error) []Result {
+func failAll(results []outcome.Outcome, err error) []outcome.Outcome {
 	for i := range results {
 		results[i].Err = err
 	}
 	return results
 }
 
-// timed gives an error that came of a limit its true name.
+// timed gives an error that came of a limit its true name, and others words for
+// people.
 func (s *Session) timed(err error) error {
 	switch {
 	case time.Since(s.started) >= s.o.Total:
 		return fmt.Errorf("%w: ended after %v", ErrLimit, s.o.Total)
+	case errors.As(err, new(*smtp.SourceError)): // the message could not be read: the connection is well
+		return err
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("peer too slow: %w", err)
+		return fmt.Errorf("peer too slow: %w", smtp.InWords(err))
 	}
-	return err
+	return smtp.InWords(err)
 }
 
 // logSlow tells of a peer that used up its time (R47).

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"postoffice/deliver/outcome"
 	"postoffice/internal/testenv"
 )
 
@@ -80,7 +81,7 @@ func TestR47SlowBody(t *testing.T) {
 		o.Log = slog.New(slog.NewTextHandler(&log, nil))
 		start := time.Now()
 		r := deliver(t, o, message(strings.Repeat(plain, 20000), "a"))[0]
-		if took := time.Since(start); r.Outcome != Deferred || !errors.Is(r.Err, ErrLimit) || took > defaultTotal+time.Minute {
+		if took := time.Since(start); r.Action != outcome.Deferred || !errors.Is(r.Err, ErrLimit) || took > defaultTotal+time.Minute {
 			t.Errorf("%+v after %v", r, took)
 		}
 		<-done // a bubble does not wait for sleepers

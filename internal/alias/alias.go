@@ -10,7 +10,9 @@ import (
 	"os"
 	"sync"
 	"syscall"
-	"time"
+
+	"postoffice/internal/disk"
+	"postoffice/internal/smtp"
 )
 
 // ErrNotFound means that the file was read and has no such alias.
@@ -18,10 +20,6 @@ var ErrNotFound = errors.New("no such alias")
 
 // maxFile bounds the text that is kept in memory, in octets.
 const maxFile = 64 << 20
-
-// settled is the age from which a file's modification time tells two writes
-// apart; a younger file is read at each lookup.
-const settled = 2 * time.Second
 
 // Aliases looks names up in the database that newaliases made of an alias
 // file, or without one in the file itself. It reads what it needs when it is
@@ -37,8 +35,7 @@ type Aliases struct {
 
 // table is what one reading of the file gave.
 type table struct {
-	info   fs.FileInfo // nil: there was no file
-	read   time.Time
+	file   disk.Version      // of none where there was no file
 	names  map[string]record // by Key
 	damage error             // the first line without a readable name
 }
@@ -85,9 +82,14 @@ func (a *Aliases) Find(ctx context.Context, name string) (Entry, error) {
 	}
 	e, err := rec.entry()
 	if err != nil {
-		return Entry{}, fmt.Errorf("%s: %w", a.path, err)
+		return Entry{}, a.toMend(err)
 	}
 	return e, nil
+}
+
+// toMend says what to do about a line of the file.
+func (a *Aliases) toMend(err error) error {
+	return fmt.Errorf("%s: %w; mend it and run %q", a.path, err, "newaliases")
 }
 
 // Path is the text file's.
@@ -102,7 +104,7 @@ func (a *Aliases) Damage() error {
 	}
 	t, err := a.current()
 	if err == nil && t.damage != nil {
-		err = fmt.Errorf("%s: %w", a.path, t.damage)
+		err = a.toMend(t.damage)
 	}
 	return err
 }
@@ -120,7 +122,7 @@ func (a *Aliases) current() (*table, error) {
 		a.table = nil
 		return nil, err
 	}
-	if t := a.table; t != nil && t.info != nil && same(t.info, info) && t.read.Sub(info.ModTime()) > settled {
+	if t := a.table; t != nil && t.file.Is(disk.InfoOf(info)) {
 		return t, nil
 	}
 	a.table = nil
@@ -132,11 +134,6 @@ func (a *Aliases) current() (*table, error) {
 	return t, nil
 }
 
-// same says that nothing shows a change between two looks at the file.
-func same(a, b fs.FileInfo) bool {
-	return os.SameFile(a, b) && a.Size() == b.Size() && a.Mode() == b.Mode() && a.ModTime().Equal(b.ModTime())
-}
-
 // readTable reads the file whole. A file that changes meanwhile is an error:
 // half of it would be "no such alias" for the rest.
 func readTable(path string) (*table, error) {
@@ -145,7 +142,6 @@ func readTable(path string) (*table, error) {
 		return nil, err
 	}
 	defer f.Close()
-	now := time.Now()
 	info, err := f.Stat()
 	switch {
 	case err != nil:
@@ -155,7 +151,7 @@ func readTable(path string) (*table, error) {
 	case info.Size() > maxFile:
 		return nil, fmt.Errorf("%s: larger than %d octets", path, maxFile)
 	}
-	t := &table{info: info, read: now, names: map[string]record{}}
+	t := &table{file: disk.VersionOf(disk.InfoOf(info)), names: map[string]record{}}
 	if err := t.fill(f); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -163,7 +159,7 @@ func readTable(path string) (*table, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !same(info, after) {
+	if !disk.InfoOf(info).Unchanged(disk.InfoOf(after)) {
 		return nil, fmt.Errorf("%s: changed while it was read", path)
 	}
 	return t, nil
@@ -189,12 +185,4 @@ func (t *table) fill(r io.Reader) error {
 
 // Key is the name as it is compared: ASCII letters made small, every other
 // octet as it is.
-func Key(s string) string {
-	b := []byte(s)
-	for i, c := range b {
-		if 'A' <= c && c <= 'Z' {
-			b[i] = c + 'a' - 'A'
-		}
-	}
-	return string(b)
-}
+func Key(s string) string { return smtp.Fold(s) }

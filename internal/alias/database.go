@@ -50,13 +50,13 @@ func (d *database) lookup(key string) (e Entry, ok bool, err error) {
 	text, line, _ := strings.Cut(string(value), "\x00")
 	targets, err := ParseValue(text)
 	if err != nil {
-		return e, true, fmt.Errorf("%s: line %s of %s: %w", d.path, line, d.text, err)
+		return e, true, fmt.Errorf("%s: line %s of %s: %w; mend it and run %q", d.path, line, d.text, err, "newaliases")
 	}
 	n, _ := strconv.Atoi(line) // 0 where a database doesn't say
 	return Entry{Name: key, Line: n, Targets: targets}, true, nil
 }
 
-// cookie is the key of the record that every alias database has (original.md 5.1).
+// cookie is the key of the record that every alias database has.
 const cookie = "@"
 
 func (d *database) fetch(key string) ([]byte, error) {

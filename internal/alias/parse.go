@@ -289,7 +289,7 @@ func special(s string) (Target, bool) {
 		t = Target{Kind: Program, Text: strings.Trim(s[1:], " \t")}
 	case strings.HasPrefix(s, "/"):
 		t = Target{Kind: File, Text: s}
-	case len(s) > 9 && strings.EqualFold(s[:9], ":include:"):
+	case len(s) > 9 && smtp.EqualFold(s[:9], ":include:"):
 		t = Target{Kind: Include, Text: strings.Trim(s[9:], " \t")}
 	}
 	return t, t.Kind != Address && t.Text != ""

@@ -7,7 +7,7 @@ import (
 )
 
 // A Usermap is the option usermap: names that are neither aliases nor accounts
-// (usermap(7), original.md section 5.5). It never changes.
+// (usermap(7)). It never changes.
 type Usermap struct{ entries []mapEntry }
 
 // mapEntry is one pattern and where its names lead.

@@ -21,7 +21,7 @@ func isUser(name string) (string, bool, error) {
 	return strings.ToLower(name), true, nil
 }
 
-// TestUsermap: original.md section 5.5.
+// TestUsermap: which of its entries gives which names what.
 func TestUsermap(t *testing.T) {
 	for _, tt := range []struct {
 		name    string

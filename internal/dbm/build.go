@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -61,6 +62,9 @@ func Create(path string, o Options) (*Build, error) {
 
 // Add enters a record; both slices may be used again.
 func (b *Build) Add(key, value []byte) error {
+	if !available { // the linker leaves the sorting out
+		return ErrLite
+	}
 	err := checkRecord(key, value)
 	if err == nil {
 		err = b.sorter.add(key, value)
@@ -81,6 +85,9 @@ func (b *Build) Abort() {
 // one is there, but for an error of the directory's sync, after which it may
 // be either.
 func (b *Build) Commit() error {
+	if !available {
+		return ErrLite
+	}
 	defer b.Abort()
 	return b.target.publish(b.o.Source, func(add func(Record) error) error {
 		var last Record // the record that waits whether it is the last with its key
@@ -163,11 +170,12 @@ func (t *target) temporary(mode fs.FileMode) (disk.File, string, error) {
 	return f, name, err
 }
 
-// abandoned is the age from which a temporary file that nobody holds is taken
-// for a crashed program's.
-const abandoned = time.Hour
+// abandoned is the age from which a temporary file is taken for a killed
+// program's: one that is alive writes it without a pause.
+const abandoned = 10 * time.Minute
 
-// sweep removes what crashed programs left. It is no error if it can't.
+// sweep removes what programs left that were killed, if their user was ours. It
+// is no error if it can't.
 func (t *target) sweep(now time.Time) {
 	for name, err := range t.dir.Names() {
 		if err != nil {
@@ -176,7 +184,8 @@ func (t *target) sweep(now time.Time) {
 		if !strings.HasPrefix(name, t.prefix()) {
 			continue
 		}
-		if info, err := t.dir.Lstat(name); err == nil && info.Mode.IsRegular() && now.Sub(info.ModTime) > abandoned {
+		info, err := t.dir.Lstat(name)
+		if err == nil && info.Mode.IsRegular() && info.UID == os.Geteuid() && now.Sub(info.ModTime) > abandoned {
 			_ = t.dir.Unlink(name)
 		}
 	}
@@ -226,14 +235,24 @@ func (t *target) write(f disk.File, src Source, fill func(add func(Record) error
 	return err
 }
 
+// dressNew gives a file that is like no other its mode, and the group that may read
+// it. Where that is a group of which we are no member, no group may.
+func (t *target) dressNew(f disk.File, info disk.Info) error {
+	mode := t.o.mode()
+	if t.o.Group != nil && info.GID != *t.o.Group && mode&0o070 != 0 && f.Chown(info.UID, *t.o.Group) != nil {
+		mode &^= 0o070
+	}
+	return f.Chmod(mode)
+}
+
 // dress gives the new file its mode and owner.
 func (t *target) dress(f disk.File) error {
-	if t.like == nil {
-		return f.Chmod(t.o.mode())
-	}
 	info, err := f.Stat()
 	if err != nil {
 		return err
+	}
+	if t.like == nil {
+		return t.dressNew(f, info)
 	}
 	if info.UID != t.like.UID || info.GID != t.like.GID {
 		if err := f.Chown(t.like.UID, t.like.GID); err != nil {

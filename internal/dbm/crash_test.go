@@ -106,7 +106,7 @@ var scenes = []struct {
 }
 
 // Readers find the old or the new database whatever happens (A79).
-func TestA79Crash(t *testing.T) {
+func TestCrashA79(t *testing.T) {
 	for _, s := range scenes {
 		t.Run(s.name, func(t *testing.T) {
 			t.Log(crashfs.Run{Prepare: plain}.EveryStep(t, s.scenario, s.check))
@@ -114,7 +114,7 @@ func TestA79Crash(t *testing.T) {
 	}
 }
 
-func TestA79Error(t *testing.T) {
+func TestCrashErrorsA79(t *testing.T) {
 	for _, s := range scenes {
 		t.Run(s.name, func(t *testing.T) {
 			t.Log(crashfs.Run{Prepare: plain, Random: 2}.EveryError(t, s.scenario, s.check))
@@ -236,8 +236,8 @@ func interleave(t testing.TB, schedules int) {
 
 func TestInterleave(t *testing.T) { interleave(t, 100) }
 
-// TestMutants leaves out each sync, exclusive create, lock and second look.
-func TestMutants(t *testing.T) {
+// TestCrashMutants leaves out each sync, exclusive create, lock and second look.
+func TestCrashMutants(t *testing.T) {
 	crashfs.Mutants(t, func(t testing.TB) {
 		for _, s := range scenes {
 			crashfs.Run{Prepare: plain}.EveryStep(t, s.scenario, s.check)

@@ -42,8 +42,8 @@ const (
 
 // Limits of a record, in octets.
 const (
-	MaxKey   = 64 << 10
-	MaxValue = 64 << 20
+	MaxKey   = 64 << 10 // of the key
+	MaxValue = 64 << 20 // of the value
 )
 
 // Errors of the verbs.
@@ -69,8 +69,13 @@ type DamageError struct {
 	Err  error  // what was found
 }
 
+// Error names the file and what to do. What a library found in a damaged file
+// is for errors.Is and tests: nobody can do anything with it.
 func (e *DamageError) Error() string {
-	text := fmt.Sprintf("%s: %v: %v", e.File, e.Kind, e.Err)
+	text := fmt.Sprintf("%s: %v", e.File, e.Kind)
+	if e.Kind == ErrForeign {
+		text += ": " + e.Err.Error()
+	}
 	if e.Mend != "" {
 		text += fmt.Sprintf("; run %q", e.Mend)
 	}
@@ -88,6 +93,7 @@ type Options struct {
 	// The rest is for writing.
 
 	Mode   fs.FileMode // of a new file; 0: 0644
+	Group  *int        // that Mode's bits for the group are for; nil: whatever group the file gets
 	New    bool        // refuse with fs.ErrExist to replace a file
 	Keep   bool        // give the new file mode and owner of the one it replaces
 	Source Source      // what the database is made from; zero: of nothing

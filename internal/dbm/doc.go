@@ -8,7 +8,7 @@
 // Invariants:
 //   - A name always leads to a whole database, the old or the new: it is
 //     written beside the old one, synced and renamed, and the directory is
-//     synced (hostile.md A79). An error before the rename leaves the old one.
+//     synced (A79). An error before the rename leaves the old one.
 //   - Readers take no lock. An open File goes on showing the database that
 //     it was opened on; Current tells when the name leads to another.
 //   - Edits of one file come one after the other (flock(2) on the file).
@@ -22,4 +22,17 @@
 //
 // All file access goes through disk.FS; crash_test.go cuts the power before
 // every operation.
+//
+// Files:
+//
+//	dbm.go    records, options and errors
+//	file.go   reading a database
+//	build.go  making one
+//	edit.go   changing one
+//	sort.go, run.go
+//	          sorting what does not fit into memory
+//	source.go, stamp.go
+//	          which text a database was made of
+//	table.go, table_lite.go
+//	          the table on disk, with Pebble and without
 package dbm

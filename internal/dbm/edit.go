@@ -31,7 +31,7 @@ var _ DB = (*Edit)(nil)
 // lockWait is how long Change waits for others that change the same database,
 // and lockPause how long between two looks.
 const (
-	lockWait  = 10 * time.Second
+	lockWait  = 10 * time.Second // for others that change the same database
 	lockPause = 5 * time.Millisecond
 )
 
@@ -160,6 +160,9 @@ func (e *Edit) All() iter.Seq2[Record, error] {
 // Close writes the database anew, if it was changed, and puts it in its
 // place. After an error the old one stays.
 func (e *Edit) Close() error {
+	if !available {
+		return ErrLite
+	}
 	defer e.Abort()
 	if len(e.changes) == 0 {
 		return nil

@@ -102,7 +102,7 @@ func (d *File) Current() (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("%s: %w", d.path, err)
 	}
-	return info.Same(d.info) && info.Size == d.info.Size && info.ModTime.Equal(d.info.ModTime), nil
+	return info.Unchanged(d.info), nil
 }
 
 // Close ends the use of the database.

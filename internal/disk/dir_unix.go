@@ -4,6 +4,7 @@ package disk
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"iter"
 	"path/filepath"
@@ -235,10 +236,15 @@ func (d *osDir) Names() iter.Seq2[string, error] {
 }
 
 func (d *osDir) Sync() error {
+	sync := func() error { return unix.Fsync(d.fd) }
 	if d.blind {
-		return d.fail("sync", "", retry(d.syncBlind))
+		sync = d.syncBlind
 	}
-	return d.fail("sync", "", retry(func() error { return unix.Fsync(d.fd) }))
+	err := retry(sync)
+	if err == unix.EINVAL {
+		err = fmt.Errorf("%w: %w", ErrNoSync, err)
+	}
+	return d.fail("sync", "", err)
 }
 
 func (d *osDir) Space() (Space, error) {

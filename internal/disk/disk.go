@@ -132,10 +132,35 @@ type Info struct {
 // Same reports whether both are of one file.
 func (i Info) Same(o Info) bool { return i.Dev == o.Dev && i.Ino == o.Ino }
 
+// ModeText shows a mode as ls -l does, for words that a person reads: the text of
+// fs.FileMode has the set-id and sticky bits in front of the permissions.
+func ModeText(m fs.FileMode) string {
+	text := []byte(m.Perm().String())
+	text[0] = map[fs.FileMode]byte{
+		0: '-', fs.ModeDir: 'd', fs.ModeSymlink: 'l', fs.ModeNamedPipe: 'p', fs.ModeSocket: 's',
+		fs.ModeDevice: 'b', fs.ModeDevice | fs.ModeCharDevice: 'c',
+	}[m.Type()]
+	for i, bit := range map[int]fs.FileMode{3: fs.ModeSetuid, 6: fs.ModeSetgid, 9: fs.ModeSticky} {
+		if m&bit == 0 {
+			continue
+		}
+		letter := byte('s')
+		if bit == fs.ModeSticky {
+			letter = 't'
+		}
+		if text[i] == '-' {
+			letter -= 'a' - 'A'
+		}
+		text[i] = letter
+	}
+	return string(text)
+}
+
 // Space is the room left on a file system for a process without privileges.
 type Space struct {
 	Octets int64
 	Inodes int64 // math.MaxInt64 where the file system has no limit
+	Total  int64 // octets of the whole file system, used or not; 0: not known
 }
 
 // Errors with no errno of their own.
@@ -143,6 +168,9 @@ var (
 	// ErrNotRegular: a FIFO, device, socket or directory where a file was
 	// to be.
 	ErrNotRegular = errors.New("not a regular file")
+	// ErrNoSync: a file system that can't make the names in a directory
+	// durable; nothing is safe there.
+	ErrNoSync = errors.New("this file system can't keep mail safe: it doesn't sync directories")
 	// ErrName: a name that is empty, ".", ".." or holds a slash or a NUL.
 	ErrName = errors.New("not a file name")
 )

@@ -400,3 +400,37 @@ func TestConcurrentReads(t *testing.T) {
 		}
 	})
 }
+
+// A directory that can't be synced is told as what that means. Linux's /proc has
+// none that can.
+func TestNoSync(t *testing.T) {
+	d, err := disk.OS().OpenDir("/proc/self")
+	if err != nil {
+		t.Fatal("this test needs /proc:", err)
+	}
+	defer d.Close()
+	if err := d.Sync(); !errors.Is(err, disk.ErrNoSync) || !errors.Is(err, syscall.EINVAL) || !strings.Contains(err.Error(), "can't keep mail safe") {
+		t.Errorf("%v, want ErrNoSync and EINVAL", err)
+	}
+}
+
+// TestModeText: modes look as ls -l shows them, set-id and sticky bits in the
+// places of the x.
+func TestModeText(t *testing.T) {
+	for want, m := range map[string]fs.FileMode{
+		"-rw-r--r--": 0o644,
+		"drwxrwsr-x": fs.ModeDir | fs.ModeSetgid | 0o775,
+		"drwxrwxrwt": fs.ModeDir | fs.ModeSticky | 0o777,
+		"drwxrwS--T": fs.ModeDir | fs.ModeSetgid | fs.ModeSticky | 0o760,
+		"-rwsr-xr-x": fs.ModeSetuid | 0o755,
+		"lrwxrwxrwx": fs.ModeSymlink | 0o777,
+		"prw-------": fs.ModeNamedPipe | 0o600,
+		"srw-rw-rw-": fs.ModeSocket | 0o666,
+		"brw-rw----": fs.ModeDevice | 0o660,
+		"crw--w----": fs.ModeDevice | fs.ModeCharDevice | 0o620,
+	} {
+		if got := disk.ModeText(m); got != want {
+			t.Errorf("%v is shown as %q, want %q", m, got, want)
+		}
+	}
+}

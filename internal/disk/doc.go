@@ -22,4 +22,19 @@
 //
 // Any number of goroutines may use one Dir or File until Close. Calls of one
 // File that change its length or its locks are the caller's to put in order.
+//
+// Files:
+//
+//	disk.go       the interfaces FS, Dir and File
+//	os_unix.go    the operating system behind them
+//	dir_unix.go   directories
+//	file_unix.go  files
+//	version.go, version_linux.go, version_other.go
+//	              whether a file is still the one that was read
+//	os_linux.go, os_other.go
+//	              what systems do in different ways
+//	blind_linux.go, blind_other.go
+//	              directories that may be written and not read
+//	walk.go, walk_linux.go, walk_other.go
+//	              ways that others may change, step by step
 package disk

@@ -71,7 +71,7 @@ func info(st *unix.Stat_t) Info {
 
 // space: a file system that counts no inodes (btrfs) says 0 of 0.
 func space(st *unix.Statfs_t) Space {
-	s := Space{Octets: product(st.Bavail, uint64(st.Frsize)), Inodes: math.MaxInt64}
+	s := Space{Octets: product(st.Bavail, uint64(st.Frsize)), Inodes: math.MaxInt64, Total: product(st.Blocks, uint64(st.Frsize))}
 	if st.Files > 0 {
 		s.Inodes = int64(min(st.Ffree, math.MaxInt64))
 	}

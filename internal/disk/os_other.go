@@ -40,6 +40,9 @@ func space(st *unix.Statfs_t) Space {
 	if free := max(int64(st.Bavail), 0); free < math.MaxInt64/int64(max(st.Bsize, 1)) {
 		s.Octets = free * int64(st.Bsize)
 	}
+	if st.Blocks < math.MaxInt64/uint64(max(st.Bsize, 1)) {
+		s.Total = int64(st.Blocks) * int64(st.Bsize)
+	}
 	if st.Files > 0 {
 		s.Inodes = max(int64(st.Ffree), 0)
 	}

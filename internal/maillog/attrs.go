@@ -1,7 +1,9 @@
 package maillog
 
 import (
+	"errors"
 	"log/slog"
+	"strings"
 	"time"
 
 	"postoffice/internal/smtp"
@@ -53,6 +55,12 @@ func MsgID(id string) slog.Attr { return slog.String("msgid", id) }
 // Relay is where a message went or should go: "name[address]:port" or "local".
 func Relay(name string) slog.Attr { return slog.String("relay", name) }
 
+// Verb is a command of SMTP, by its first four letters.
+func Verb(name string) slog.Attr { return slog.String("verb", name) }
+
+// Command is what a client sent. It is for none that may hold a password.
+func Command(line string) slog.Attr { return slog.String("command", line) }
+
 // Code is a reply code.
 func Code(code int) slog.Attr { return slog.Int("code", code) }
 
@@ -93,6 +101,20 @@ func File(path string) slog.Attr { return slog.String("file", path) }
 
 // Reason says why, in words of ours.
 func Reason(text string) slog.Attr { return slog.String("reason", text) }
+
+// Lines are the errors that err joins, each for a line of its own in the log: as
+// many as its text has lines.
+func Lines(err error) []error {
+	lines := strings.Split(err.Error(), "\n")
+	if len(lines) == 1 {
+		return []error{err}
+	}
+	all := make([]error, len(lines))
+	for i, line := range lines {
+		all[i] = errors.New(line)
+	}
+	return all
+}
 
 // Err is a failure of ours or of the system; nil reads "".
 func Err(err error) slog.Attr {

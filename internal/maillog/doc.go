@@ -12,5 +12,18 @@
 //     of the one before, and as long as that can't be done a renamed one takes
 //     the lines; syslog is connected again when it comes back.
 //
+// What is logged, and when, is the callers': docs/logging.md has all events and fields.
+//
 // Secrets are no attributes: there is no constructor that could carry one.
+//
+// Files:
+//
+//	attrs.go    the attributes, one constructor each
+//	maillog.go  options, and the loggers made of them
+//	handler.go  slog's handler
+//	format.go   what a line looks like
+//	escape.go   what comes from outside
+//	queue.go    lines on their way to a sink
+//	sinks.go    syslog and standard error
+//	file.go     a log file
 package maillog

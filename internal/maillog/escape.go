@@ -1,6 +1,9 @@
 package maillog
 
-import "strings"
+import (
+	"bytes"
+	"strings"
+)
 
 // hex digits, as in \x1b.
 const hex = "0123456789abcdef"
@@ -31,36 +34,34 @@ func appendEscaped(b []byte, s string, most int) []byte {
 }
 
 // appendValue is appendEscaped for a value of a text line: in quotes where it
-// is empty or holds a blank or a quote.
+// is empty or holds a blank or a quote. A quote within has a backslash in front;
+// the backslash of an escape is the only other one, so it has none.
 func appendValue(b []byte, s string, most int) []byte {
 	if s != "" && !strings.ContainsAny(s, ` "`) {
 		return appendEscaped(b, s, most)
 	}
-	return appendString(b, s, most)
+	return appendQuoted(b, s, most, `"`)
 }
 
-// appendString is appendEscaped in quotes, which for JSON is a whole string:
-// a backslash of the escape is doubled there, a quote gets one.
-func appendString(b []byte, s string, most int) []byte {
-	start := len(b)
+// appendString is appendEscaped as a JSON string, for which the backslash of an
+// escape is doubled.
+func appendString(b []byte, s string, most int) []byte { return appendQuoted(b, s, most, `"\\`) }
+
+// appendQuoted is appendEscaped in quotes, with a backslash in front of each of
+// these octets.
+func appendQuoted(b []byte, s string, most int, octets string) []byte {
 	b = append(b, '"')
+	start := len(b)
 	b = appendEscaped(b, s, most)
-	extra := 0
-	for _, c := range b[start+1:] {
-		if c == '"' || c == '\\' {
-			extra++
+	if bytes.ContainsAny(b[start:], octets) {
+		inner := string(b[start:])
+		b = b[:start]
+		for i := range len(inner) {
+			if strings.IndexByte(octets, inner[i]) >= 0 {
+				b = append(b, '\\')
+			}
+			b = append(b, inner[i])
 		}
-	}
-	if extra == 0 {
-		return append(b, '"')
-	}
-	inner := string(b[start+1:])
-	b = b[:start+1]
-	for i := range len(inner) {
-		if c := inner[i]; c == '"' || c == '\\' {
-			b = append(b, '\\')
-		}
-		b = append(b, inner[i])
 	}
 	return append(b, '"')
 }

@@ -97,6 +97,9 @@ func TestForeignOctets(t *testing.T) {
 			}
 		}
 	}
+	if got := logLine(format{program: "p"}, slog.LevelInfo, "m", Helo("J\xc3\xbcrgen \"\\")); !strings.HasSuffix(got, `helo="J\xc3\xbcrgen \"\x5c"`+"\n") {
+		t.Errorf("got %q, want each octet escaped once", got)
+	}
 	if got := logLine(format{program: "p"}, slog.LevelInfo, "m", Helo("\x1b[2J\xff\\")); !strings.Contains(got, `helo=\x1b[2J\xff\x5c`) {
 		t.Errorf("got %q, want ESC, 0xff and the backslash as \\xNN", got)
 	}

@@ -1,6 +1,3 @@
-// Package peer asks the kernel who is at the other end of a unix socket. It is
-// the one place where a program of this machine gets its identity: nobody tells
-// us who he is.
 package peer
 
 import (

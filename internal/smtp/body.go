@@ -50,7 +50,7 @@ func (x *exchange) message() error {
 	if err := writeData(&w, x.t.Body, !x.t.Exact); err != nil {
 		return x.broken(&w, err)
 	}
-	c.trace('>', ".")
+	c.transcribe('>', ".")
 	c.conn.SetReadDeadline(c.until(c.o.Final)) // an error here comes again from the read
 	w.wait()
 	if c.o.LMTP {
@@ -192,3 +192,13 @@ func (w *bodyWriter) wait() {
 		<-w.done
 	}
 }
+
+// blockSize is how much of a message is read or written at a time: a message
+// of usual size goes in one system call, and a session holds two blocks at
+// most, only while a message passes.
+const blockSize = 32 << 10
+
+// blocks are the buffers of ReadData and WriteData, []byte of blockSize.
+var blocks = sync.Pool{New: func() any { return new([blockSize]byte) }}
+
+const crlf = "\r\n"

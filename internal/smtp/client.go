@@ -34,12 +34,12 @@ func (e *RefusedError) Error() string { return e.Command + " refused: " + e.Repl
 
 // ClientOptions are the settings of a Client.
 type ClientOptions struct {
-	Hello    string                      // our name in EHLO
-	LMTP     bool                        // speak LMTP (RFC 2033): LHLO, and a reply to the message for each recipient
-	Step     time.Duration               // total time for one command and its reply, or one block of a message; 0: 5 minutes
-	Final    time.Duration               // the same for the reply to the end of a message; 0: twice Step
-	Deadline time.Time                   // end of the whole session, if not zero
-	Trace    func(dir byte, line string) // sees each line, '>' sent and '<' received, messages as "."
+	Hello      string                      // our name in EHLO
+	LMTP       bool                        // speak LMTP (RFC 2033): LHLO, and a reply to the message for each recipient
+	Step       time.Duration               // total time for one command and its reply, or one block of a message; 0: 5 minutes
+	Final      time.Duration               // the same for the reply to the end of a message; 0: twice Step
+	Deadline   time.Time                   // end of the whole session, if not zero
+	Transcript func(dir byte, line string) // sees each line, '>' sent and '<' received, messages as "."
 }
 
 // A Client is the sending side of an SMTP connection. Its methods are called
@@ -74,9 +74,9 @@ func NewClient(conn net.Conn, o ClientOptions) *Client {
 	return &Client{raw: conn, conn: conn, r: bufio.NewReaderSize(conn, clientBuffer), o: o}
 }
 
-// SetTrace makes f, or nobody, see the lines from here on, in the place of
-// ClientOptions.Trace.
-func (c *Client) SetTrace(f func(dir byte, line string)) { c.o.Trace = f }
+// SetTranscript makes f, or nobody, see the lines from here on, in the place of
+// ClientOptions.Transcript.
+func (c *Client) SetTranscript(f func(dir byte, line string)) { c.o.Transcript = f }
 
 // Greeting reads the reply that opens the session, 220 if we are welcome. Any
 // other is returned as it is.
@@ -267,18 +267,18 @@ func (c *Client) send(line string) error {
 // the peer never said it takes, gets onto the wire.
 func (c *Client) appendCommand(b []byte, line string) ([]byte, error) {
 	if !isPrintable(line) {
-		return b, fmt.Errorf("command with octets outside printable ASCII: %.80q", line)
+		return b, fmt.Errorf(`command with octets outside printable ASCII: "%.80s"`, Masked(line, '?', IsPrintable))
 	}
-	c.trace('>', line)
+	c.transcribe('>', line)
 	return append(append(b, line...), crlf...), nil
 }
 
 // reply reads one reply under the deadline that stands.
 func (c *Client) reply() (Reply, error) {
 	reply, err := ReadReply(c.r)
-	if err == nil && c.o.Trace != nil {
+	if err == nil && c.o.Transcript != nil {
 		for line := range strings.SplitSeq(strings.TrimSuffix(string(reply.Append(nil)), crlf), crlf) {
-			c.trace('<', line)
+			c.transcribe('<', line)
 		}
 	}
 	return reply, err
@@ -293,8 +293,8 @@ func (c *Client) lastWords(err error) (Reply, error) {
 	return Reply{}, err
 }
 
-func (c *Client) trace(dir byte, line string) {
-	if c.o.Trace != nil {
-		c.o.Trace(dir, line)
+func (c *Client) transcribe(dir byte, line string) {
+	if c.o.Transcript != nil {
+		c.o.Transcript(dir, line)
 	}
 }

@@ -121,6 +121,8 @@ func TestSend(t *testing.T) {
 		{"A54 end behind MAIL", pipelined + commands + "S: 250 ok\nS!", "250 0 0 0 0", io.ErrUnexpectedEOF},
 		{"A54 end behind 354", pipelined + commands + "S: 250 ok\nS: 250 ok\nS: 250 ok\nS: 354 go\nS!", "250 250 250 354 0", io.ErrClosedPipe},
 		{"A37 end behind the message", pipelined + commands + "S: 250 ok\nS: 250 ok\nS: 250 ok\nS: 354 go\nC: S: x\nC: \\.\nS!", "250 250 250 354 0", io.ErrUnexpectedEOF},
+		{"bare codes", pipelined + commands + "S: 250\nS: 250\nS: 250\nS: 354\nC: S: x\nC: \\.\nS: 250", "250 250 250 354 250", nil},
+		{"LF alone", pipelined + commands + "S| 250 ok\\n250 ok\\n250 ok\\n354 go\\n\nC: S: x\nC: \\.\nS| 250\\n", "250 250 250 354 250", nil},
 		{"A53 garbage to a recipient", pipelined + commands + "S: 250 ok\nS: ok\nC!", "250 0 0 0 0", ErrReply},
 		{"A53 garbage to the message", pipelined + commands + "S: 250 ok\nS: 250 ok\nS: 250 ok\nS: 354 go\nC: S: x\nC: \\.\nS: 2500 x\nC!", "250 250 250 354 0", ErrReply},
 		{"3xx to MAIL", plain + "C: MAIL FROM:<a@b>\nS: 354 go\nC!", "354 0 0 0 0", ErrOutOfStep},
@@ -136,6 +138,44 @@ func TestSend(t *testing.T) {
 				res, err := c.Send(transaction("p", "q"))
 				if got := codes(res); got != tt.want || !errors.Is(err, tt.err) {
 					t.Errorf("got %s, %v; want %s, %v", got, err, tt.want, tt.err)
+				}
+			})
+		})
+	}
+}
+
+// TestSendWhole: where a recipient is refused for now no message is sent, to
+// nobody; one that is refused for good holds up no others if it is reported.
+func TestSendWhole(t *testing.T) {
+	const (
+		first  = "C: MAIL FROM:<a@b>\nC: RCPT TO:<p@x>\nC: RCPT TO:<q@x>\n"
+		report = "C: MAIL FROM:<a@b> XREPORT\nC: RCPT TO:<p@x>\nC: RCPT TO:<q@x>\n"
+	)
+	for _, tt := range []struct {
+		name    string
+		reports bool
+		script  string
+		want    string
+	}{
+		{"all good", false, pipelined + first + "S: 250 ok\nS: 250 ok\nS: 250 ok\nC: DATA\nS: 354 go\nC: S: x\nC: \\.\nS: 250 ok", "250 250 250 354 250"},
+		{"one refused for good", false, pipelined + first + "S: 250 ok\nS: 550 no\nS: 250 ok\nC!", "250 550 250 0 0"},
+		{"one no path", true, pipelined + report + "S: 250 ok\nS: 553 5.1.3 no\nS: 250 ok\nC!", "250 553 250 0 0"},
+		{"one reported", true, pipelined + report + "S: 250 ok\nS: 550 no\nS: 250 ok\nC: DATA\nS: 354 go\nC: S: x\nC: \\.\nS: 250 ok", "250 550 250 354 250"},
+		{"one refused for now", true, pipelined + report + "S: 250 ok\nS: 450 no\nS: 250 ok\nC!", "250 450 250 0 0"},
+		{"without pipelining", false, plain + "C: MAIL FROM:<a@b>\nS: 250 ok\nC: RCPT TO:<p@x>\nS: 250 ok\nC: RCPT TO:<q@x>\nS: 452 no\nC!", "250 250 452 0 0"},
+		{"all refused", false, pipelined + first + "S: 250 ok\nS: 550 no\nS: 550 no\nC!", "250 550 550 0 0"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			withServer(t, tt.script, func(t *testing.T, c *Client) {
+				start(t, c)
+				tr := transaction("p", "q")
+				tr.Whole = true
+				if tt.reports {
+					tr.Params = []Param{{Name: ParamReport}}
+				}
+				res, err := c.Send(tr)
+				if got := codes(res); got != tt.want || err != nil {
+					t.Errorf("got %s, %v; want %s", got, err, tt.want)
 				}
 			})
 		})
@@ -180,7 +220,9 @@ func TestA54Hello(t *testing.T) {
 		{"later", "C: EHLO us.example\nS: 451 later\nC!", 451, nil, false},
 		{"421", "C: EHLO us.example\nS: 421 later\nS!", 421, ErrClosing, false},
 		{"end", "C: EHLO us.example\nS!", 0, io.ErrUnexpectedEOF, false},
-		{"garbage", "C: EHLO us.example\nS: 250\nC!", 0, ErrReply, false},
+		{"garbage", "C: EHLO us.example\nS: hello\nC!", 0, ErrReply, false},
+		{"bare code", "C: EHLO us.example\nS: 250\nC!", 250, nil, false},
+		{"bare code behind lines", "C: EHLO us.example\nS: 250-them\nS: 250-Pipelining\nS: 250-size 99\nS: 250\nC!", 250, nil, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			withServer(t, tt.script, func(t *testing.T, c *Client) {
@@ -430,8 +472,8 @@ func TestA22Commands(t *testing.T) {
 func TestTrace(t *testing.T) {
 	var lines []string
 	sink := &testenv.Sink{Extensions: []string{"X"}}
-	trace := func(dir byte, line string) { lines = append(lines, string(dir)+" "+line) }
-	withSink(t, sink, ClientOptions{Trace: trace}, func(t *testing.T, c *Client) {
+	transcript := func(dir byte, line string) { lines = append(lines, string(dir)+" "+line) }
+	withSink(t, sink, ClientOptions{Transcript: transcript}, func(t *testing.T, c *Client) {
 		start(t, c)
 		if _, err := c.Send(transaction("p")); err != nil {
 			t.Fatal(err)

@@ -14,4 +14,22 @@
 //   - A Reply is one code, bounded when read, printable ASCII when written.
 //   - Nothing that was read in the clear is believed after STARTTLS.
 //   - Nothing here allocates per line of a message.
+//
+// Files:
+//
+//	path.go, parsepath.go
+//	                reverse-paths and forward-paths
+//	literal.go      address literals
+//	params.go       parameters of MAIL and RCPT
+//	dsn.go          those of RFC 3461
+//	reply.go, readreply.go
+//	                replies
+//	text.go         folding, printable text, errors in words
+//	mailboxes.go, fieldtokens.go
+//	                addresses in header fields
+//	readdata.go, writedata.go
+//	                messages on the wire
+//	client.go       a client: greeting, EHLO
+//	transaction.go  its transactions
+//	body.go         its message and the replies to that
 package smtp

@@ -7,8 +7,8 @@ import (
 
 // What a value may have at most, in octets (RFC 3461 sections 4.2 and 4.4).
 const (
-	maxORCPT = 500
-	maxENVID = 100
+	maxORCPT = 500 // octets of ORCPT
+	maxENVID = 100 // octets of ENVID
 )
 
 var (
@@ -22,11 +22,11 @@ var (
 // CheckDSN says what is wrong with one of the parameters of RFC 3461: RET and
 // ENVID of MAIL, NOTIFY and ORCPT of RCPT. What ENVID and ORCPT stand for is
 // printable ASCII, as sections 4.2 and 4.4 want it, so that decoding them can
-// never begin a line of a report (hostile.md A22).
+// never begin a line of a report (A22).
 func CheckDSN(p Param) error {
 	switch p.Name {
 	case "RET":
-		if !strings.EqualFold(p.Value, "FULL") && !strings.EqualFold(p.Value, "HDRS") {
+		if !EqualFold(p.Value, "FULL") && !EqualFold(p.Value, "HDRS") {
 			return errRET
 		}
 	case "ENVID":
@@ -51,14 +51,14 @@ func CheckDSN(p Param) error {
 // isNotify reports whether s is NEVER, or a list of the three events with none
 // of them twice.
 func isNotify(s string) bool {
-	if strings.EqualFold(s, "NEVER") {
+	if EqualFold(s, "NEVER") {
 		return true
 	}
 	events := []string{"SUCCESS", "FAILURE", "DELAY"}
 	for word := range strings.SplitSeq(s, ",") {
 		found := false
 		for i, e := range events {
-			if e != "" && strings.EqualFold(word, e) {
+			if e != "" && EqualFold(word, e) {
 				events[i], found = "", true
 			}
 		}

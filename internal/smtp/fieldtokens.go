@@ -14,14 +14,16 @@ type fieldToken struct {
 // it. Blanks, line ends and comments stand between tokens. What has no end (a
 // quote, a comment, a literal) takes the rest.
 func nextFieldToken(s string, i int) (t fieldToken, next int) {
-	i = skipBlanks(s, i)
-	if i == len(s) {
+	i, whole := skipBlanks(s, i)
+	switch {
+	case !whole:
+		return fieldToken{kind: ')', text: s[i:], start: i, end: len(s)}, len(s) // as a special that nothing begins with
+	case i == len(s):
 		return fieldToken{start: i, end: i}, i
 	}
 	t = fieldToken{kind: s[i], start: i, end: i + 1}
 	switch {
 	case t.kind == '"':
-		var whole bool
 		if t.text, t.end, whole = unquote(s, i); !whole {
 			t.kind = ')' // as a special that nothing begins with
 		}
@@ -45,27 +47,32 @@ func nextFieldToken(s string, i int) (t fieldToken, next int) {
 }
 
 // skipBlanks returns the index of the next octet that is neither blank nor in
-// a comment.
-func skipBlanks(s string, i int) int {
+// a comment. whole is false for a comment that has no end, at i.
+func skipBlanks(s string, i int) (next int, whole bool) {
 	for i < len(s) {
 		switch s[i] {
 		case ' ', '\t', '\r', '\n':
 			i++
 		case '(':
-			i = skipComment(s, i)
+			end, whole := skipComment(s, i)
+			if !whole {
+				return i, false
+			}
+			i = end
 		default:
-			return i
+			return i, true
 		}
 	}
-	return i
+	return i, true
 }
 
 // isWordOctet takes octets outside ASCII for letters: display names have them,
 // and addresses with them fall out later.
 func isWordOctet(c byte) bool { return isAtext(c) || c >= 0x80 }
 
-// skipComment returns the index behind the comment at i.
-func skipComment(s string, i int) int {
+// skipComment returns the index behind the comment at i; whole is false if it
+// has no end.
+func skipComment(s string, i int) (next int, whole bool) {
 	depth := 0
 	for ; i < len(s); i++ {
 		switch s[i] {
@@ -73,13 +80,13 @@ func skipComment(s string, i int) int {
 			depth++
 		case ')':
 			if depth--; depth == 0 {
-				return i + 1
+				return i + 1, true
 			}
 		case '\\':
 			i++
 		}
 	}
-	return len(s)
+	return len(s), false
 }
 
 // unquote returns the content of the quoted string at i, without line ends,

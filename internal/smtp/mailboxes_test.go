@@ -1,6 +1,7 @@
 package smtp
 
 import (
+	"errors"
 	"net/mail"
 	"slices"
 	"strings"
@@ -48,6 +49,11 @@ func TestMailboxes(t *testing.T) {
 		{"no end of a literal", "a@[1.2.3.4, b@x", nil},
 		{"A7 NUL", "a\x00b@x, c@y", []string{"b@x", "c@y"}},
 		{"scheme", "mailto:a@x", []string{"a@x"}},
+		{"a dot behind", "a@x., <b@y.z.>, c@w..", []string{"a@x. = a@x", "b@y.z. = b@y.z"}},
+		{"IDN", "a@b\u00fccher.example, <b@\u65e5\u672c.example>", []string{"a@b\u00fccher.example = a@xn--bcher-kva.example", "b@\u65e5\u672c.example = b@xn--wgv71a.example"}},
+		{"IDN, case and other dots", "a@B\u00dcCHER.Example, b@\u65e5\u672c\u8a9e\u3002example", []string{"a@B\u00dcCHER.Example = a@xn--bcher-kva.example", "b@\u65e5\u672c\u8a9e\u3002example = b@xn--wgv71a119e.example"}},
+		{"IDN, nothing but others", "a@\u043f\u0440\u0438\u0432\u0435\u0442.\u0440\u0444", []string{"a@\u043f\u0440\u0438\u0432\u0435\u0442.\u0440\u0444 = a@xn--b1agh1afp.xn--p1ai"}},
+		{"IDN in another alphabet", "a@b\xfccher.example", nil},
 		{"long list", strings.Repeat("a@x,", 3), []string{"a@x", "a@x", "a@x"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -63,6 +69,49 @@ func TestMailboxes(t *testing.T) {
 				t.Errorf("%q: got %q, want %q", tt.body, got, tt.want)
 			}
 		})
+	}
+}
+
+// TestMembers: what gives no address is told, word for word, and what is
+// nothing is not.
+func TestMembers(t *testing.T) {
+	for _, tt := range []struct {
+		body string
+		want string // addresses; what is left out in brackets; words beside an address with a + in front
+	}{
+		{"", ""},
+		{",, ,", ""},
+		{"(nobody), <>, undisclosed-recipients:;", ""},
+		{"a@x, g: b@y, <c>;, \"N\" <d@z> (c)", "a@x b@y c d@z"},
+		{"a@x, a@b@c, b@y", "a@x [a@b@c] b@y"},
+		{"root@192.168.1.7,a@host-.example , b@-x", "[root@192.168.1.7] [a@host-.example] [b@-x]"},
+		{"\u00e9@x, j@b\u00fccher..example, a@x..", "[\u00e9@x] [j@b\u00fccher..example] [a@x..]"},
+		{"Alice Smith, bob", "[Alice Smith] bob"},
+		{"Alice <alice@>, <a@b@c>, <<h@i>>", "[Alice <alice@>] [<a@b@c>] [<<h@i>>]"},
+		{"g: Alice <d@e f@g>; h", "[Alice <d@e f@g>] h"},
+		{"a@x b@y", "a@x b@y"},
+		{"joe b@y, c@z jim, <d@w> e", "b@y +[joe b@y] c@z +[c@z jim] d@w +[<d@w> e]"},
+		{"a@x, \"b@y, c@z", "a@x [\"b@y, c@z]"},
+		{"a@x, (b@y, c@z", "a@x [(b@y, c@z]"},
+		{"a@x, b@[1.2.3.4, c@z", "a@x [b@[1.2.3.4, c@z]"},
+		{"a@x; @y; b@", "a@x [@y] [b@]"},
+		{"|prog, /file", "|prog /file"}, // names, whose meaning is for others to judge
+		{`\\x`, `[\\x]`},
+	} {
+		var got []string
+		for m := range EachMember(tt.body) {
+			switch {
+			case m.Err == nil:
+				got = append(got, m.Path.String())
+			case errors.Is(m.Err, ErrBeside):
+				got = append(got, "+["+m.Text+"]")
+			default:
+				got = append(got, "["+m.Text+"]")
+			}
+		}
+		if text := strings.Join(got, " "); text != tt.want {
+			t.Errorf("%q: got %s, want %s", tt.body, text, tt.want)
+		}
 	}
 }
 
@@ -103,7 +152,7 @@ func FuzzMailboxes(f *testing.F) {
 			var want, have []string
 			for _, a := range list {
 				at := strings.LastIndexByte(a.Address, '@')
-				p := Path{a.Address[:at], a.Address[at+1:]}
+				p := Path{a.Address[:at], asHost(a.Address[at+1:])}
 				if _, err := ParseAddress(p.String()); err == nil {
 					want = append(want, p.String())
 				}

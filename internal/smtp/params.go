@@ -11,6 +11,37 @@ type Param struct {
 	Value string // as given; "" if there is no "="
 }
 
+// KeywordUser stands before the caller's account, "uid-N" for one without, in
+// the reply to EHLO that a program of this machine gets.
+const KeywordUser = "XUSER"
+
+// VerbNoRelay is a command with which a program of this machine gives up the right
+// to send to others, for one session: sendmail -bs gives it where option relay is
+// off.
+const VerbNoRelay = "XNORELAY"
+
+// ParamReport is a parameter of MAIL that programs of this machine alone may
+// give, and without a value, where the reply to EHLO has it too. Recipients that
+// are refused for good beside others that are not go into the queue then, so
+// that a report tells the sender of them; the replies stay what they are.
+const ParamReport = "XREPORT"
+
+// Reported says whether a recipient who got this reply is in the queue all the
+// same, where MAIL had ParamReport and another recipient is good: all that are
+// refused for good, but for a command that can't be understood, and where it is
+// the session that may not send there.
+func Reported(r Reply) bool {
+	switch r.Status {
+	case "5.1.3", "5.5.4", "5.6.7", "5.7.1":
+		return false
+	}
+	return r.Permanent()
+}
+
+// ParamQueue is a parameter of MAIL that programs of this machine alone may
+// give, and without a value: it asks that the message waits for the next run of the queue.
+const ParamQueue = "XQUEUE"
+
 var (
 	errParam  = errors.New("bad parameter")
 	errRepeat = errors.New("parameter given twice")
@@ -69,7 +100,7 @@ func isKeyword(s string) bool {
 // isPrintable reports whether s holds only octets 0x20 to 0x7e.
 func isPrintable(s string) bool {
 	for i := range len(s) {
-		if s[i] < 0x20 || s[i] > 0x7e {
+		if !IsPrintable(s[i]) {
 			return false
 		}
 	}

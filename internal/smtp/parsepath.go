@@ -2,7 +2,6 @@ package smtp
 
 import (
 	"errors"
-	"net/netip"
 	"strings"
 	"unicode/utf8"
 )
@@ -52,6 +51,27 @@ func ParsePath(arg string) (p Path, rest string, err error) {
 		return Path{}, "", err
 	}
 	return p, rest, nil
+}
+
+// ParseBarePath is ParsePath for a path whose brackets are missing, as old
+// programs write MAIL and RCPT. There is no bare null path and no bare source
+// route.
+func ParseBarePath(arg string) (p Path, rest string, err error) {
+	if err := checkOctets(arg); err != nil {
+		return Path{}, "", err
+	}
+	address, params := arg, ""
+	if !strings.HasPrefix(arg, `"`) { // blanks stand in quotes only
+		address, params, _ = strings.Cut(arg, " ")
+	}
+	if p, rest, err = parseMailbox(address); err != nil {
+		return Path{}, "", err
+	}
+	rest += " " + params
+	if rest[0] != ' ' {
+		return Path{}, "", errJunk
+	}
+	return p, strings.Trim(rest, " "), nil
 }
 
 // ParseAddress reads s, a path without its brackets: local@domain or a bare
@@ -220,23 +240,4 @@ func checkLiteral(s string) error {
 		return errLiteral
 	}
 	return nil
-}
-
-// Literal returns the address of a domain that is an address literal.
-func (p Path) Literal() (netip.Addr, bool) {
-	s, ok := strings.CutPrefix(p.Domain, "[")
-	s, end := strings.CutSuffix(s, "]")
-	if !ok || !end {
-		return netip.Addr{}, false
-	}
-	const tag = "IPv6:"
-	six := len(s) > len(tag) && strings.EqualFold(s[:len(tag)], tag)
-	if six {
-		s = s[len(tag):]
-	}
-	a, err := netip.ParseAddr(s)
-	if err != nil || a.Is6() != six || a.Zone() != "" {
-		return netip.Addr{}, false
-	}
-	return a, true
 }

@@ -17,9 +17,9 @@ type Path struct {
 // enforced: bounce addresses of large senders (VERP, SRS) are longer every
 // day. The path as a whole bounds it.
 const (
-	maxDomain = 255
-	maxLabel  = 63
-	maxPath   = 256 // with "<" and ">", in the form that String prints
+	maxDomain = 255 // octets of a domain
+	maxLabel  = 63  // octets of one of its labels
+	maxPath   = 256 // octets of a path with "<" and ">", in the form that String prints
 )
 
 // Why an address is refused. Other reasons are plain syntax errors; every text

@@ -10,9 +10,9 @@ import (
 
 // Bounds of a reply as read. RFC 5321 has none for the number of lines.
 const (
-	maxReplyLines = 100
-	maxReplyBytes = 64 << 10
-	maxReplyText  = 2 << 10 // what is kept of one line
+	maxReplyLines = 100      // lines of one reply
+	maxReplyBytes = 64 << 10 // octets of one reply
+	maxReplyText  = 2 << 10  // what is kept of one line
 )
 
 // ErrReply is wrapped by every error of ReadReply that is not the source's:
@@ -20,9 +20,10 @@ const (
 var ErrReply = errors.New("not an SMTP reply")
 
 // ReadReply reads one reply: lines of "NNN-text" and a last one of "NNN text",
-// all with one code from 200 to 599, each ended by CR LF. It stops with
-// ErrReply at anything else and at the 101st line or 64 KiB. Lines are cut at
-// 2 KiB, and control octets in them become "?".
+// or of the code alone (RFC 5321 section 4.2), all with one code from 200 to
+// 599, each ended by CR LF or, by careless servers, LF. It stops with ErrReply
+// at anything else and at the 101st line or 64 KiB. Lines are cut at 2 KiB, and
+// control octets in them become "?".
 func ReadReply(r *bufio.Reader) (Reply, error) {
 	var (
 		reply Reply
@@ -46,7 +47,7 @@ func ReadReply(r *bufio.Reader) (Reply, error) {
 			text = append(text, '\n')
 		}
 		reply.Code = code
-		words := line[len("250 "):]
+		words := line[min(len("250 "), len(line)):]
 		if status := leadingStatus(words, code); len(status) > 0 && (reply.Status == "" || reply.Status == string(status)) {
 			reply.Status = string(status)
 			words = bytes.TrimPrefix(words[len(status):], []byte{' '})
@@ -70,7 +71,7 @@ func appendWords(text, words []byte) []byte {
 	return text
 }
 
-// readReplyLine returns the next line without its CR LF, cut at maxReplyText,
+// readReplyLine returns the next line without its line end, cut at maxReplyText,
 // and takes all that it reads off *left. The line is good until r reads again.
 func readReplyLine(r *bufio.Reader, left *int) ([]byte, error) {
 	var long []byte // the line so far, if it is longer than r's buffer
@@ -84,10 +85,7 @@ func readReplyLine(r *bufio.Reader, left *int) ([]byte, error) {
 			if long != nil {
 				part = append(long, part...)
 			}
-			text, ok := bytes.CutSuffix(part, []byte(crlf))
-			if !ok {
-				return nil, fmt.Errorf("%w: line not ended by CR LF: %.80q", ErrReply, part)
-			}
+			text := bytes.TrimSuffix(part[:len(part)-1], []byte{'\r'})
 			return text[:min(len(text), maxReplyText)], nil
 		case bufio.ErrBufferFull:
 			long = append(long, part...)
@@ -102,9 +100,9 @@ func readReplyLine(r *bufio.Reader, left *int) ([]byte, error) {
 	}
 }
 
-// replyCode reads the code and the octet behind it.
+// replyCode reads the code and the octet behind it, if there is one.
 func replyCode(line []byte) (code int, last bool, err error) {
-	if len(line) >= 4 && (line[3] == ' ' || line[3] == '-') {
+	if len(line) == 3 || len(line) > 3 && (line[3] == ' ' || line[3] == '-') {
 		for _, c := range line[:3] {
 			if c < '0' || c > '9' {
 				code = 0
@@ -113,10 +111,10 @@ func replyCode(line []byte) (code int, last bool, err error) {
 			code = code*10 + int(c-'0')
 		}
 		if 200 <= code && code <= 599 {
-			return code, line[3] == ' ', nil
+			return code, len(line) == 3 || line[3] == ' ', nil
 		}
 	}
-	return 0, false, fmt.Errorf("%w: %.80q", ErrReply, line)
+	return 0, false, fmt.Errorf(`%w: "%.80s"`, ErrReply, Masked(string(line), '?', IsPrintable))
 }
 
 // leadingStatus returns the enhanced status code that line begins with, if it

@@ -38,7 +38,7 @@ func (r Reply) String() string {
 	}
 	for line := range strings.SplitSeq(r.Text, "\n") {
 		if line != "" {
-			b = appendPrintable(append(b, ' '), line)
+			b = append(append(b, ' '), Masked(line, '?', IsPrintable)...)
 		}
 	}
 	return string(b)
@@ -83,17 +83,18 @@ func (r Reply) appendLine(b []byte, text string, more bool) []byte {
 	if r.Status != "" {
 		b = append(append(b, r.Status...), ' ')
 	}
-	return append(appendPrintable(b, text), "\r\n"...)
+	return append(append(b, Masked(text, '?', IsPrintable)...), "\r\n"...)
 }
 
-// appendPrintable adds s with "?" for what is not printable ASCII.
-func appendPrintable(b []byte, s string) []byte {
-	for i := range len(s) {
-		c := s[i]
-		if c < 0x20 || c > 0x7e {
-			c = '?'
-		}
-		b = append(b, c)
+// StatusFor returns an enhanced status code in the class of a reply code, as each
+// must be (RFC 2034 section 4, A12).
+func StatusFor(code int, status string) string {
+	if status == "" {
+		return ""
 	}
-	return b
+	return strconv.Itoa(code/100) + status[1:]
 }
+
+// UnknownMailbox reports whether an enhanced status code means that there is no
+// such mailbox (RFC 3463 section 3.2; 5.1.10 is RFC 7505's).
+func UnknownMailbox(status string) bool { return status == "5.1.1" || status == "5.1.10" }

@@ -36,10 +36,14 @@ func TestA53ReadReply(t *testing.T) {
 		{"6xx", "650 x\r\n", Reply{}, false},
 		{"letters", "2x0 x\r\n", Reply{}, false},
 		{"two codes", "250-a\r\n550 b\r\n", Reply{}, false},
-		{"bare code", "250\r\n", Reply{}, false},
+		{"bare code", "250\r\n", Reply{250, "", ""}, true},
+		{"bare code behind lines", "250-a\r\n250\r\n", Reply{250, "", "a\n"}, true},
+		{"a dash and nothing", "250-\r\n250 b\r\n", Reply{250, "", "\nb"}, true},
 		{"TAB", "250\tx\r\n", Reply{}, false},
-		{"LF alone", "250 x\n", Reply{}, false},
-		{"LF alone in the middle", "250-x\n250 y\r\n", Reply{}, false},
+		{"LF alone", "250 x\n", Reply{250, "", "x"}, true},
+		{"LF alone in the middle", "250-x\n250 y\r\n", Reply{250, "", "x\ny"}, true},
+		{"bare code and LF alone", "550\n", Reply{550, "", ""}, true},
+		{"CR CR LF", "250 x\r\r\n", Reply{250, "", "x?"}, true},
 		{"empty line", "\r\n", Reply{}, false},
 		{"empty", "", Reply{}, false},
 		{"cut", "250 x", Reply{}, false},
@@ -147,5 +151,14 @@ func TestReplyString(t *testing.T) {
 	}
 	if r := (Reply{Code: 451}); !r.Temporary() || r.Permanent() || r.IsZero() || r.Class() != 4 {
 		t.Errorf("%v misjudged", r)
+	}
+}
+
+// What a server said that is no reply is told in its words, once made harmless:
+// whoever prints or logs it has nothing to escape again.
+func TestErrReplySaysWhatCame(t *testing.T) {
+	_, err := ReadReply(bufio.NewReader(strings.NewReader("what \x1b[2J \\ \"is\" this\r\n")))
+	if want := `not an SMTP reply: "what ?[2J \ "is" this"`; err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
 	}
 }

@@ -22,6 +22,7 @@ type Transaction struct {
 	Body        io.Reader // header and body in the form of the spool
 	Size        int64     // if not 0: told as SIZE where that is offered and Params has none
 	Exact       bool      // no folding of long lines: for our own server and LMTP
+	Whole       bool      // no message is sent where a recipient is refused, but for those that are Reported
 }
 
 // A TransactionResult holds the server's replies word for word. A zero Reply
@@ -79,6 +80,7 @@ type exchange struct {
 	t    *Transaction
 	res  TransactionResult
 	good int // recipients accepted
+	lost int // recipients refused, and not Reported
 }
 
 // commands goes from MAIL to DATA, or to where nothing further makes sense.
@@ -89,11 +91,11 @@ func (x *exchange) commands() error {
 	}
 	data := len(x.t.Recipients) + 1
 	for next := 0; next <= data; {
-		if next > 0 && x.res.Mail.Class() != 2 || next == data && x.good == 0 {
+		if next > 0 && x.res.Mail.Class() != 2 || next == data && x.unwanted() {
 			return nil
 		}
 		first, batch := next, x.c.out[:0]
-		for next <= data && len(batch) < size {
+		for next <= data && len(batch) < size && !(x.t.Whole && next == data && first < data) {
 			var err error
 			if batch, err = x.c.appendCommand(batch, x.line(next)); err != nil {
 				return err
@@ -106,6 +108,15 @@ func (x *exchange) commands() error {
 		}
 	}
 	return nil
+}
+
+// unwanted says that the replies to RCPT leave no sense in DATA.
+func (x *exchange) unwanted() bool { return x.good == 0 || x.t.Whole && x.lost > 0 }
+
+// reported says whether a recipient who got this reply will be Reported.
+func (x *exchange) reported(r Reply) bool {
+	_, reports := FindParam(x.t.Params, ParamReport)
+	return reports && Reported(r)
 }
 
 // line returns command i.
@@ -195,9 +206,15 @@ func (x *exchange) answer(i int) error {
 		x.res.Mail = reply
 		x.c.open = true
 	case i <= len(x.t.Recipients):
+		if i > 1 && reply == x.res.Rcpt[i-2] {
+			reply = x.res.Rcpt[i-2] // whose text is held once, for all of a long list
+		}
 		x.res.Rcpt[i-1] = reply
 		if ok {
 			x.good++
+		}
+		if !ok && !x.reported(reply) {
+			x.lost++
 		}
 	default:
 		x.res.Data = reply

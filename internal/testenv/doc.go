@@ -10,4 +10,20 @@
 //     machine (certificates excepted).
 //   - Nothing outlives the test that started it, and every wait has a limit.
 //   - All works over any net.Conn, also net.Pipe in a synctest bubble.
+//
+// Files:
+//
+//	dialogue.go, play.go
+//	           conversations from files, and who plays them
+//	sink.go, sinksession.go
+//	           an SMTP server that does what a test says
+//	dnsserver.go, dnsacts.go
+//	           a DNS server that does
+//	cert.go    certificates
+//	messages.go, generated.go
+//	           a collection of messages, and of recipients nobody may send to
+//	report.go  reports, as programs read them
+//	strace.go  faults in system calls by strace
+//	trace_linux.go, calls_linux.go, calls_linux_amd64.go, calls_linux_arm64.go
+//	           faults in system calls by seccomp(2)
 package testenv

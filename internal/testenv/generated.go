@@ -157,3 +157,33 @@ func generated() []generator {
 		{"gen-4KiB", []part{header("4k", ""), times(56, strings.Repeat("k", 69)+"\n")}},
 	}
 }
+
+// RelayPaths are ways around a relay check, as RCPT has them, for a server of
+// us.example, which has an alice and takes no mail for far (A16).
+func RelayPaths() []string {
+	return []string{
+		"<v%far@us.example>", `<"v@far"@us.example>`, "<@us.example:v@far>", "<far!v>", "<far!v@us.example>",
+		"<v@far@us.example>", "<alice@us.example@far>", "<v@far.>", "<v@[192.0.2.99]>", "<v@[IPv6:2001:db8::9]>",
+		"<v@3221226083>", "<v@192.0.2.99>", `<v\@far@us.example>`, "<v@far\x00@us.example>", "<v@far,alice@us.example>",
+		"<<v@far>>", "<(c)v@far>", "<v @far>", "<alice@us.example.far>", "<alice@us.examplefar>", "<smtp:v@far>",
+	}
+}
+
+// ProgramPaths are programs, files and lists, and paths that leave a directory, of
+// which none is a recipient (A18, A19).
+func ProgramPaths() []string {
+	return []string{
+		"<|/bin/sh>", `<"|id"@us.example>`, "</etc/passwd>", "<:include:/etc/passwd@us.example>", "<$(id)@us.example>",
+		"<${run{id}}@us.example>", "<;id@us.example>", "<../../tmp/x@us.example>", "<alice/../root@us.example>", "<-froot@us.example>",
+	}
+}
+
+// OddPaths have bad or strange UTF-8 in an address of alice's, or letters that look
+// like hers (A15).
+func OddPaths() []string {
+	var paths []string
+	for _, odd := range []string{"\x80", "\xc3", "\xc0\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xfe\xff", "\u202e", "\u200b", "\uff41"} {
+		paths = append(paths, "<alice"+odd+"@us.example>", "<"+odd+"lice@us.example>", "<alice@us"+odd+".example>")
+	}
+	return paths
+}

@@ -52,7 +52,7 @@ func (s *sinkSession) command(line, host string) bool {
 	verb, arg, _ := strings.Cut(line, " ")
 	verb = strings.ToUpper(verb)
 	switch verb {
-	case "EHLO", "HELO":
+	case "EHLO", "HELO", "LHLO": // LMTP, to one recipient in a message
 		s.helo, s.esmt, s.msg = arg, verb == "EHLO", nil
 		return s.answer(verb, line, s.hello(host))
 	case "MAIL":

@@ -27,6 +27,9 @@ needs() {
 	mkfs.xfs xfsprogs
 	mkfs.btrfs btrfs-progs
 	mandoc mandoc
+	fail2ban-regex fail2ban
+	pgrep procps
+	/usr/share/zoneinfo/Etc/GMT-14 tzdata
 	dpkg dpkg
 	apt-get apt
 	LIST

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Run Pebble's own tests in a copy of the module, once with the real
-# cockroachdb/errors and Prometheus client and once with third_party's, at the
+# cockroachdb/errors and Prometheus client and once with standin's, at the
 # versions of our go.mod otherwise, and compare test by test.
 # PACKAGES picks packages, KEEP a directory for the logs.
 set -eu
@@ -20,10 +20,10 @@ for kind in real lean; do
 	cp -r "$dir" "$work/$kind"
 	chmod -R u+w "$work/$kind"
 done
-cp -r third_party "$work/third_party"
+cp -r internal/dbm/standin "$work/standin"
 
 # Two of Pebble's tests read a histogram through Prometheus' protocol types.
-cat >"$work/third_party/prometheus/prometheus/write.go" <<'GO'
+cat >"$work/standin/prometheus/prometheus/write.go" <<'GO'
 package prometheus
 
 import dto "github.com/prometheus/client_model/go"
@@ -43,7 +43,7 @@ func (h *histogram) Write(m *dto.Metric) error {
 
 func ref[T any](v T) *T { return &v }
 GO
-(cd "$work/third_party/prometheus" && $GO mod edit -require=github.com/prometheus/client_model@v0.3.0)
+(cd "$work/standin/prometheus" && $GO mod edit -require=github.com/prometheus/client_model@v0.3.0)
 
 # run KIND: the tests. KIND.tests gets a line "pass|fail|skip PACKAGE [TEST]" for
 # each; subtests are left out, since many have random names.
@@ -62,8 +62,8 @@ for kind in real lean; do
 		grep -v -e ^$pebble@ -e ^postoffice -e ^github.com/cockroachdb/errors@ -e ^github.com/prometheus/client_golang@ |
 		sed 's/^/-require=/' | xargs $GO mod edit)
 done
-(cd "$work/lean" && $GO mod edit -replace=github.com/cockroachdb/errors="$work/third_party/errors" \
-	-replace=github.com/prometheus/client_golang="$work/third_party/prometheus")
+(cd "$work/lean" && $GO mod edit -replace=github.com/cockroachdb/errors="$work/standin/errors" \
+	-replace=github.com/prometheus/client_golang="$work/standin/prometheus")
 run real
 run lean
 if [ ! -s "$work/lean.tests" ]; then
@@ -72,9 +72,9 @@ if [ ! -s "$work/lean.tests" ]; then
 fi
 # What fails with the real ones too says nothing of ours.
 {
-	awk 'NR == FNR { real[$2 " " $3] = $1; next } $1 == "fail" && real[$2 " " $3] != "fail" { print "fails with third_party only:", $2, $3 }' \
+	awk 'NR == FNR { real[$2 " " $3] = $1; next } $1 == "fail" && real[$2 " " $3] != "fail" { print "fails with standin only:", $2, $3 }' \
 		"$work/real.tests" "$work/lean.tests"
-	awk 'NR == FNR { lean[$2 " " $3]; next } !(($2 " " $3) in lean) { print "not run with third_party:", $2, $3 }' \
+	awk 'NR == FNR { lean[$2 " " $3]; next } !(($2 " " $3) in lean) { print "not run with standin:", $2, $3 }' \
 		"$work/lean.tests" "$work/real.tests"
 } >"$work/different"
 if [ -s "$work/different" ]; then

@@ -67,7 +67,7 @@ func TestEveryError(t *testing.T) {
 	queue.EveryRoom(t, program(3, steps{tmp: true, sync: true, dirSync: true}), whole)
 }
 
-func TestMutants(t *testing.T) {
+func TestCrashMutants(t *testing.T) {
 	crashfs.Mutants(t, func(t testing.TB) {
 		queue.EveryStep(t, program(2, steps{tmp: true, sync: true, dirSync: true}), whole)
 	}, crashfs.Allowed{Kind: crashfs.Exclusive, Where: "programs_test.go", Reason: "here no name comes twice"})

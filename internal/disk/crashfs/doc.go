@@ -61,7 +61,7 @@
 // sync, exclusive create (also Link and RenameNoReplace), lock, and second
 // look after a lock that the suites pass:
 //
-//	func TestMutants(t *testing.T) {
+//	func TestCrashMutants(t *testing.T) {
 //		crashfs.Mutants(t, func(t testing.TB) {
 //			crashfs.EveryStep(t, accept, check)
 //			crashfs.Interleave(t, 200, twoRunners, check)
@@ -73,4 +73,21 @@
 // place. A suite must make the situations that a safeguard is for: for an
 // exclusive create a name that comes twice, for a lock a second process, for
 // the look after it a file that goes or moves between open and lock.
+//
+// Files:
+//
+//	fs.go      the file system, its processes and calls
+//	dir.go, file.go, handle.go
+//	           directories and files
+//	state.go   what is on the disk, and what may be lost
+//	image.go   what a power cut may leave
+//	fault.go   errors of calls
+//	gate.go    programs side by side, in chosen orders
+//	run.go     EveryStep
+//	twice.go   a crash in the recovery
+//	errors.go  EveryError, EveryRoom
+//	runner.go  the work of all of these, and the points of a run
+//	check.go   how failures of checks are told
+//	mutant.go  safeguards left out
+//	plant.go   files to begin with
 package crashfs

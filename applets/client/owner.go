@@ -1,0 +1,67 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os/exec"
+	"syscall"
+
+	"postoffice/applets/cmdline"
+	"postoffice/applets/config"
+	"postoffice/applets/server"
+	"postoffice/applets/service"
+)
+
+// asUser runs one of the roles with another user's ids and waits for it. What
+// it printed is all that there is to say; its exit code is ours.
+func asUser(ctx context.Context, env *cmdline.Env, u service.User, argv []string, stdin io.Reader) error {
+	cmd := exec.CommandContext(ctx, "/proc/self/exe")
+	cmd.Args, cmd.Env, cmd.Dir = argv, []string{}, "/"
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, env.Stdout, env.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Credential: &syscall.Credential{Uid: uint32(u.UID), Gid: uint32(u.GID)},
+		Setsid:     true, // else it could type into root's terminal (TIOCSTI)
+	}
+	return childEnd(cmd.Run())
+}
+
+// childEnd is what a program ends with whose child has done its work: as the
+// child did. One that nobody listens to any more, as in "mailq | head", ends in
+// silence.
+func childEnd(err error) error {
+	e := (*exec.ExitError)(nil)
+	if !errors.As(err, &e) {
+		return err
+	}
+	code := e.ExitCode()
+	if how, ok := e.Sys().(syscall.WaitStatus); ok && how.Signaled() && how.Signal() == syscall.SIGPIPE {
+		code = 128 + int(syscall.SIGPIPE)
+	}
+	if code > 0 {
+		return cmdline.ExitWith(code, cmdline.ErrAnswered)
+	}
+	return err
+}
+
+// OwnerRole is the process that is an applet for root, with the ids of the
+// queue's owner; the configuration comes on standard input.
+const OwnerRole = "postoffice: queue"
+
+// asOwner runs the applet again as the server-user.
+func asOwner(ctx context.Context, env *cmdline.Env, conf *config.Config, change bool) error {
+	owner, err := server.ServerUser(conf)
+	if err != nil {
+		return err
+	}
+	if change { // it will log, and can make no file of the log's
+		_, closeLog, err := server.OpenLog(env, conf, "queue")
+		if err != nil {
+			return err
+		}
+		closeLog()
+	}
+	argv := append([]string{OwnerRole}, env.Call()...)
+	return asUser(ctx, env, owner, argv, bytes.NewReader(conf.Encode()))
+}

@@ -1,0 +1,24 @@
+package client
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+
+	"postoffice/applets/cmdline"
+)
+
+// "mailq | head" ends in silence, also where a child lists the queue.
+func TestChildEnd(t *testing.T) {
+	for _, tt := range []struct {
+		script string
+		code   int
+		silent bool
+	}{{"exit 0", 0, true}, {"exit 69", 69, true}, {"kill -PIPE $$", 141, true}, {"kill -KILL $$", 75, false}} {
+		var said strings.Builder
+		env := &cmdline.Env{Program: "mailq", Stderr: &said}
+		if code := env.Finish(childEnd(exec.Command("/bin/sh", "-c", tt.script).Run())); code != tt.code || (said.Len() == 0) != tt.silent {
+			t.Errorf("%s: exit %d, said %q", tt.script, code, said.String())
+		}
+	}
+}

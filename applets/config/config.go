@@ -1,0 +1,124 @@
+package config
+
+import "time"
+
+// DefaultFile is read by every program unless -C names another.
+const DefaultFile = "/etc/postoffice.cf"
+
+// Config is the whole configuration, checked. Each field belongs to one option
+// of the table in options.go; its comment says what a caller can rely on.
+type Config struct {
+	Listen   []string // each host:port, host "" for all addresses of both families; never empty
+	QueueDir string   // absolute, as all directories and files here
+	MailDir  string
+	DBDir    string
+	RunDir   string
+	Aliases  string
+
+	Usermap             []string // each pattern:targets, in the order given
+	Delimiter           string   // one octet or ""
+	Mailbox             string   // "", "~/file", "~/dir/" or "lmtp:" and an absolute path
+	Mailer              string   // "" or an absolute path with arguments
+	DefaultUser         string
+	ProgramDir          string // "" any program
+	ProgramTime         time.Duration
+	ProgramCapabilities bool
+
+	ServerUser   string
+	TrustedUsers []string // account names, besides root and ServerUser
+	Hostname     string   // "auto", "literal" or a name with no trailing dot
+	LocalDomains []string // lower case, no trailing dot
+	LocalByDNS   bool
+	Trusted      []string // each an address, a prefix (a/n) or a host name
+
+	MXPool     bool     // take mail for domains with us as an exchanger that isn't the best
+	ForwardAll bool     // unknown domains go to RelayHost too
+	RelayHost  string   // "" none; host, host:port, [address] or [address]:port
+	SMTPPort   int      // 1 to 65535
+	DNSServers []string // each address:port; empty: resolv.conf decides
+
+	HostsAllow, HostsDeny string // "" none
+	Forbidden             Action // of clients that those deny
+	Paranoid              bool   // refuse clients without a name
+	CheckHelo             bool   // refuse clients that call themselves as we are called
+	VerifyFrom            bool   // look at strangers' reverse-paths
+	NoDaemon              bool   // refuse the null sender
+	SoftDeny              bool   // refuse for now where a check refuses for good
+	DNSCheck              bool   // refuse clients whose name does not lead back
+	LocalMX               bool   // clients for whose name we are an exchanger may relay
+	Banner                string // "" none
+	Debug                 bool   // the verb DEBUG
+	Relay                 string // RelayBS, "yes" or "no"
+	Audit                 bool   // write down what clients say and are answered
+
+	Size              int64         // octets; 0 no limit
+	Timeout           time.Duration // of a session that waits
+	Clients           int           // sessions in all; 0 no limit
+	ClientsPerAddress int           // 0 no limit
+	Load              float64       // 1-minute load average; 0 off
+	MinFree           int64         // octets; 0 off
+	Hops              int
+	QReturn           time.Duration
+	BareNewline       string        // Normalize or Reject
+	QueueInterval     time.Duration // 0 none
+	Immediate         bool          // sendmail's messages are tried at once
+	QueueOnly         bool          // take mail and keep it
+	QueueView         string        // ViewOwn or ViewAll
+	EscapeFrom        string        // InFiles, "yes" or "no"
+
+	Log       []string // each "stderr", "syslog" or "file:" and an absolute path; never empty
+	LogFormat string   // "text" or "json"
+
+	// What nothing uses yet.
+	Delay        time.Duration
+	GreylistFrom bool
+	Filters      []string // each /socket or host:port
+	Spam         Action
+	Safe         bool
+	MSP          int // a port; 0 none
+
+	origins []string // by the option's place in the table
+	notes   []string // what was odd in the file
+}
+
+// InFiles is Config.EscapeFrom for mailboxes and files alone.
+const InFiles = "mbox"
+
+// RelayBS is Config.Relay for sendmail -bs alone.
+const RelayBS = "bs"
+
+// What Config.QueueView may hold.
+const (
+	ViewOwn = "own"
+	ViewAll = "all"
+)
+
+// What Config.BareNewline may hold.
+const (
+	Normalize = "normalize"
+	Reject    = "reject"
+)
+
+// Options says where the configuration comes from.
+type Options struct {
+	File string   // -C; "" means DefaultFile
+	Sets []string // -o in the order given, each name or name=value
+	UID  int      // real uid of the caller: decides what -o may set
+}
+
+// Load reads the file, then applies the -o settings. The error is an Errors
+// with everything that is wrong, not only the first thing.
+//
+// The Config is never nil. With an error it holds what was right and defaults
+// for the rest, and serves for one purpose: to find the socket of a server
+// that already runs.
+func Load(o Options) (*Config, error) {
+	return load(o)
+}
+
+// Setting is one option as `postoffice config` shows it.
+type Setting struct {
+	Name   string `json:"name"`
+	Value  string `json:"value"`  // parses to the same value again
+	Origin string `json:"origin"` // "default", "FILE:LINE" or "-o"
+}

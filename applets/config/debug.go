@@ -1,0 +1,61 @@
+package config
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// DebugLines are the configuration as the verb DEBUG of SMTP shows it, under the names
+// that it had there: numbers in octets and seconds, switches as T and NIL. What may
+// name files and programs, and who is trusted, is shown where inside is set.
+func (c *Config) DebugLines(inside bool) []string {
+	flag := func(on bool) string {
+		if on {
+			return "T"
+		}
+		return "NIL"
+	}
+	seconds := func(d time.Duration) string { return strconv.Itoa(int(d / time.Second)) }
+	var lines []string
+	add := func(name, value string) { lines = append(lines, name+": "+value) }
+	if c.Immediate {
+		add("Immediate", "T")
+	}
+	if c.HostsAllow != "" || c.HostsDeny != "" {
+		add("Tcp-Wrappers", "T")
+	}
+	if inside {
+		for _, entry := range c.Usermap {
+			add("User map", entry)
+		}
+		for _, name := range c.Trusted {
+			add("Trusted IP", name)
+		}
+	}
+	add("size", strconv.FormatInt(c.Size, 10))
+	add("minfree", strconv.FormatInt(c.MinFree, 10))
+	add("forbidden", c.Forbidden.shown(inside))
+	for _, one := range []struct{ name, value string }{
+		{"Timeout", seconds(c.Timeout)}, {"Max clients", strconv.Itoa(c.Clients)}, {"Qreturn", seconds(c.QReturn)},
+		{"Verify-from", flag(c.VerifyFrom)}, {"CheckHELO", flag(c.CheckHelo)},
+		{"NoDaemon", flag(c.NoDaemon)}, {"LocalMX", flag(c.LocalMX)}, {"Paranoid", flag(c.Paranoid)},
+		{"MXpool", flag(c.MXPool)}, {"Escape-from", flag(c.EscapeFrom != "no")},
+	} {
+		add(one.name, one.value)
+	}
+	return lines
+}
+
+// shown is the action as DEBUG shows it.
+func (a Action) shown(inside bool) string {
+	switch {
+	case a.Folder != "" && inside:
+		return fmt.Sprintf("folder: %s", a.Folder)
+	case a.Folder != "":
+		return "folder"
+	case a.Take:
+		return "accept"
+	}
+	return "bounce"
+}

@@ -1,0 +1,55 @@
+package control
+
+import (
+	"context"
+	"iter"
+	"time"
+)
+
+// Session is an SMTP session as postoffice sessions shows it, and its --json object.
+type Session struct {
+	ID       string    `json:"id"`
+	Client   string    `json:"client"` // "name[address]:port", or "login[uid N]" of a program
+	Helo     string    `json:"helo,omitempty"`
+	State    string    `json:"state"`
+	QueueID  string    `json:"qid,omitempty"` // of the message that is being submitted
+	Begun    time.Time `json:"begun"`
+	Since    time.Time `json:"since"`    // of State
+	Received int64     `json:"received"` // octets that the client has sent
+}
+
+// sessions sends them as they are looked at.
+func (a *answer) sessions(all iter.Seq[Session]) error {
+	for one := range all {
+		if err := sessionLines([]Session{one}, a.line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func sessionLines(some []Session, write func(line []byte) error) error {
+	return inBatches(some, clipSession, write, func(some []Session) frame { return frame{Sessions: some} })
+}
+
+func clipSession(s Session) Session {
+	s.ID, s.Client, s.Helo, s.State, s.QueueID = clip(s.ID), clip(s.Client), clip(s.Helo), clip(s.State), clip(s.QueueID)
+	return s
+}
+
+// Sessions calls show with each SMTP session of now that the caller may see, until it
+// returns false.
+func (c *Client) Sessions(ctx context.Context, show func(Session) bool) error {
+	_, err := c.ask(ctx, Request{Do: Sessions}, collector{each: show})
+	if err == errEnough {
+		return nil
+	}
+	return err
+}
+
+// EndSession ends an SMTP session. Unknown to the server, or another's, it is an
+// *Error with code 69.
+func (c *Client) EndSession(ctx context.Context, id string) error {
+	_, err := c.ask(ctx, Request{Do: EndSession, ID: id}, collector{})
+	return err
+}

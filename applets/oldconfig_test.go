@@ -1,0 +1,247 @@
+package applets
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"postoffice/applets/cmdline"
+)
+
+// oldOptions is each option that the first postoffice knew, old names too, but
+// relay-host and hostname, which the test's file has. Those behind the empty line are
+// of parts that are not built.
+const oldOptions = `
+checkhelo
+clients=100
+debug=1
+dnscheck
+escape-from
+forward-all=1
+self=us.example
+hops=100
+immediate=0
+load=4
+localmx=1
+minfree=10m
+mxpool
+nodaemon=1
+paranoid
+qreturn=3D
+relay=0
+size=25M
+forbidden=folder:junk
+blacklist=bounce:go away
+soft-deny
+timeout=5m
+trusted=[192.0.2.1]
+trusted=Mail.example.invalid
+usermap=*-list:lists,archive
+usermap=*-~:~
+verify-from=1
+audit=1
+
+delay=1h
+filter=/var/run/milter.sock
+filter=localhost:7357
+greylist-from=1
+msp=587
+safe
+spam=folder:~/spam
+`
+
+// oldFile is a private server's directory with a configuration of old options.
+func oldFile(t *testing.T, text string) private {
+	t.Helper()
+	dir := inetdDir(t)
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	free.Close()
+	text = fmt.Sprintf("listen=%s\nrelay-host=[127.0.0.1]\ndns-server=127.0.0.1:1\n%s", free.Addr(), text)
+	f, err := os.OpenFile(filepath.Join(dir, "cf"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString(text); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return private{t, dir}
+}
+
+// TestOldFileStarts: a configuration with every option of the first postoffice starts
+// the server (S27), and the log names those that nothing uses yet.
+func TestOldFileStarts(t *testing.T) {
+	p := oldFile(t, oldOptions)
+	p.serve()
+	log, err := os.ReadFile(filepath.Join(p.dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, unbuilt, _ := strings.Cut(oldOptions[1:], "\n\n")
+	for line := range strings.Lines(oldOptions) {
+		name, _, _ := strings.Cut(strings.TrimSpace(line), "=")
+		warned := regexp.MustCompile(`warning?: option not used option=` + regexp.QuoteMeta(name) + ` `).Match(log)
+		if name != "" && warned != strings.Contains("\n"+unbuilt, "\n"+name) {
+			t.Errorf("%s: told as not used: %v, in\n%s", name, warned, log)
+		}
+	}
+}
+
+// TestDebugVerb: what DEBUG shows of a running server to a program of this machine.
+func TestDebugVerb(t *testing.T) {
+	p := oldFile(t, "debug\nusermap=*-~:~\nmxpool\n")
+	p.serve()
+	cmd := p.command("sendmail", "-bs")
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	cmd.Stdin = strings.NewReader("EHLO x\r\nMAIL FROM:<amy@far.example>\r\nRCPT TO:<postmaster@us.example>\r\nDEBUG\r\nQUIT\r\n")
+	if err := cmd.Run(); err != nil {
+		t.Error(err)
+	}
+	want := "250-from: <amy@far.example> user: amy domain: far.example local: NIL|250-to: <postmaster@us.example> local|250-Peer flag: T|250-Relay-ok: T|250-Version: |" +
+		"250-Host: us.example|250-User map: *-~:~|250-size: 100000000|250-MXpool: T|250 Escape-from: T|221 "
+	if !inOrder(out.String(), want) {
+		t.Errorf("shown\n%s\nwant in order %s", &out, want)
+	}
+}
+
+// TestOldFileChecked: config --check tells what is not built, what means something else
+// today, and lines that the first postoffice read otherwise; none of it is an error.
+func TestOldFileChecked(t *testing.T) {
+	p := oldFile(t, oldOptions+"  queue-view=all\n")
+	cf := filepath.Join(p.dir, "cf")
+	var out strings.Builder
+	env := &cmdline.Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out}
+	text, err := os.ReadFile(cf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if os.Getuid() == 0 { // no account of the tests' is the server's
+		text = append(text, "server-user=nobody\ndefault-user=daemon\n"...)
+	}
+	if err := os.WriteFile(cf, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if code := programs().Run(t.Context(), env, []string{"config", "-C", cf, "--check"}); code != 0 {
+		t.Errorf("exit %d, it said\n%s", code, &out)
+	}
+	for _, want := range []string{
+		`warning: \S+/cf:\d+: delay: there is no greylist`, `warning: \S+/cf:\d+: greylist-from: there is no greylist`,
+		`warning: \S+/cf:\d+: filter: no filter is asked`, `warning: \S+/cf:\d+: spam: no filter is asked`,
+		`warning: \S+/cf:\d+: safe: nobody can log in`, `warning: \S+/cf:\d+: msp: there is no port for submission yet; listen=:25,:587`,
+		`note: \S+/cf:\d+: dnscheck: it did nothing; today it refuses`, `note: \S+/cf:\d+: soft-deny: it did nothing`,
+		`note: \S+/cf:\d+: debug: it answered anybody`, `note: \S+/cf:\d+: paranoid: `, `note: \S+/cf:\d+: localmx: `,
+		`note: \S+/cf:\d+: mxpool: `, `note: \S+/cf:\d+: relay: it held for sendmail -bs alone`,
+		`note: \S+/cf:\d+: self and hostname are two names of one option, and this line counts, not \S+/cf:\d+`,
+		`note: \S+/cf:\d+: blacklist and forbidden are two names`,
+		`note: \S+/cf:\d+: the line begins with a blank`,
+	} {
+		if !regexp.MustCompile(want).MatchString(out.String()) {
+			t.Errorf("no %s in\n%s", want, &out)
+		}
+	}
+}
+
+// TestRelayOnPort: relay=yes, which never let clients of a port relay, keeps a server
+// from listening, and says what to write instead (B18).
+func TestRelayOnPort(t *testing.T) {
+	p := oldFile(t, "relay\n")
+	cmd := p.command("smtpd", "-bD")
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	stop := time.AfterFunc(20*time.Second, func() { cmd.Process.Signal(syscall.SIGTERM) }) // it runs, which is the fault
+	cmd.Wait()
+	stop.Stop()
+	if code := cmd.ProcessState.ExitCode(); code != 78 || !inOrder(errs.String(), "relay=yes would let everybody send mail|hint: take it out|trusted=192.0.2.7") {
+		t.Errorf("smtpd: exit %d, it said\n%s", code, &errs)
+	}
+	if code, said := p.run("sendmail", "-bs"); code != 0 {
+		t.Errorf("sendmail -bs, which is what it is for: exit %d, it said\n%s", code, said)
+	}
+}
+
+// TestRelayAtBS: with relay=no, who speaks SMTP to sendmail -bs sends to this machine
+// alone, where a server runs and where none does; and sendmail itself goes on sending.
+func TestRelayAtBS(t *testing.T) {
+	for relay, want := range map[string]string{"no": "550 5.7.1", "bs": "250 2.1.5"} {
+		for _, daemon := range []bool{false, true} {
+			p := oldFile(t, "relay="+relay+"\nlocal-by-dns=no\nlocal-domains=us.example\nqueue-only\n")
+			if daemon {
+				p.serve()
+			}
+			cmd := p.command("sendmail", "-bs")
+			var out, errs bytes.Buffer
+			cmd.Stdout, cmd.Stderr = &out, &errs
+			cmd.Stdin = strings.NewReader("EHLO x\r\nMAIL FROM:<a@far.example> XREPORT\r\nRCPT TO:<postmaster@us.example>\r\nRCPT TO:<bob@far.example>\r\nNOOP\r\nQUIT\r\n")
+			if err := cmd.Run(); err != nil {
+				t.Errorf("relay=%s, daemon %v: %v, %s", relay, daemon, err, &errs)
+			}
+			if !inOrder(out.String(), "220 us.example|250 2.1.0|250 2.1.5|\r\n"+want+"|250 2.0.0 ok|221 ") || strings.Contains(out.String(), "to this machine alone") {
+				t.Errorf("relay=%s, daemon %v: it showed\n%s", relay, daemon, &out)
+			}
+			if code, said := p.run("sendmail", "bob@far.example"); code != 0 {
+				t.Errorf("relay=%s, daemon %v: sendmail: exit %d, %s", relay, daemon, code, said)
+			}
+		}
+	}
+}
+
+// TestHostsChecked: config --check tells what is wrong in hosts.allow and hosts.deny,
+// with file and line, and fails where a line does not count or asks for a command.
+func TestHostsChecked(t *testing.T) {
+	for _, tt := range []struct {
+		allow, deny string
+		code        int
+		says        []string // each with its file
+	}{
+		{"smtpd: .example.org\n", "smtpd: ALL: setenv WHY no\n", 0, nil},
+		{"", "sshd: ALL: spawn (echo x)\n", 0, nil}, // not ours
+		{"", "# x\nsmtpd: ALL: spawn (echo x)\n", 65, []string{"deny:2: no command is run from here: take spawn away"}},
+		{"", "ALL: ALL: twist /bin/echo no\n", 65, []string{"deny:1: no command is run from here: the client is refused"}},
+		{"smtpd: ALL: (mail root)\n", "", 65, []string{"allow:1: what stands behind the clients is no option"}},
+		{"smtpd\n", "smtpd: 1.2.3.4/33\n", 65, []string{"allow:1: want SERVICES : CLIENTS", "deny:1: clients: \"33\" is no length"}},
+		{"smtpd: ALL: severity mail.info\n", "", 0, []string{"warning: ", "allow:1: severity means nothing here"}},
+	} {
+		p := oldFile(t, "log=stderr\n")
+		cf := filepath.Join(p.dir, "cf")
+		text, err := os.ReadFile(cf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = bytes.Replace(text, []byte("log=file:"+p.dir+"/log\n"), nil, 1)
+		text = fmt.Appendf(text, "hosts-allow=%s/allow\nhosts-deny=%[1]s/deny\n", p.dir)
+		if os.Getuid() == 0 {
+			text = append(text, "server-user=nobody\ndefault-user=daemon\n"...)
+		}
+		for name, text := range map[string]string{"cf": string(text), "allow": tt.allow, "deny": tt.deny} {
+			if err := os.WriteFile(filepath.Join(p.dir, name), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var out strings.Builder
+		env := &cmdline.Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out}
+		if code := programs().Run(t.Context(), env, []string{"config", "-C", cf, "--check"}); code != tt.code || len(tt.says) == 0 && out.Len() > 0 {
+			t.Errorf("allow %q, deny %q: exit %d, want %d, it said\n%s", tt.allow, tt.deny, code, tt.code, &out)
+		}
+		for _, want := range tt.says {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("allow %q, deny %q: it said\n%s\nwant %q", tt.allow, tt.deny, &out, want)
+			}
+		}
+	}
+}

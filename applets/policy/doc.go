@@ -1,0 +1,31 @@
+// Package policy judges the clients of the SMTP server and what they ask for, by
+// the options of the configuration: who may connect, which names and senders are
+// taken, where mail may go.
+//
+// It speaks no SMTP, decides no route and keeps nothing of a session: see smtpd and
+// deliver/route. What it knows of the world is asked through Options.
+//
+// Invariants:
+//   - Every check is a row of the table, with the stage that it belongs to, the
+//     option that turns it on, and the clients that it is for.
+//   - What DNS doesn't say now refuses nobody for good (B38).
+//   - A reply names no file and no option.
+//
+// Files:
+//
+//	policy.go     Options, Policy, and a session's way through the table
+//	table.go      the table
+//	hostsfiles.go hosts.allow and hosts.deny
+//	watchedfile.go a small file that is read again when it has changed
+//	forbidden.go  what becomes of clients that are denied, or have no name
+//	paranoid.go   clients without a name
+//	dnscheck.go   clients whose name does not lead back
+//	localmx.go    clients for whose name this machine is an exchanger
+//	banner.go     the lines behind the greeting
+//	debug.go      what the verb DEBUG shows of a session
+//	checkhelo.go  clients that call themselves as we are called
+//	verifyfrom.go reverse-paths
+//	audit.go      what clients say and are answered, mailaudit(5)
+//	nodaemon.go   the null sender
+//	recipient.go  who may send where
+package policy

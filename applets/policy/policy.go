@@ -1,0 +1,157 @@
+package policy
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"postoffice/applets/smtpd"
+	"postoffice/internal/smtp"
+)
+
+// Options are a policy's settings, and what it asks others.
+type Options struct {
+	Log *slog.Logger
+
+	// HostsAllow and HostsDeny are files in the language of hosts_access(5); "" is
+	// none.
+	HostsAllow, HostsDeny string
+	Forbidden             Forbidden // what becomes of clients that they deny
+	Paranoid              bool      // refuse clients without a name
+	CheckHelo             bool      // refuse clients that call themselves by an address of ours
+	VerifyFrom            bool      // look at reverse-paths
+	NoDaemon              bool      // refuse the null sender
+	SoftDeny              bool      // refuse for now, where a check would refuse for good
+	DNSCheck              bool      // refuse clients whose name does not lead back
+	LocalMX               bool      // clients for whose name we are an exchanger may relay
+	Banner                string    // a file whose lines stand in the greeting; "" is none
+	Audit                 bool      // write down what clients say and are answered, until ToggleAudit
+
+	// Ours says whether an address is this machine's.
+	Ours func(netip.Addr) bool
+	// Addrs returns the addresses of a host name.
+	Addrs func(ctx context.Context, host string) ([]netip.Addr, error)
+	// Domain says where mail for a domain goes. The error is one that may pass.
+	Domain func(ctx context.Context, domain string) (Place, error)
+	// Exchanges says whether an exchanger of a domain is this machine. The error is one
+	// that may pass.
+	Exchanges func(ctx context.Context, domain string) (bool, error)
+	// Recipient is the answer of the router to a recipient: the zero Reply takes it. The
+	// error is for the log.
+	Recipient func(ctx context.Context, to smtp.Path, trusted bool) (smtp.Reply, error)
+	// Unsure says whether a stranger may turn out to be trusted. nil: none may.
+	Unsure func() bool
+}
+
+// Policy is what the sessions of a server have in common.
+type Policy struct {
+	o        Options
+	hosts    *hostsFiles
+	banner   *banner
+	auditing *atomic.Bool // of all policies that followed each other
+}
+
+// New returns a policy. Options may be changed by making a new one that takes over
+// what the old one has read.
+func New(o Options, old *Policy) *Policy {
+	p := &Policy{o: o, auditing: new(atomic.Bool)}
+	if old != nil {
+		p.hosts, p.banner, p.auditing = old.hosts, old.banner, old.auditing
+	}
+	p.hosts = p.hosts.follow(o)
+	p.banner = p.banner.follow(o)
+	p.audit(o.Audit)
+	return p
+}
+
+// Session returns the Checker of one session.
+func (p *Policy) Session(c *smtpd.Client) smtpd.Checker {
+	return &session{p: p, o: &p.o, client: c, began: time.Now()}
+}
+
+// session is the Checker of one session.
+type session struct {
+	smtpd.Accepting
+	p      *Policy
+	o      *Options
+	client *smtpd.Client
+	unsure bool // it may be one that may relay, which DNS doesn't say now
+	began  time.Time
+	cause  string // what the next audit record says of the check that was heard last
+}
+
+// asked is what a check is about, beside the client: of Mail and Rcpt a path, of
+// Data and Message a transaction.
+type asked struct {
+	path smtp.Path
+	tx   *smtpd.Transaction
+}
+
+func (s *session) Connect(ctx context.Context) smtpd.Verdict { return s.run(ctx, atConnect, asked{}) }
+
+func (s *session) Helo(ctx context.Context) smtpd.Verdict { return s.run(ctx, atHelo, asked{}) }
+
+func (s *session) Mail(ctx context.Context, from smtp.Path) smtpd.Verdict {
+	return s.run(ctx, atMail, asked{path: from})
+}
+
+func (s *session) Rcpt(ctx context.Context, to smtp.Path) smtpd.Verdict {
+	return s.run(ctx, atRcpt, asked{path: to})
+}
+
+func (s *session) Data(ctx context.Context, t *smtpd.Transaction) smtpd.Verdict {
+	return s.run(ctx, atData, asked{tx: t})
+}
+
+func (s *session) Message(ctx context.Context, t *smtpd.Transaction) smtpd.Verdict {
+	return s.run(ctx, atMessage, asked{tx: t})
+}
+
+// Replied is told what the client was answered. Nothing of it is formatted while
+// auditing is off. Programs of this machine are not audited.
+func (s *session) Replied(verb, line string, r smtp.Reply) {
+	cause := s.cause
+	s.cause = ""
+	if s.p.auditing.Load() && s.client.Kind != smtpd.Local {
+		s.record(verb, line, cause, r)
+	}
+}
+
+// run asks the checks of a stage, in order, until one says something: who is only
+// just accepted gets no trust from a later one.
+func (s *session) run(ctx context.Context, at stage, a asked) smtpd.Verdict {
+	for i := range checks {
+		c := &checks[i]
+		if c.at != at || c.on != nil && !c.on(s.o) || c.strangers && !s.stranger() {
+			continue
+		}
+		v := c.do(s, ctx, a)
+		if s.o.SoftDeny && c.soft {
+			v.Reply = soften(v.Reply)
+		}
+		if v != (smtpd.Verdict{}) {
+			s.cause = c.audit
+			return v
+		}
+	}
+	return smtpd.Verdict{}
+}
+
+// stranger reports whether the client is neither of this machine nor trusted.
+func (s *session) stranger() bool { return !s.client.Local && !s.client.Trusted }
+
+// soften makes a refusal one that the client may try again (option soft-deny).
+func soften(r smtp.Reply) smtp.Reply {
+	switch {
+	case !r.Permanent():
+		return r
+	case r.Code == 554, r.Code == 521: // of a greeting (RFC 5321 section 4.2.4.2 and RFC 7504)
+		r.Code = 421
+	default:
+		r.Code = 450
+	}
+	r.Status = smtp.StatusFor(r.Code, r.Status)
+	return r
+}

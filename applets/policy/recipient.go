@@ -1,0 +1,48 @@
+package policy
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+
+	"postoffice/applets/smtpd"
+	"postoffice/internal/maillog"
+	"postoffice/internal/smtp"
+)
+
+// notRelayed is the status of the router's answer to what is not local and whose
+// client may not send elsewhere.
+const notRelayed = "5.7.1"
+
+// recipient asks the router. Who has gone is not asked back: what is wrong with
+// a recipient turns out at delivery, and a report tells the sender. A program
+// of this machine is never refused for what may pass: most don't try again, and
+// the queue does. That holds for those that come by a loopback address, too. A
+// stranger behind a proxy of this machine is one of them, and may relay: that the
+// proxy keeps addresses is the administrator's to see to, smtpd(8).
+func (s *session) recipient(ctx context.Context, a asked) smtpd.Verdict {
+	c := s.client
+	if c.Absent {
+		return smtpd.Verdict{}
+	}
+	r, err := s.o.Recipient(ctx, a.path, (c.Local || c.Trusted) && !c.NoRelay)
+	if err != nil { // clients are not told what is wrong
+		s.o.Log.LogAttrs(ctx, slog.LevelWarn, "recipient not known now", maillog.To(a.path), maillog.Err(err))
+	}
+	switch {
+	case c.Local && !c.NoRelay && r.Temporary():
+		return smtpd.Verdict{}
+	case c.NoRelay:
+	case r.Status == notRelayed && (s.unsure || s.o.Unsure != nil && s.o.Unsure()):
+		return smtpd.Refusal(smtp.Reply{Code: 451, Status: "4.7.1", Text: "it is not known now who may send there, try again later"}) // DNS does not say whose addresses option trusted means
+	}
+	return smtpd.Refusal(r)
+}
+
+// addrsOf returns the addresses of a name, or of an address literal.
+func (s *session) addrsOf(ctx context.Context, name string) ([]netip.Addr, error) {
+	if a, ok := smtp.ParseLiteral(name); ok {
+		return []netip.Addr{a}, nil
+	}
+	return s.o.Addrs(ctx, name)
+}

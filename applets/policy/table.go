@@ -1,0 +1,50 @@
+package policy
+
+import (
+	"context"
+
+	"postoffice/applets/smtpd"
+)
+
+// stage is when a check is asked.
+type stage uint8
+
+const (
+	atConnect stage = iota
+	atHelo
+	atMail
+	atRcpt
+	atData
+	atMessage
+)
+
+// A check is one row of the table.
+type check struct {
+	name      string
+	at        stage
+	option    string                // that turns it on; "" is none
+	on        func(o *Options) bool // whether it does; nil: always
+	strangers bool                  // it isn't asked about this machine's programs and trusted clients
+	soft      bool                  // option soft-deny holds for it
+	audit     string                // what the audit record says of it, mailaudit(5), where the command doesn't
+	do        func(s *session, ctx context.Context, a asked) smtpd.Verdict
+}
+
+// checks are all there are, in the order in which they are asked.
+var checks = [...]check{
+	{name: "hosts files", at: atConnect, option: "hosts-deny", on: func(o *Options) bool { return o.HostsDeny != "" || o.HostsAllow != "" },
+		strangers: true, soft: true, audit: auditForbidden, do: (*session).byHostsFiles},
+	{name: "name leads back", at: atConnect, option: "dnscheck", on: func(o *Options) bool { return o.DNSCheck },
+		strangers: true, soft: true, audit: auditStranger, do: (*session).nameLeadsBack},
+	{name: "client has a name", at: atConnect, option: "paranoid", on: func(o *Options) bool { return o.Paranoid },
+		strangers: true, soft: true, audit: auditStranger, do: (*session).hasName},
+	{name: "we are its exchanger", at: atConnect, option: "localmx", on: func(o *Options) bool { return o.LocalMX },
+		strangers: true, do: (*session).isLocalMX},
+	{name: "HELO is not our name", at: atHelo, option: "checkhelo", on: func(o *Options) bool { return o.CheckHelo },
+		strangers: true, soft: true, do: (*session).helloIsNotUs},
+	{name: "sender is real", at: atMail, option: "verify-from", on: func(o *Options) bool { return o.VerifyFrom },
+		strangers: true, soft: true, do: (*session).senderIsReal},
+	{name: "no null sender", at: atData, option: "nodaemon", on: func(o *Options) bool { return o.NoDaemon },
+		soft: true, audit: auditProhibited, do: (*session).noNullSender},
+	{name: "recipient", at: atRcpt, do: (*session).recipient},
+}

@@ -1,0 +1,286 @@
+//go:build linux
+
+package privsep
+
+import (
+	"bufio"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"postoffice/applets/service"
+	"postoffice/deliver/local"
+	"postoffice/internal/account"
+)
+
+// TestMain is also every process that the tests start: /proc/self/exe with a
+// role in argv[0], as the binary itself.
+func TestMain(m *testing.M) {
+	if strings.HasPrefix(os.Args[0], UserRole) {
+		os.Exit(fakeUser())
+	}
+	switch os.Args[0] {
+	case ServerRole:
+		os.Exit(fakeServer())
+	case runnerRole:
+		os.Exit(fakeRunner(os.Args[1:]))
+	case thiefRole:
+		os.Exit(fakeThief())
+	}
+	os.Exit(m.Run())
+}
+
+// fakeServer does what it is told on connections to the listener "control", a
+// command a line, and answers with a line.
+func fakeServer() int {
+	l, err := Connect()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 70
+	}
+	if code, ok := strings.CutPrefix(string(l.Settings()), "exit "); ok {
+		n, _ := strconv.Atoi(code)
+		return n
+	}
+	s := &fake{link: l, control: map[string]net.Listener{}, reloads: make(chan string, 10), stopped: make(chan struct{})}
+	s.settings.Store(string(l.Settings()))
+	l.Ready()
+	for _, listener := range l.Listeners() {
+		s.accept(listener)
+	}
+	if f := l.Session(); f != nil {
+		c, err := net.FileConn(f)
+		f.Close()
+		if err == nil {
+			go s.commands(c)
+		}
+	}
+	go s.events()
+	select {
+	case <-l.Closed():
+		return 0
+	case <-s.stopped:
+		return 0
+	}
+}
+
+type fake struct {
+	link     *Link
+	control  map[string]net.Listener
+	settings atomic.Value
+	reloads  chan string
+	audits   atomic.Int64
+	stopped  chan struct{}
+	asked    sync.WaitGroup // commands that are not answered yet
+}
+
+func (s *fake) accept(listener service.Listener) {
+	n, err := listener.Listen()
+	if err != nil {
+		return
+	}
+	s.control[listener.Name] = n
+	go func() {
+		for {
+			c, err := n.Accept()
+			if err != nil {
+				n.Close()
+				s.link.Broken(listener.Name)
+				return
+			}
+			go s.commands(c)
+		}
+	}()
+}
+
+func (s *fake) events() {
+	for e := range s.link.Events() {
+		switch e := e.(type) {
+		case Stop:
+			switch s.settings.Load() {
+			case "deaf":
+			case "patient":
+				go func() { s.asked.Wait(); close(s.stopped) }()
+			default:
+				close(s.stopped)
+			}
+		case ToggleAudit:
+			s.audits.Add(1)
+		case Reload:
+			s.settings.Store(string(e.Settings))
+			s.reloads <- string(e.Settings)
+		case NewListener:
+			s.accept(e.Listener)
+		}
+	}
+}
+
+func (s *fake) commands(c net.Conn) {
+	defer c.Close()
+	in := bufio.NewReader(c)
+	for {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			return
+		}
+		s.asked.Add(1)
+		fmt.Fprintln(c, s.command(strings.Fields(line)))
+		s.asked.Done()
+	}
+}
+
+func (s *fake) command(words []string) string {
+	arg := func(i int) string { return words[i] }
+	switch arg(0) {
+	case "hello":
+		var tokens []string
+		for _, t := range s.link.Unrecorded() {
+			tokens = append(tokens, t.Token+"="+t.Result.String())
+		}
+		return fmt.Sprint(os.Getpid(), " ", s.settings.Load(), " ", tokens)
+	case "ids":
+		nnp, _ := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
+		dump, _ := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
+		groups, _ := os.Getgroups()
+		return fmt.Sprintf("uid %d gid %d groups %v nnp %d dumpable %d", os.Getuid(), os.Getgid(), groups, nnp, dump)
+	case "fds":
+		return openFiles()
+	case "stderr":
+		name, _ := os.Readlink("/proc/self/fd/2")
+		return name
+	case "deliver": // token user text
+		r := s.link.Deliver(context.Background(), arg(1), local.Delivery{User: arg(2), Body: strings.NewReader(arg(3) + "\n\n"), Size: -1})
+		return fmt.Sprint(r.String(), " ", r.Reply.Status, " ", r.Err)
+	case "large": // token user octets
+		n, _ := strconv.Atoi(arg(3))
+		r := s.link.Deliver(context.Background(), arg(1), local.Delivery{User: arg(2), Body: io.LimitReader(letters{}, int64(n)), Size: -1})
+		return fmt.Sprint(r.String(), " ", r.Reply.Status, " ", r.Err)
+	case "half": // token user octets: begin, then die
+		n, _ := strconv.Atoi(arg(3))
+		body := io.MultiReader(io.LimitReader(letters{}, int64(n)), readerFunc(func([]byte) (int, error) { return 0, syscall.Kill(os.Getpid(), syscall.SIGKILL) }))
+		s.link.Deliver(context.Background(), arg(1), local.Delivery{User: arg(2), Body: body, Size: -1})
+		return "not dead"
+	case "stall": // token user: a message that has no end
+		body := io.MultiReader(io.LimitReader(letters{}, 1<<20), readerFunc(func([]byte) (int, error) { <-s.link.Closed(); return 0, io.ErrUnexpectedEOF }))
+		r := s.link.Deliver(context.Background(), arg(1), local.Delivery{User: arg(2), Body: body, Size: -1})
+		return fmt.Sprint(r.String(), " ", r.Err)
+	case "recorded":
+		s.link.Recorded(arg(1))
+		return "ok"
+	case "lookup":
+		a, err := s.link.Lookup(context.Background(), arg(1))
+		return fmt.Sprint(a.Name, " ", a.UID, " ", errors.Is(err, account.ErrNoUser), " ", err)
+	case "broken":
+		return fmt.Sprint(s.link.Broken(arg(1)))
+	case "shutdown": // listener: make it useless, for everybody who has it
+		rc, _ := s.control[arg(1)].(syscall.Conn).SyscallConn()
+		var err error
+		rc.Control(func(fd uintptr) { err = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
+		return fmt.Sprint(err)
+	case "done":
+		err := s.link.Done()
+		close(s.stopped)
+		return fmt.Sprint(err)
+	case "audits":
+		return fmt.Sprint(s.audits.Load())
+	case "reloaded": // waits for new settings
+		return <-s.reloads
+	case "exit":
+		n, _ := strconv.Atoi(arg(1))
+		os.Exit(n)
+	}
+	return s.userCommand(words)
+}
+
+// misbehave does what a server of ours never does.
+func (s *fake) misbehave(words []string) string {
+	arg := func(i int) string { return words[i] }
+	switch arg(0) {
+	case "frame": // hexadecimal octets, as they are
+		b, _ := hex.DecodeString(arg(1))
+		_, err := s.link.conn.c.Write(b)
+		return fmt.Sprint(err)
+	case "random": // seed: a frame of random octets
+		seed, _ := strconv.ParseUint(arg(1), 10, 64)
+		_, err := s.link.conn.c.Write(randomFrame(seed))
+		return fmt.Sprint(err)
+	case "file": // path token user: a delivery with that file for a pipe
+		f, err := os.Open(arg(1))
+		if err == nil {
+			err = s.link.conn.send(frame{opDeliver, append(words[2:4], "", "", "", "")}, f)
+		}
+		return fmt.Sprint(err)
+	case "with": // pipe, none or a file, and the frame's octets in hexadecimal
+		b, _ := hex.DecodeString(arg(2))
+		var rights []byte
+		if arg(1) == "pipe" {
+			r, _, _ := os.Pipe()
+			rights = unix.UnixRights(int(r.Fd()))
+		} else if f, err := os.Open(arg(1)); err == nil {
+			rights = unix.UnixRights(int(f.Fd()))
+		}
+		_, _, err := s.link.conn.c.WriteMsgUnix(b, rights, nil)
+		return fmt.Sprint(err)
+	case "piece": // token user: a stream with a piece that is too long
+		r, w, _ := os.Pipe()
+		s.link.conn.send(frame{opDeliver, append(words[1:3], "", "", "", "")}, r)
+		_, err := w.Write([]byte{0xff, 0xff, 0xff, 0xff, 'x'})
+		return fmt.Sprint(err)
+	}
+	return "unknown command"
+}
+
+// randomFrame is sometimes nearly right.
+func randomFrame(seed uint64) []byte {
+	r := rand.New(rand.NewPCG(seed, 1))
+	b := make([]byte, 1+r.IntN(200))
+	for i := range b {
+		b[i] = byte(r.UintN(256))
+	}
+	if r.IntN(2) == 0 {
+		ops := []op{opReady, opDone, opDeliver, opRecorded, opLookup, opBroken, opRun, opList, opForwards}
+		b = frame{ops[r.IntN(len(ops))], []string{"t", "../x", string(b[:r.IntN(len(b))])}[:r.IntN(4)]}.append(nil)
+	}
+	return b
+}
+
+type letters struct{}
+
+func (letters) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = 'a' + byte(i%64)
+		if i%64 == 63 {
+			p[i] = '\n'
+		}
+	}
+	return len(p), nil
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// openFiles lists this process's descriptors that lead to a file.
+func openFiles() string {
+	var list []string
+	entries, _ := os.ReadDir("/proc/self/fd")
+	for _, e := range entries {
+		if name, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil && strings.HasPrefix(name, "/") && !strings.HasPrefix(name, "/proc/") {
+			list = append(list, name)
+		}
+	}
+	return strings.Join(list, " ")
+}

@@ -1,0 +1,236 @@
+package privsep
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"postoffice/applets/service"
+	"postoffice/deliver/local"
+	"postoffice/internal/maillog"
+)
+
+// serverLife is the master's side of one server's life.
+type serverLife struct {
+	m    *master
+	c    *child
+	log  *slog.Logger
+	fail chan error // the first violation or broken link
+
+	counts listCounts
+
+	mu       sync.Mutex // guards what follows
+	requests int        // deliveries under way
+	lookups  int        // lookups under way
+	lists    int        // lists being read
+	foreign  int        // names asked for lately that don't exist
+
+	foreignSince time.Time // when some of them were forgotten last
+
+	running sync.WaitGroup  // deliveries this server asked for
+	ctx     context.Context // of those that have not begun
+	cancel  context.CancelFunc
+}
+
+func newServerLife(m *master, c *child) *serverLife {
+	s := &serverLife{m: m, c: c, fail: make(chan error, 1), counts: listCounts{of: map[string]*listTally{}}}
+	s.log = m.o.Log.With(maillog.Proc("server"), slog.Int("pid", c.cmd.Process.Pid))
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s
+}
+
+// violation is what makes the master kill its server: something that a server
+// of ours never sends (A71).
+type violation struct{ error }
+
+func violate(format string, args ...any) error { return violation{fmt.Errorf(format, args...)} }
+
+// failed ends the session with the first error.
+func (s *serverLife) failed(err error) {
+	select {
+	case s.fail <- err:
+	default:
+	}
+}
+
+// supervise hands everything over and serves the server until it ends.
+func (s *serverLife) supervise(signals <-chan os.Signal) error {
+	if err := s.handOver(); err != nil {
+		s.failed(err)
+	}
+	var reading sync.WaitGroup
+	reading.Go(func() { s.failed(s.read()) })
+	var (
+		stopping bool
+		deadline <-chan time.Time
+		programs <-chan time.Time // the end of what users' processes do: the server records it
+		done     = s.m.ctx.Done()
+	)
+	stop := func() {
+		if stopping {
+			return
+		}
+		stopping, done = true, nil
+		deadline, programs = time.After(s.m.o.Grace), time.After(min(s.m.o.programWait, s.m.o.Grace-userEnd))
+		s.m.notify("STOPPING=1")
+		if err := s.send(opStop); err != nil {
+			s.c.kill()
+		}
+	}
+	for {
+		select {
+		case <-done:
+			stop()
+		case sig := <-signals:
+			if service.Ends(sig) {
+				stop()
+			} else {
+				s.m.signal(sig, s)
+			}
+		case <-programs:
+			s.m.users.stop()
+		case <-deadline:
+			s.log.LogAttrs(context.Background(), slog.LevelWarn, "server killed", maillog.Reason("it did not end in time"))
+			s.c.kill()
+		case err := <-s.fail:
+			if _, ok := errors.AsType[violation](err); ok {
+				s.c.kill()
+				s.log.LogAttrs(context.Background(), slog.LevelError, "server killed", maillog.Reason("it sent what it must not"), maillog.Err(err))
+			} else if err != nil { // the link is broken: it ends by itself, or not
+				deadline = time.After(time.Second)
+			}
+		case exit := <-s.c.exited:
+			waitFor(&reading, orphanWait) // its last words
+			if stopping {
+				return errStopped
+			}
+			return exit
+		}
+	}
+}
+
+// abandon closes the link of a server that ended. Deliveries that have not
+// begun are given up; the others end soon, since their streams have ended. What
+// takes longer goes on beside the next server, which hears the result when it
+// asks for the delivery again.
+func (s *serverLife) abandon() {
+	s.c.conn.close()
+	s.cancel()
+	if !waitFor(&s.running, orphanWait) {
+		s.log.LogAttrs(context.Background(), slog.LevelWarn, "deliveries go on without their server")
+	}
+}
+
+// handOver sends a new server everything it needs.
+func (s *serverLife) handOver() error {
+	if err := s.sendSettings(); err != nil {
+		return err
+	}
+	for _, l := range s.m.sockets.Serve(s.giveListener) {
+		if err := s.sendListener(l); err != nil {
+			return err
+		}
+	}
+	if f := s.m.o.Session; f != nil {
+		if err := s.send(opSession, f); err != nil {
+			return err
+		}
+		s.m.o.Session = nil
+		f.Close() // its peer sees the end with the server's
+	}
+	for _, t := range s.m.results.unrecorded() {
+		if err := s.sendResult(t); err != nil {
+			return err
+		}
+	}
+	mode := modeStay
+	if s.m.o.OnePass {
+		mode = modePass
+	}
+	terminal := attached
+	if s.m.o.Detach {
+		terminal = detached
+	}
+	err := s.c.conn.send(frame{opStart, []string{mode, terminal}})
+	if err == nil && s.m.audit {
+		err = s.send(opAudit)
+	}
+	return err
+}
+
+const (
+	modeStay = "stay"
+	modePass = "pass"
+
+	attached = "attached"
+	detached = "detached"
+)
+
+func (s *serverLife) send(o op, files ...*os.File) error {
+	return s.c.conn.send(frame{op: o}, files...)
+}
+
+// tell sends what has no fields to a server that may be ending.
+func (s *serverLife) tell(o op) {
+	if err := s.send(o); err != nil {
+		s.failed(err)
+	}
+}
+
+func (s *serverLife) sendSettings() error { return sendPieces(s.c.conn, s.m.o.Settings) }
+
+// sendPieces sends settings.
+func sendPieces(c *conn, rest []byte) error {
+	for {
+		n := min(len(rest), maxPiece)
+		if err := c.send(frame{opSettings, []string{string(rest[:n])}}); err != nil || n < maxPiece {
+			return err
+		}
+		rest = rest[n:]
+	}
+}
+
+// giveListener sends a socket that was bound again.
+func (s *serverLife) giveListener(l service.Listener) {
+	if err := s.sendListener(l); err != nil {
+		s.failed(err)
+	}
+}
+
+func (s *serverLife) sendListener(l service.Listener) error {
+	return s.c.conn.send(frame{opListener, []string{l.Name, l.Network, l.Address}}, l.File)
+}
+
+func (s *serverLife) sendResult(t local.TokenResult) error {
+	return s.c.conn.send(resultFrame(t))
+}
+
+// read handles what the server sends until its link closes (nil) or it sends
+// what it must not.
+func (s *serverLife) read() error {
+	for {
+		f, files, err := s.c.conn.recv()
+		if errors.Is(err, io.EOF) {
+			return io.EOF
+		}
+		if errors.Is(err, errFrame) {
+			return violation{err}
+		}
+		if err == errDescriptors {
+			s.starved(f)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := s.handle(f, files); err != nil {
+			closeAll(files)
+			return violation{err}
+		}
+	}
+}

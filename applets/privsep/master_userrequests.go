@@ -1,0 +1,255 @@
+package privsep
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"postoffice/deliver/local"
+	"postoffice/deliver/local/stalled"
+	"postoffice/deliver/outcome"
+	"postoffice/internal/account"
+	"postoffice/internal/maillog"
+)
+
+// maxLists bounds the lists that a server has read at once; Link keeps below.
+const maxLists = 64
+
+// errForbidden is a request that no server of ours makes, unless the
+// configuration has just changed.
+var errForbidden = errors.New("not allowed")
+
+// checkItem looks at the user and the item of a request (runFields, listFields)
+// as far as that needs no file. A .forward is its user's own affair.
+func checkItem(f []string) error {
+	user, source, name := f[1], local.Source(f[2]), f[3]
+	if err := account.CheckName(user); err != nil {
+		return fmt.Errorf("item of %q: %w", user, err)
+	}
+	if len(f[4]) != sha256.Size {
+		return fmt.Errorf("hash of %d octets, want %d", len(f[4]), sha256.Size)
+	}
+	switch source {
+	case local.FromAlias, local.FromUsermap:
+		return nil
+	case local.FromForward, local.FromMailer:
+		if name != user {
+			return fmt.Errorf("%s of %q for user %q", source, name, user)
+		}
+		return nil
+	}
+	return fmt.Errorf("item of a source %q", source)
+}
+
+// run has a user's process run or write one item.
+func (s *serverLife) run(f frame, from *os.File) error {
+	if err := errors.Join(checkPipe(from), checkItem(f.fields), checkFinal(f.fields[5])); err != nil {
+		return err
+	}
+	token, user := f.fields[0], f.fields[1]
+	source := local.Source(f.fields[2])
+	// What a .forward or mailer runs may have waited in the queue for an account that
+	// was removed since.
+	counts := source != local.FromForward && source != local.FromMailer
+	return s.once(token, user, from, func(func()) { s.conclude(token, user, s.runAs(f, from), counts) })
+}
+
+func (s *serverLife) runAs(f frame, from *os.File) local.Result {
+	a, err := s.person(f.fields[1])
+	if err == nil && local.Source(f.fields[2]) == local.FromAlias {
+		err = s.m.users.checkDefault(a.Name)
+	}
+	if source := local.Source(f.fields[2]); errors.Is(err, account.ErrNoUser) && (source == local.FromForward || source == local.FromMailer) {
+		return local.Result{Outcome: outcome.Refusal("5.1.1", "no such user here", err)}
+	}
+	if err != nil {
+		return failed("this user's process can't be started now", err)
+	}
+	if source := local.Source(f.fields[2]); source == local.FromMailer || source == local.FromUsermap {
+		if err := s.answers(a); err != nil {
+			return local.Settle(outcome.Deferral("4.2.0", "the file system of this user's home directory does not answer", err))
+		}
+	}
+	answer, err := s.m.users.ask(s.ctx, a, forRun, f, from, func() {})
+	if err != nil {
+		return failed("the address's program or file can't be used now", err)
+	}
+	t, _ := parseResult(answer.fields) // it was looked at when it came
+	return t.Result
+}
+
+// person is the account whose process is asked for: never one with uid 0 (A43).
+func (s *serverLife) person(user string) (account.Account, error) {
+	a, err := s.m.accounts.Lookup(s.ctx, user)
+	if err != nil {
+		return a, err
+	}
+	if a.UID == 0 {
+		return a, fmt.Errorf("%w: %s has uid 0", errForbidden, a.Name)
+	}
+	return a, nil
+}
+
+// list has a user's process read a list, which it writes into the pipe.
+func (s *serverLife) list(f frame, into *os.File) error {
+	err := errors.Join(checkSerial(f.fields[0]), checkPipe(into), checkItem(f.fields))
+	if err != nil {
+		return err
+	}
+	if !s.begin(&s.lists, maxLists) {
+		return fmt.Errorf("more than %d lists at once", maxLists)
+	}
+	answers, begun := make(chan frame, 1), make(chan struct{})
+	s.m.running.Go(func() {
+		answer, err := s.listAs(f, into, func() { close(begun) })
+		if err != nil {
+			answer = listedFrame("", err)
+		}
+		into.Close() // before the answer: its reader sees the end
+		answers <- answer
+	})
+	s.m.running.Go(func() {
+		leave := s.counts.enter(f.fields[1])
+		answer, ok := s.counts.await(f.fields[1], begun, answers)
+		leave(ok)
+		s.end(&s.lists)
+		answer.fields[0] = f.fields[0]
+		s.reply(answer)
+	})
+	return nil
+}
+
+func (s *serverLife) listAs(f frame, into *os.File, begun func()) (frame, error) {
+	user := f.fields[1]
+	a, err := s.person(user)
+	switch {
+	case err == nil:
+	case local.Source(f.fields[2]) == local.FromUsermap: // a stranger can make the server ask, with a name that leads to root
+		s.log.LogAttrs(context.Background(), slog.LevelWarn, "list not read", maillog.User(user), maillog.Err(err))
+	case errors.Is(err, account.ErrNoUser), errors.Is(err, errForbidden):
+		s.refused(user, err)
+	}
+	if err != nil {
+		return frame{}, err
+	}
+	if local.Source(f.fields[2]) == local.FromUsermap {
+		if err := s.answers(a); err != nil {
+			return frame{}, err
+		}
+	}
+	return s.m.users.ask(s.ctx, a, forList, f, into, begun)
+}
+
+// answers says that the file system of a home directory does not answer, of which
+// nothing was heard just now.
+func (s *serverLife) answers(a account.Account) error {
+	if _, err := s.m.boxes.Forwards(s.ctx, a.Name, ""); errors.Is(err, stalled.ErrStalled) {
+		return err
+	}
+	return nil
+}
+
+// forwards looks for a .forward with the user's ids.
+func (s *serverLife) forwards(serial, user, extension string) error {
+	if err := errors.Join(checkSerial(serial), account.CheckName(user)); err != nil {
+		return fmt.Errorf("forwards of %q: %w", user, err)
+	}
+	if !s.begin(&s.lookups, maxLookups) {
+		return fmt.Errorf("more than %d lookups at once", maxLookups)
+	}
+	s.m.running.Go(func() {
+		defer s.end(&s.lookups)
+		ctx, cancel := context.WithTimeout(s.ctx, listTime)
+		defer cancel()
+		yes, err := s.m.boxes.Forwards(ctx, user, extension)
+		f := frame{opForwarded, []string{serial, forwardsNo, ""}}
+		switch {
+		case err != nil:
+			f.fields[1], f.fields[2] = forwardsLater, clip(err.Error())
+		case yes:
+			f.fields[1] = forwardsYes
+		}
+		s.reply(f)
+	})
+	return nil
+}
+
+const (
+	maxQuietLists = linkLists / 2                    // lists under way, from which those that hang may hold up others
+	listWait      = stalled.StepWait + time.Second/4 // for a list, if others may need the room and none is answered
+)
+
+// listCounts knows which lists a server has under way. One that hangs is answered
+// as soon as it may hold up others, though its reader goes on.
+type listCounts struct {
+	mu  sync.Mutex // guards what follows
+	all listTally
+	of  map[string]*listTally // by user
+}
+
+// listTally are lists under way, and when one of them was read last.
+type listTally struct {
+	n    int
+	last time.Time
+}
+
+// enter counts a list. leave is told whether it was read.
+func (l *listCounts) enter(user string) (leave func(read bool)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.of[user] == nil {
+		l.of[user] = &listTally{}
+	}
+	mine := l.of[user]
+	mine.n++
+	l.all.n++
+	return func(read bool) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		for _, t := range []*listTally{&l.all, mine} {
+			t.n--
+			if read {
+				t.last = time.Now()
+			}
+		}
+		if mine.n == 0 {
+			delete(l.of, user)
+		}
+	}
+}
+
+// hangs says that lists of a user's hold up others.
+func (l *listCounts) hangs(user string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	quiet := func(t *listTally) bool { return time.Since(t.last) >= listWait }
+	mine := l.of[user]
+	return l.all.n >= maxQuietLists && quiet(&l.all) || mine.n >= perGate && quiet(mine)
+}
+
+// await waits for the answer; false: the list has begun, and nobody waits longer.
+func (l *listCounts) await(user string, begun <-chan struct{}, answers <-chan frame) (frame, bool) {
+	select {
+	case f := <-answers:
+		return f, true
+	case <-begun:
+	}
+	tick, since := time.NewTicker(listWait), time.Now()
+	defer tick.Stop()
+	for {
+		select {
+		case f := <-answers:
+			return f, true
+		case <-tick.C:
+			if waited := time.Since(since); l.hangs(user) || waited >= stalled.LongWait {
+				return listedFrame("", fmt.Errorf("the process of %s has not read it for %v: %w", user, waited.Round(time.Second), stalled.ErrStalled)), false
+			}
+			tick.Reset(time.Second / 4)
+		}
+	}
+}

@@ -1,0 +1,135 @@
+package privsep
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"postoffice/applets/privsep/birth"
+	"postoffice/applets/service"
+	"postoffice/deliver/local"
+	"postoffice/internal/account"
+)
+
+// What a Link has under way; the master refuses more than four times that.
+const (
+	linkDeliveries = 256
+	linkRuns       = 256
+	linkLookups    = 16
+	linkLists      = 16
+	perGate        = 2 // lookups and lists about one user
+	handOverTime   = time.Minute
+)
+
+// Link is the server's end.
+type Link struct {
+	conn       *conn
+	settings   []byte
+	onePass    bool
+	detach     bool // let go of standard error when ready
+	listeners  []service.Listener
+	session    *os.File
+	unrecorded []local.TokenResult
+
+	deliveries chan struct{} // a place for each
+	runs       chan struct{}
+	lookups    chan struct{}
+	lists      chan struct{}
+	events     chan Event
+	closed     chan struct{}
+
+	mu      sync.Mutex // guards what follows
+	results map[string]chan local.Result
+	answers map[string]question  // by serial
+	gates   map[string]*userGate // by user
+	serial  uint64
+}
+
+// Connect makes this process, started as ServerRole, the server, and waits for
+// what the master hands over. From here on signals are the master's affair,
+// which tells the server what to do. At no time can another process of our user
+// trace this one.
+func Connect() (*Link, error) {
+	signal.Ignore(append(service.Signals(), syscall.SIGPIPE, syscall.SIGXFSZ)...)
+	c, err := birth.Become()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", ServerRole, err)
+	}
+	l := newLink(c)
+	if err := l.takeOver(); err != nil {
+		c.Close()
+		return nil, fmt.Errorf("%s: taking over from the master: %w", ServerRole, err)
+	}
+	go l.read()
+	return l, nil
+}
+
+// Settings are the octets of MasterOptions.Settings.
+func (l *Link) Settings() []byte { return l.settings }
+
+// OnePass says that the server is to try the queue once and end.
+func (l *Link) OnePass() bool { return l.onePass }
+
+// Listeners are the sockets to accept connections on.
+func (l *Link) Listeners() []service.Listener { return l.listeners }
+
+// Session is MasterOptions.Session.
+func (l *Link) Session() *os.File { return l.session }
+
+// Unrecorded are deliveries that were made for an earlier server, which did
+// not live to record them. They come first: record each, then say Recorded.
+func (l *Link) Unrecorded() []local.TokenResult { return l.unrecorded }
+
+// Ready tells the master that this server answers. Behind a master in the
+// background it lets go of standard error first, which is its starter's.
+func (l *Link) Ready() error {
+	if l.detach {
+		if err := service.Detach(); err != nil {
+			return err
+		}
+	}
+	return l.conn.send(frame{op: opReady})
+}
+
+// Done tells the master that the single pass is over; the server ends next.
+func (l *Link) Done() error { return l.conn.send(frame{op: opDone}) }
+
+// Broken tells the master that the listener can't accept any more. The caller
+// has closed it; a new one comes as an event when it could be bound.
+func (l *Link) Broken(name string) error { return l.conn.send(frame{opBroken, []string{name}}) }
+
+// Events are what the master has to say. They must be read: nothing else
+// arrives while one waits. The channel is closed with the link.
+func (l *Link) Events() <-chan Event { return l.events }
+
+// Event is one of Stop, Reload, ToggleAudit or NewListener.
+type Event any
+
+// Stop: end the sessions, then the process.
+type Stop struct{}
+
+// Reload: new settings, already checked by the master.
+type Reload struct{ Settings []byte }
+
+// ToggleAudit turns auditing on where it is off, and off where it is on.
+type ToggleAudit struct{}
+
+// NewListener takes the place of the one with the same name that was Broken.
+type NewListener struct{ service.Listener }
+
+// Closed is closed when the master is gone: end at once, nobody is left who
+// delivers.
+func (l *Link) Closed() <-chan struct{} { return l.closed }
+
+// Recorded tells the master that the token's result is safe with us.
+func (l *Link) Recorded(token string) {
+	// Without a master there is nobody left who keeps the result.
+	_ = l.conn.send(frame{opRecorded, []string{token}})
+}
+
+// Accounts finds local users for the server: in the passwd file, and only
+// where nsswitch.conf names more than files by asking the master.
+func (l *Link) Accounts(n account.Names) account.Accounts { return n.Asking(l.Lookup) }

@@ -1,0 +1,117 @@
+package privsep
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"postoffice/applets/service"
+	"postoffice/deliver/local"
+)
+
+func newLink(c *net.UnixConn) *Link {
+	return &Link{
+		conn:       newConn(c, toServer(), toMaster()),
+		deliveries: make(chan struct{}, linkDeliveries),
+		runs:       make(chan struct{}, linkRuns),
+		lookups:    make(chan struct{}, linkLookups),
+		lists:      make(chan struct{}, linkLists),
+		events:     make(chan Event, 16),
+		closed:     make(chan struct{}),
+		results:    map[string]chan local.Result{},
+		answers:    map[string]question{},
+		gates:      map[string]*userGate{},
+	}
+}
+
+// takeOver reads what the master hands over, up to the start.
+func (l *Link) takeOver() error {
+	if err := l.conn.c.SetReadDeadline(time.Now().Add(handOverTime)); err != nil {
+		return err
+	}
+	for {
+		f, files, err := l.conn.recv()
+		if err != nil {
+			return err
+		}
+		switch f.op {
+		case opSettings:
+			l.settings = append(l.settings, f.fields[0]...)
+		case opListener:
+			l.listeners = append(l.listeners, newListener(f, files))
+		case opSession:
+			l.session = files[0]
+		case opResult:
+			t, err := parseResult(f.fields)
+			if err != nil {
+				return err
+			}
+			l.unrecorded = append(l.unrecorded, t)
+		case opStart:
+			l.onePass, l.detach = f.fields[0] == modePass, f.fields[1] == detached
+			return l.conn.c.SetReadDeadline(time.Time{})
+		default:
+			return fmt.Errorf("%w: op %d before the start", errFrame, f.op)
+		}
+	}
+}
+
+func newListener(f frame, files []*os.File) service.Listener {
+	return service.Listener{Name: f.fields[0], Network: f.fields[1], Address: f.fields[2], File: files[0]}
+}
+
+// read hands on what the master says until the link closes.
+func (l *Link) read() {
+	defer close(l.events)
+	defer close(l.closed)
+	defer l.conn.close()
+	var settings []byte
+	for {
+		f, files, err := l.conn.recv()
+		if err != nil {
+			return // the master is gone, or no master of ours
+		}
+		switch f.op {
+		case opResult:
+			l.result(f)
+		case opAccount, opListed, opForwarded:
+			l.answer(f)
+		case opSettings:
+			settings = append(settings, f.fields[0]...)
+		case opReload:
+			l.events <- Reload{settings}
+			settings = nil
+		case opListener:
+			l.events <- NewListener{newListener(f, files)}
+		case opAudit:
+			l.events <- ToggleAudit{}
+		case opStop:
+			l.events <- Stop{}
+		default:
+			closeAll(files)
+		}
+	}
+}
+
+func (l *Link) result(f frame) {
+	t, err := parseResult(f.fields)
+	if err != nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c := l.results[t.Token]; c != nil {
+		select {
+		case c <- t.Result:
+		default:
+		}
+	}
+}
+
+// answer gives an answer to whoever asked.
+func (l *Link) answer(f frame) {
+	if q, ok := l.answered(f.fields[0]); ok {
+		q.reply <- f
+	}
+}

@@ -1,0 +1,213 @@
+//go:build linux
+
+package privsep
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"postoffice/internal/account"
+	"postoffice/internal/disk"
+)
+
+// hangingFS hangs in the home directory of u0, and in syncing the mailbox of u2.
+type hangingFS struct {
+	disk.FS
+	release chan struct{}
+	homes   atomic.Int64
+}
+
+func (h *hangingFS) OpenDir(path string) (disk.Dir, error) {
+	if strings.HasSuffix(path, "/hung") {
+		h.homes.Add(1)
+		<-h.release
+	}
+	d, err := h.FS.OpenDir(path)
+	return hangingDir{d, h}, err
+}
+
+type hangingDir struct {
+	disk.Dir
+	h *hangingFS
+}
+
+func (d hangingDir) Create(name string, mode fs.FileMode) (disk.File, error) {
+	f, err := d.Dir.Create(name, mode)
+	if name == "u2" {
+		return hangingFile{f, d.h}, err
+	}
+	return f, err
+}
+
+func (d hangingDir) RenameNoReplace(old string, to disk.Dir, name string) error {
+	return d.Dir.RenameNoReplace(old, to.(hangingDir).Dir, name)
+}
+
+type hangingFile struct {
+	disk.File
+	h *hangingFS
+}
+
+func (f hangingFile) Sync() error { <-f.h.release; return f.File.Sync() }
+
+// TestA39HungFileSystem: 256 deliveries, all that a server has under way, for a
+// user whose home hangs and one whose mailbox can't be synced. Each is answered
+// with words, others' mail is delivered meanwhile, and what hung is written once.
+func TestA39HungFileSystem(t *testing.T) {
+	hung := &hangingFS{release: make(chan struct{})}
+	h := start(t, func(o *MasterOptions) {
+		hung.FS = o.Mailboxes.FS
+		o.Mailboxes.FS = hung
+		passwd, err := os.ReadFile(o.Names.Passwd)
+		must(t, err)
+		home := filepath.Join(filepath.Dir(o.Names.Passwd), "hung")
+		must(t, os.Mkdir(home, 0o755))
+		must(t, os.Chmod(home, 0o755)) // whatever the umask is
+		text := strings.Replace(string(passwd), fmt.Sprintf("u0:x:%d:%d::/nonexistent", firstUID, firstUID+100), fmt.Sprintf("u0:x:%d:%d::%s", firstUID, firstUID+100, home), 1)
+		must(t, os.WriteFile(o.Names.Passwd, []byte(text), 0o644))
+	})
+	large, k := h.dial(), h.dial()
+	answers := []<-chan string{large.begin("large big u2 %d", 10<<20)}
+	for n := range linkDeliveries - 1 {
+		c := h.dial()
+		answers = append(answers, c.begin("deliver t%d u%d From-%d", n, n%2*2, n))
+	}
+	k.want("delivered", "deliver other u1 From-other")
+	for n, answer := range answers {
+		if got := k.answer(answer); !strings.HasPrefix(got, "deferred 4.2.0") && !strings.HasPrefix(got, "deferred 4.3.0") || !strings.Contains(got, "file system does not answer") {
+			t.Fatalf("%d: %q", n, got)
+		}
+	}
+	if n := hung.homes.Load(); n != 1 {
+		t.Errorf("%d threads hang for one user", n)
+	}
+	k.want("delivered", "deliver another u1 From-another")
+	close(hung.release)
+	for n := 0; n < linkDeliveries-1; {
+		if got := k.say("deliver t%d u%d From-%d", n, n%2*2, n); strings.Contains(got, errStillRuns.Error()) {
+			continue // until it has gone on
+		} else if !strings.HasPrefix(got, "delivered") {
+			t.Fatalf("%d, asked again: %q", n, got)
+		}
+		k.want("ok", "recorded t%d", n)
+		n++
+	}
+	for user, others := range map[string]int{"u0": 128, "u2": 127} {
+		if n := strings.Count(h.mailbox(user), "From-"); n != others {
+			t.Errorf("%s has %d messages, want each of %d once", user, n, others)
+		}
+	}
+}
+
+// TestA39HungLists: the lists of 52 users hang, and two of the default-user's.
+// While others may need the room they are answered, with words; others' are
+// read, and programs run, though more processes hang than there are places.
+func TestA39HungLists(t *testing.T) {
+	h := start(t, nil)
+	passwd, err := os.ReadFile(h.path("passwd"))
+	must(t, err)
+	const hung = maxUsers + 4
+	for i := range hung + 1 {
+		passwd = fmt.Appendf(passwd, "p%d:x:%d:%d::/nonexistent:/bin/false\n", i, 21000+i, 21000+i)
+	}
+	must(t, os.WriteFile(h.path("passwd"), passwd, 0o644))
+	answers := make(chan string, hung+2)
+	ask := func(format string, args ...any) {
+		k := h.dial()
+		go func() { answers <- k.answer(k.begin(format, args...)) }()
+	}
+	ask("list u3 alias hang")
+	ask("list u3 alias hang")
+	for i := range hung {
+		ask("list p%d usermap hang", i)
+	}
+	k := h.dial()
+	for n := range hung + 2 - maxQuietLists {
+		if got := <-answers; !strings.HasPrefix(got, "0 lines") || !strings.Contains(got, "does not answer") {
+			t.Fatalf("%d: %q", n, got)
+		}
+		if n%8 == 0 {
+			k.want("1 lines", "list u3 alias lines:1")
+			k.want("1 lines", "list p%d usermap lines:1", hung)
+			k.want("delivered", "run u3 alias job t%d 10", n)
+		}
+	}
+	if n := len(userProcesses(t)); n <= maxUsers || n > maxUsers+maxAside {
+		t.Errorf("%d processes, want more than %d, at most %d", n, maxUsers, maxUsers+maxAside)
+	}
+}
+
+// TestA39HungPrograms: programs of as many users as may run some hang. Others'
+// lists are read, without which they get no mail, and their programs wait.
+func TestA39HungPrograms(t *testing.T) {
+	h := start(t, func(o *MasterOptions) { o.placeWait = time.Second })
+	g := h.gate()
+	passwd, err := os.ReadFile(h.path("passwd"))
+	must(t, err)
+	for i := range maxRunning {
+		passwd = fmt.Appendf(passwd, "p%d:x:%d:%d::/nonexistent:/bin/false\n", i, 21000+i, 21000+i)
+	}
+	must(t, os.WriteFile(h.path("passwd"), passwd, 0o644))
+	for i := range maxRunning {
+		h.dial().begin("run p%d usermap ask t%d 10", i, i)
+	}
+	for range maxRunning {
+		g.next()
+	}
+	k := h.dial()
+	for i := range 3 {
+		k.want("1 lines", "list u%d usermap lines:1", i)
+		k.want("deferred 4.3.0 the address's program or file can't be used now too many users' processes are busy", "run u%d usermap job x%d 10", i, i)
+	}
+}
+
+// TestHungProcessesKeepNoPlace: processes that can't be ended have no place, 32 at
+// most, and of one user two.
+func TestHungProcessesKeepNoPlace(t *testing.T) {
+	u := newUsers(MasterOptions{}, account.NewSystem(account.Names{}))
+	fill := func(from, n int) (got []*userProcess) {
+		for i := range n {
+			p, _, _, err := u.slot(account.Account{UID: from + i}, forList)
+			if p == nil || err != nil {
+				t.Errorf("%d: no place: %v", from+i, err)
+				break
+			}
+			got = append(got, p)
+		}
+		return got
+	}
+	first := fill(1, maxAside)
+	for _, p := range first {
+		p.leaving = true
+		u.setAside(p)
+	}
+	second := fill(1000, maxUsers)
+	for _, p := range second {
+		p.leaving = true
+		u.setAside(p) // there are 32 already
+	}
+	if p, _, _, err := u.slot(account.Account{UID: 5000}, forList); p != nil || err != nil || u.aside != maxAside {
+		t.Errorf("%v, %v, %d aside", p, err, u.aside)
+	}
+	for _, p := range append(first, second...) {
+		u.gone(p)
+	}
+	if len(u.all) != 0 || u.aside != 0 {
+		t.Errorf("%d, %d aside, want none", len(u.all), u.aside)
+	}
+	for range perAside {
+		for _, p := range fill(7, 1) {
+			p.leaving = true
+			u.setAside(p)
+		}
+	}
+	if _, _, _, err := u.slot(account.Account{UID: 7}, forRun); err != errAside {
+		t.Errorf("%v, want %v", err, errAside)
+	}
+}

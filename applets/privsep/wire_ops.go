@@ -1,0 +1,188 @@
+package privsep
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"postoffice/deliver/local"
+	"postoffice/deliver/outcome"
+	"postoffice/internal/account"
+)
+
+// op says what a frame is about.
+type op byte
+
+// What the server tells the master. opRun and opList go on to a user's
+// process, with a number in the place of the token.
+const (
+	opReady    op = 1 + iota // it answers
+	opDone                   // the single pass is over
+	opDeliver                // see mailboxFields; the pipe with the octets
+	opSmall                  // the same, and all octets of a small message
+	opRecorded               // token
+	opLookup                 // serial, name
+	opBroken                 // listener's name
+	opRun                    // see runFields; the pipe with the octets
+	opList                   // see listFields; the pipe for the lines
+	opForwards               // serial, user, extension
+)
+
+// What the master tells the server. A user's process gets settings and an
+// account, and gives results and opListed back.
+const (
+	opSettings  op = 64 + iota // the next piece of the settings
+	opListener                 // name, network, address; the socket
+	opSession                  // the socket
+	opResult                   // token, status, reply code, reply status, reply text, error
+	opStart                    // "pass" or "stay", "attached" or "detached": everything was handed over
+	opAccount                  // serial, outcome, name, uid, gid, home, shell, error
+	opReload                   // the settings sent last are new ones
+	opStop                     // end
+	opListed                   // serial, outcome, file, owner's name, owner's uid or a line, error
+	opForwarded                // serial, outcome, error
+	opAudit                    // auditing is turned on, or off
+)
+
+// Limits of the fields, in octets.
+const (
+	maxToken   = 128              // of a word of ours
+	maxName    = account.MaxName  // of an account
+	maxNumber  = 20               // of a number
+	maxPart    = 320              // of an address (RFC 5321 section 4.5.3.1 allows 256 for all of it)
+	maxPath    = 4096             // of a file
+	maxAddress = 512              // of an address in full
+	maxWords   = 2048             // text for people: cut by the sender
+	maxSmall   = 16 << 10         // a message that needs no pipe
+	maxPiece   = 32 << 10         // of what goes in several frames
+	maxFrame   = 1 + 2 + maxPiece // the largest frame: opSettings
+)
+
+// The fields that several frames have in common.
+
+// mailboxFields: token, user, "final" or nothing, extension, folder, how many
+// octets the message has at most or nothing; behind them, with opSmall alone,
+// the message.
+var mailboxFields = [...]int{maxToken, maxName, maxNumber, maxPart, maxPath, maxNumber, maxSmall}
+
+// listFields: serial, user, source, name, hash, extension.
+var listFields = [...]int{maxNumber, maxName, maxNumber, maxPart, sha256.Size, maxPart}
+
+// runFields: token, user, source, name, hash, "final" or nothing, local part and domain of sender
+// and recipient, extension, queue ID.
+var runFields = [...]int{maxToken, maxName, maxNumber, maxPart, sha256.Size, maxNumber, maxPart, maxPart, maxPart, maxPart, maxPart, maxToken}
+
+// shape is what a frame must look like.
+type shape struct {
+	name   string
+	fields []int // the most octets of each
+	files  int   // descriptors that come with it
+}
+
+// side is a set of frames: those that one end may receive.
+type side map[op]shape
+
+// These are made for each link, not at start-up.
+
+func toMaster() side {
+	return side{
+		opReady:    {"ready", nil, 0},
+		opDone:     {"done", nil, 0},
+		opDeliver:  {"deliver", mailboxFields[:len(mailboxFields)-1], 1},
+		opSmall:    {"deliver", mailboxFields[:], 0},
+		opRecorded: {"recorded", []int{maxToken}, 0},
+		opLookup:   {"lookup", []int{maxNumber, maxName}, 0},
+		opBroken:   {"broken listener", []int{maxAddress}, 0},
+		opRun:      runShape(),
+		opList:     listShape(),
+		opForwards: {"forwards", []int{maxNumber, maxName, maxPart}, 0},
+	}
+}
+
+func toServer() side {
+	return side{
+		opSettings:  settingsShape(),
+		opListener:  {"listener", []int{maxAddress, maxNumber, maxAddress}, 1},
+		opSession:   {"session", nil, 1},
+		opResult:    resultShape(),
+		opStart:     {"start", []int{maxNumber, maxNumber}, 0},
+		opAccount:   accountShape(),
+		opReload:    {"reload", nil, 0},
+		opStop:      {"stop", nil, 0},
+		opListed:    listedShape(),
+		opForwarded: {"forwarded", []int{maxNumber, maxNumber, maxWords}, 0},
+		opAudit:     {"audit", nil, 0},
+	}
+}
+
+// toUser is what a user's process may be told, fromUser what it may say.
+
+func toUser() side {
+	return side{opSettings: settingsShape(), opAccount: accountShape(), opRun: runShape(), opList: listShape()}
+}
+
+func fromUser() side { return side{opResult: resultShape(), opListed: listedShape()} }
+
+func settingsShape() shape { return shape{"settings", []int{maxPiece}, 0} }
+func runShape() shape      { return shape{"run", runFields[:], 1} }
+func listShape() shape     { return shape{"list", listFields[:], 1} }
+
+func resultShape() shape {
+	return shape{"result", []int{maxToken, maxNumber, maxNumber, maxNumber, maxWords, maxWords}, 0}
+}
+
+func accountShape() shape {
+	return shape{"account", []int{maxNumber, maxNumber, maxName, maxNumber, maxNumber, maxPath, maxPath, maxWords}, 0}
+}
+
+func listedShape() shape {
+	return shape{"listed", []int{maxNumber, maxNumber, maxPath, maxName, maxNumber, maxWords}, 0}
+}
+
+// resultFrame encodes a result.
+func resultFrame(t local.TokenResult) frame {
+	r, text := t.Result, ""
+	if r.Err != nil {
+		text = r.Err.Error()
+	}
+	return frame{opResult, []string{
+		t.Token, r.String(), strconv.Itoa(r.Reply.Code), r.Reply.Status, clip(r.Reply.Text), clip(text),
+	}}
+}
+
+// parseResult reads the fields of a result, which may come from a user's
+// process: there is one word for each result, and the codes are codes.
+func parseResult(f []string) (local.TokenResult, error) {
+	t := local.TokenResult{Token: f[0]}
+	var err error
+	if t.Result, err = parseWord(f[1]); err != nil {
+		return t, err
+	}
+	code, err := strconv.Atoi(f[2])
+	if err != nil || code != 0 && (code < 200 || code > 599) {
+		return t, fmt.Errorf("%w: result with the reply code %q", errFrame, f[2])
+	}
+	if strings.Trim(f[3], "0123456789.") != "" {
+		return t, fmt.Errorf("%w: result with the status code %q", errFrame, f[3])
+	}
+	t.Result.Reply.Code, t.Result.Reply.Status, t.Result.Reply.Text = code, f[3], f[4]
+	if f[5] != "" && t.Result.Action != outcome.Delivered {
+		t.Result.Err = errors.New(f[5])
+	}
+	return t, nil
+}
+
+// parseWord returns a result that Result.String gives this word.
+func parseWord(word string) (local.Result, error) {
+	for _, r := range []local.Result{
+		{}, {Outcome: outcome.Outcome{Action: outcome.Delivered}}, {Outcome: outcome.Outcome{Action: outcome.Bounced}},
+		{Answer: local.Forwarded}, {Answer: local.Changed},
+	} {
+		if word == r.String() {
+			return r, nil
+		}
+	}
+	return local.Result{}, fmt.Errorf("%w: result %q", errFrame, word)
+}

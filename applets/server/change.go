@@ -1,0 +1,195 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"log/slog"
+	"os"
+
+	"postoffice/applets/cmdline"
+	"postoffice/applets/config"
+	"postoffice/applets/control"
+	"postoffice/applets/smtpd"
+	"postoffice/applets/sysexits"
+	"postoffice/deliver"
+	"postoffice/internal/maillog"
+	"postoffice/spool"
+)
+
+// Changer changes messages in the files, where no server runs.
+type Changer struct {
+	conf   *config.Config
+	log    *slog.Logger
+	queue  *spool.Queue
+	runner *deliver.Runner // nil until it is needed; it delivers nothing
+}
+
+// NewChanger returns a Changer for the queue, which stays the caller's to close.
+func NewChanger(conf *config.Config, log *slog.Logger, queue *spool.Queue) *Changer {
+	return &Changer{conf: conf, log: log, queue: queue}
+}
+
+// Act does what r asks for, for a user. The error is as for MessageError.
+func (c *Changer) Act(ctx context.Context, r control.Request, uid int) error {
+	if r.Do == control.Retry {
+		return &control.Error{Code: sysexits.Unavailable, Text: "no mail server runs here; runq tries everything now"}
+	}
+	if c.runner == nil {
+		c.runner = deliver.NewRunner(newSettings(ctx, c.conf, c.log).deliver(ground{}, c.queue, nil))
+	}
+	return change(ctx, c.runner, r, by(uid))
+}
+
+// by is who changes a message, for the log.
+func by(uid int) string { return fmt.Sprintf("uid %d", uid) }
+
+// change is the table from the verbs to what they do.
+func change(ctx context.Context, runner *deliver.Runner, r control.Request, by string) error {
+	id, ok := spool.ParseID(r.ID)
+	if !ok {
+		return NoMessage(r.ID)
+	}
+	var err error
+	switch r.Do {
+	case control.Hold:
+		err = runner.Hold(ctx, id, r.Reason, by)
+	case control.Release:
+		err = runner.Release(ctx, id, by)
+	case control.Retry:
+		err = runner.Retry(id, r.Reroute)
+	case control.Bounce:
+		err = runner.Bounce(ctx, id, by)
+	case control.Remove:
+		err = runner.Remove(ctx, id, by)
+	default:
+		err = &control.Error{Code: sysexits.Usage, Text: fmt.Sprintf("no command %q", r.Do)}
+	}
+	return MessageError(r.ID, err)
+}
+
+// MessageError returns a failure about one message as people are told it: a
+// *control.Error where its kind is known.
+func MessageError(id string, err error) error {
+	refused := func(text string) error { return &control.Error{Code: sysexits.Unavailable, Text: text} }
+	switch {
+	case errors.Is(err, spool.ErrGone):
+		err = NoMessage(id)
+	case errors.Is(err, spool.ErrCorrupt):
+		err = refused("its file is damaged; mailq " + id + " tells more, and remove drops it")
+	case errors.Is(err, spool.ErrBusy):
+		err = &control.Error{Code: sysexits.TempFail, Text: "it is being delivered just now; try again in a while"}
+	case errors.Is(err, deliver.ErrHeld):
+		err = refused("it is held; release puts it back and tries it")
+	case errors.Is(err, deliver.ErrNotHeld):
+		err = refused("it is not held")
+	case errors.Is(err, deliver.ErrNobody):
+		err = refused(deliver.ErrNobody.Error() + "; remove drops it")
+	}
+	return err
+}
+
+// act does what a client of the control socket asks for. What it starts ends
+// with life.
+func (s *system) act(ctx, life context.Context, p control.Peer, r control.Request) error {
+	if err := mayChange(p); err != nil {
+		return err
+	}
+	err := change(ctx, s.runner, r, by(p.UID))
+	if err == nil && r.Do == control.Retry && s.queueOnly {
+		s.passOf(life, spool.ID(r.ID), r.Reroute)
+	}
+	return err
+}
+
+// passOf tries one message in the background where nothing runs the queue.
+func (s *system) passOf(ctx context.Context, id spool.ID, reroute bool) {
+	s.work.Go(func() {
+		s.passing.Lock()
+		defer s.passing.Unlock()
+		runner := deliver.NewRunner(s.deliverOptions(s.settings.Load()))
+		if err := runner.PassOf(ctx, []spool.ID{id}, reroute); err != nil {
+			s.log.LogAttrs(ctx, slog.LevelWarn, "message not tried", maillog.QueueID(id), maillog.Err(err))
+		}
+	})
+}
+
+// mayChange lets root and the owner of the queue pass.
+func mayChange(p control.Peer) error {
+	if p.UID != 0 && p.UID != os.Getuid() {
+		return &control.Error{Code: sysexits.NoPerm, Text: "only root and the owner of the queue may do that"}
+	}
+	return nil
+}
+
+// listing is the queue as a user sees it.
+func (s *system) listing(p control.Peer) Listing {
+	return Listing{s.queue, s.runner.Active, s.settings.Load().viewer(p.UID)}
+}
+
+// controls are what the control socket offers, to whom. A queue run that it
+// starts ends with ctx.
+func (s *system) controls(ctx context.Context) control.Handler {
+	return control.Handler{
+		List: func(_ context.Context, p control.Peer) iter.Seq2[control.Part, error] { return s.listing(p).All() },
+		Show: func(_ context.Context, p control.Peer, id string) iter.Seq2[control.Part, error] {
+			return s.listing(p).One(spool.ID(id))
+		},
+		Run: func(_ context.Context, p control.Peer) error {
+			if err := mayChange(p); err != nil {
+				return err
+			}
+			s.runNow(ctx)
+			return nil
+		},
+		Version: cmdline.Version,
+		Route:   s.route,
+		Nobody:  accountless,
+		Watch: func(request context.Context, p control.Peer, r control.Request, send func([]control.Event) error) error {
+			return s.watch(request, ctx, p, r, send)
+		},
+		Sessions:   s.sessions,
+		EndSession: s.endSession,
+		Act: func(request context.Context, p control.Peer, r control.Request) error {
+			return s.act(request, ctx, p, r)
+		},
+		Cat: func(_ context.Context, p control.Peer, id string) (io.ReadCloser, error) {
+			if err := mayChange(p); err != nil {
+				return nil, err
+			}
+			return s.listing(p).Open(id)
+		},
+	}
+}
+
+// sessions are the SMTP sessions that a user may see.
+func (s *system) sessions(p control.Peer) iter.Seq[control.Session] {
+	v := s.settings.Load().viewer(p.UID)
+	return func(yield func(control.Session) bool) {
+		for is := range s.smtp.Sessions() {
+			if v.SeesSession(is.UID) && !yield(sessionOf(is)) {
+				return
+			}
+		}
+	}
+}
+
+// sessionOf is a session as clients see it: foreign text is printable.
+func sessionOf(is smtpd.Seen) control.Session {
+	return control.Session{
+		ID: is.ID, Client: clean(is.Client), Helo: clean(is.Hello), State: is.State, QueueID: is.QueueID,
+		Begun: is.Begun, Since: is.Since, Received: is.Received,
+	}
+}
+
+// endSession ends a session that the user may see.
+func (s *system) endSession(p control.Peer, id string) error {
+	for is := range s.sessions(p) {
+		if is.ID == id && s.smtp.End(id, by(p.UID)) {
+			return nil
+		}
+	}
+	return &control.Error{Code: sysexits.Unavailable, Text: fmt.Sprintf("no session %q that you may see", clean(id))}
+}

@@ -1,0 +1,364 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"postoffice/applets/cmdline"
+	"postoffice/applets/config"
+	"postoffice/applets/privsep"
+	"postoffice/applets/service"
+	"postoffice/applets/sysexits"
+	"postoffice/deliver/local/mailbox"
+	"postoffice/internal/account"
+	"postoffice/internal/disk"
+	"postoffice/internal/maillog"
+	"postoffice/spool/maildrop"
+)
+
+// daemon is a mail server, for as long as it is wanted or for one pass over the
+// queue: as root the master and its server, else one process.
+type daemon struct {
+	env        *cmdline.Env
+	conf       *config.Config
+	foreground bool
+	onePass    bool
+	deaf       bool               // listen on no port
+	session    *os.File           // an SMTP session to take before the pass, or nil
+	control    *os.File           // a request to answer beside the pass, or nil; with no session, what it asks for is all that is done
+	inherited  []service.Listener // from a service manager
+	answers    func() error       // called when the server answers; nil: nobody waits for it
+
+	log    *slog.Logger
+	logs   logs
+	runDir *service.RunDir
+}
+
+func (d *daemon) run(ctx context.Context) error {
+	if d.foreground {
+		logHere(d.conf)
+	}
+	var err error
+	if d.log, d.logs, err = openLogs(d.env, d.conf, d.program()); err != nil {
+		return err
+	}
+	defer d.logs.close()
+	if err := checkRelay(d.conf, d.deaf || d.onePass); err != nil {
+		return err
+	}
+	if !d.onePass {
+		warnOfSyslog(d.env, d.conf)
+		d.warnOfMissed()
+	}
+	if os.Getuid() == 0 {
+		return d.master(ctx)
+	}
+	return d.alone(ctx)
+}
+
+// program is the name in the log.
+func (d *daemon) program() string {
+	if d.onePass {
+		return "runq"
+	}
+	return "smtpd"
+}
+
+// listeners are the sockets of a server that stays: the run directory is ours
+// from here on.
+func (d *daemon) listeners(ctx context.Context, gid int) ([]service.Listener, error) {
+	var err error
+	if d.runDir, err = service.LockRunDir(d.conf.RunDir, gid); err != nil {
+		return nil, runDirError(d.conf.RunDir, err)
+	}
+	all := d.inherited
+	if len(all) == 0 && !d.deaf {
+		if all, err = service.Listen(ctx, d.conf.Listen, d.log); err != nil {
+			return nil, portError(err)
+		}
+	}
+	for _, name := range []string{service.Submission, service.Control} {
+		l, err := service.ListenUnix(name, filepath.Join(d.conf.RunDir, name))
+		if err != nil {
+			return nil, runDirError(d.conf.RunDir, fmt.Errorf("make the socket %s: %w", name, err))
+		}
+		all = append(all, l)
+	}
+	if err := d.runDir.WritePID(); err != nil {
+		return nil, runDirError(d.conf.RunDir, err)
+	}
+	return all, nil
+}
+
+// ready tells whoever waits that the server answers.
+func (d *daemon) ready() {
+	if d.answers != nil {
+		if err := d.answers(); err != nil {
+			d.log.LogAttrs(context.Background(), slog.LevelWarn, "starter not told", maillog.Err(err))
+		}
+	}
+	d.log.LogAttrs(context.Background(), slog.LevelInfo, "server ready")
+}
+
+// master is the root tree: it holds the sockets, starts the server and writes
+// the mailboxes.
+func (d *daemon) master(ctx context.Context) error {
+	if err := prepareMaster(d.conf, d.log); err != nil {
+		return err
+	}
+	owner, err := ServerUser(d.conf)
+	if err != nil {
+		return err
+	}
+	users, err := userOptions(ctx, d.conf)
+	if err != nil {
+		return err
+	}
+	if err := makeQueueDir(d.conf.QueueDir, owner); err != nil {
+		return err
+	}
+	if !d.onePass {
+		d.warn(ctx)
+	}
+	o := privsep.MasterOptions{
+		Settings:  d.conf.Encode(),
+		Session:   d.session,
+		OnePass:   d.onePass,
+		Detach:    d.answers != nil,
+		Server:    owner,
+		Mailboxes: mailbox.Options{FS: disk.OS(), Dir: d.conf.MailDir, Mailbox: d.conf.Mailbox, Folders: foldersOf(d.conf), Log: d.log},
+		Users:     users,
+		Bare:      !d.conf.ProgramCapabilities,
+		Probe:     !d.onePass,
+		Ready:     d.ready,
+		Grace:     killWait,
+		Log:       d.log,
+		Reload:    func() (privsep.Reloaded, error) { return d.reloadMaster(ctx) },
+	}
+	if d.control != nil { // it has no place of its own between the processes
+		o.Listeners = []service.Listener{{Name: service.Control, File: d.control}}
+	}
+	if !d.onePass {
+		if o.Listeners, err = d.listeners(ctx, owner.GID); err != nil {
+			return err
+		}
+		defer d.runDir.Close()
+		o.RunDir = d.runDir
+	}
+	err = privsep.RunMaster(ctx, o)
+	if e := (*service.ExitError)(nil); errors.As(err, &e) && e.Code > 0 {
+		return cmdline.ExitWith(e.Code, err)
+	}
+	return err
+}
+
+// warn says once what is less safe than it could be.
+func (d *daemon) warn(ctx context.Context) {
+	if who := SharedUser(ctx, d.conf); who != "" {
+		d.log.LogAttrs(ctx, slog.LevelWarn, "default-user shared", maillog.Option("default-user"), maillog.Reason(who))
+	}
+	if why := Exposed(); why != "" {
+		d.log.LogAttrs(ctx, slog.LevelWarn, "processes exposed", maillog.Reason(why))
+	}
+}
+
+// reloadMaster reads the configuration again for the master and its children.
+func (d *daemon) reloadMaster(ctx context.Context) (privsep.Reloaded, error) {
+	conf, err := d.reloaded()
+	if err != nil {
+		return privsep.Reloaded{}, err
+	}
+	users, err := userOptions(ctx, conf)
+	if err != nil {
+		return privsep.Reloaded{}, err
+	}
+	return privsep.Reloaded{Settings: conf.Encode(), Users: users}, d.logs.reopen()
+}
+
+// reloaded reads the configuration again. What is bound to the start stays as
+// it is, also for a server that is started in the place of one that died: it
+// must not find another queue.
+func (d *daemon) reloaded() (*config.Config, error) {
+	conf, err := d.env.ReloadConfig()
+	if err != nil {
+		return nil, err
+	}
+	if err := checkRelay(conf, d.deaf || d.onePass); err != nil {
+		return nil, err
+	}
+	if d.foreground {
+		logHere(conf)
+	}
+	conf, later := conf.Reloaded(d.conf)
+	for _, name := range later {
+		d.log.LogAttrs(context.Background(), slog.LevelWarn, "option not changed", maillog.Option(name), maillog.Reason("it is read at the start alone: restart the server"))
+	}
+	return conf, nil
+}
+
+// warnOfMissed tells of options that were set and that nothing uses yet.
+func (d *daemon) warnOfMissed() {
+	for _, n := range d.conf.Missed() {
+		d.env.Say(fmt.Sprintf("warning: %s: %s: %s", n.Where, n.Option, n.Text))
+		d.log.LogAttrs(context.Background(), slog.LevelWarn, "option not used", maillog.Option(n.Option), maillog.File(n.Where), maillog.Reason(n.Text))
+	}
+}
+
+// makeQueueDir makes the top of the spool, which the server fills: it could not
+// make a directory in one of root's. An empty one of root's becomes the
+// server's: whoever made it may have been killed before giving it away.
+func makeQueueDir(dir string, owner service.User) error {
+	err := os.Mkdir(dir, 0o700)
+	if err != nil && !errors.Is(err, os.ErrExist) {
+		return queueDirError(dir, fmt.Errorf("make the queue directory: %w", err))
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return fmt.Errorf("look at the queue directory: %w", err)
+	}
+	if info.IsDir() && ownerOf(info) == 0 && isEmpty(dir) {
+		if err := os.Lchown(dir, owner.UID, owner.GID); err != nil {
+			return fmt.Errorf("make the queue directory: %w", err)
+		}
+		return nil
+	}
+	info, err = os.Stat(dir) // root may have put a link there
+	switch {
+	case err != nil:
+		return fmt.Errorf("look at the queue directory: %w", err)
+	case !info.IsDir():
+		return cmdline.ExitWith(sysexits.Config, fmt.Errorf("queue directory %s is not a directory", dir), "option queue-dir says where it is")
+	case ownerOf(info) != owner.UID:
+		return cmdline.ExitWith(sysexits.NoPerm, fmt.Errorf("queue directory %s belongs to uid %d, not to %s", dir, ownerOf(info), owner.Name),
+			giveBack(dir, owner.Name)...)
+	}
+	return nil
+}
+
+// giveBack is how a queue that a restore, or chown -R, has given to another
+// becomes the server's again. What lies in maildrop/ keeps its owners, who are
+// its senders. Users make files there: one with two names may be anything.
+func giveBack(dir, user string) []string {
+	drops := filepath.Join(dir, maildrop.Dir)
+	return []string{
+		"if it is a queue of ours: find -H " + dir + " -path '" + drops + "/*' -o -exec chown -h " + user + ": {} +",
+		"and, where the group was changed too: find " + drops + " -type f -links 1 -exec chgrp " + user + " {} +",
+		"else option queue-dir says where it is",
+	}
+}
+
+func ownerOf(info os.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Uid) }
+
+func isEmpty(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	return err == nil && len(entries) == 0
+}
+
+// alone is everything in this process, for the user who started it: the only
+// mailbox is theirs.
+func (d *daemon) alone(ctx context.Context) error {
+	me, err := ourselves()
+	if err != nil {
+		return err
+	}
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, service.Signals()...)
+	defer signal.Stop(signals)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	asked := otherSignals(ctx, signals, cancel)
+	own := newPrivateMailer(ctx, d.conf, me, d.log)
+	s, err := assemble(ctx, d.conf, d.log, ground{accounts: account.Only(me), mailer: own, postmaster: me.Name})
+	if err != nil {
+		return err
+	}
+	if d.onePass {
+		d.ready()
+		err := s.pass(ctx, d.session, d.control)
+		cancel()
+		s.stop()
+		return err
+	}
+	listeners, err := d.listeners(ctx, -1)
+	if err != nil {
+		return err
+	}
+	defer d.runDir.Close()
+	sockets := service.NewSockets(ctx, service.SocketsOptions{Listeners: listeners, Log: d.log})
+	defer sockets.Close()
+	s.broken = sockets.Broken
+	again := make(chan service.Listener)
+	for _, l := range sockets.Serve(d.passOn(ctx, again)) {
+		if err := s.listen(ctx, l); err != nil {
+			return err
+		}
+	}
+	sockets.Watch(d.runDir)
+	s.deliverAll(ctx)
+	d.ready()
+	service.Notify("READY=1")
+	d.wait(ctx, s, own, asked, again)
+	service.Notify("STOPPING=1")
+	s.stop()
+	return nil
+}
+
+// passOn passes on what was bound again.
+func (d *daemon) passOn(ctx context.Context, again chan<- service.Listener) func(service.Listener) {
+	return func(l service.Listener) {
+		select {
+		case again <- l:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// ourselves is the account of the user who runs this process.
+func ourselves() (account.Account, error) {
+	uid := os.Getuid()
+	name := Login(uid)
+	if err := account.CheckName(name); err != nil {
+		return account.Account{}, cmdline.ExitWith(sysexits.NoUser, fmt.Errorf("user %q can't have a mailbox: %w", name, err))
+	}
+	me := account.Account{Name: name, UID: uid, GID: os.Getgid(), Home: os.Getenv("HOME")}
+	if p, err := account.Machine().InFile(uid); err == nil { // HOME may be that of whoever became this user
+		me.Home = p.Home
+	}
+	if me.Home == "" {
+		return account.Account{}, cmdline.ExitWith(sysexits.NoUser, fmt.Errorf("uid %d has no account, and no home directory", uid), "set HOME")
+	}
+	return me, nil
+}
+
+// ServerUser returns the account that the server runs as.
+func ServerUser(conf *config.Config) (service.User, error) {
+	a, err := account.Machine().Lookup(context.Background(), conf.ServerUser)
+	if err != nil {
+		if !errors.Is(err, account.ErrNoUser) {
+			return service.User{}, fmt.Errorf("look up %s: %w", conf.ServerUser, err)
+		}
+		return service.User{}, cmdline.ExitWith(sysexits.Config, fmt.Errorf("there is no account %q for the server to run as (option server-user)", conf.ServerUser),
+			"make it: useradd --system --user-group --no-create-home --home-dir "+conf.QueueDir+" --shell /usr/sbin/nologin "+conf.ServerUser,
+			"or with busybox: adduser -S -D -H "+conf.ServerUser)
+	}
+	if a.UID == 0 {
+		return service.User{}, cmdline.ExitWith(sysexits.Config, fmt.Errorf("server-user=%s is root: the server must not be", conf.ServerUser),
+			"give it an account that nothing else uses, as the default, postoffice")
+	}
+	return service.User{Name: a.Name, UID: a.UID, GID: a.GID}, nil
+}
+
+// Login returns the name of a user, "uid-N" for one without.
+func Login(uid int) string {
+	if p, err := account.Machine().InFile(uid); err == nil {
+		return p.Login
+	}
+	return "uid-" + strconv.Itoa(uid)
+}

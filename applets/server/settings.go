@@ -1,0 +1,299 @@
+package server
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"postoffice/applets/cmdline"
+	"postoffice/applets/config"
+	"postoffice/applets/policy"
+	"postoffice/applets/smtpd"
+	"postoffice/applets/sysexits"
+	"postoffice/deliver"
+	"postoffice/deliver/local"
+	"postoffice/deliver/remote"
+	"postoffice/deliver/route"
+	"postoffice/internal/alias"
+	"postoffice/internal/maillog"
+	"postoffice/internal/smtp"
+	"postoffice/resolver"
+	"postoffice/spool"
+)
+
+// settings are what a configuration means to the other packages. They are made
+// whole and never changed: a reload puts others in their place, and who has
+// loaded them once works with them to the end.
+type settings struct {
+	conf     *config.Config
+	log      *slog.Logger
+	resolver *resolver.Resolver
+	aliases  *alias.Aliases
+	self     string // our host name
+	senders  senders
+	clients  *clients // of a system alone, which makes them
+}
+
+// newSettings reads a configuration. It may ask DNS for our name.
+func newSettings(ctx context.Context, conf *config.Config, log *slog.Logger) *settings {
+	s := &settings{
+		conf:     conf,
+		log:      log,
+		resolver: resolver.New(resolver.Options{Servers: conf.DNSServers, Log: log}),
+		aliases:  alias.Open(conf.Aliases),
+	}
+	s.ours(netip.IPv6Unspecified()) // they are read now, while there are descriptors
+	s.self = s.hostname(ctx)
+	s.senders = newSenders(conf, s.self)
+	return s
+}
+
+// ours says whether an address certainly is this machine's: whoever else has it
+// is no stranger.
+func (s *settings) ours(a netip.Addr) bool {
+	ours, err := s.resolver.IsOurs(a)
+	return ours && err == nil
+}
+
+// hostname is our name in mail (option hostname).
+func (s *settings) hostname(ctx context.Context) string {
+	switch s.conf.Hostname {
+	case "auto":
+		name, warning := s.resolver.Self(ctx)
+		if warning != "" {
+			s.log.LogAttrs(ctx, slog.LevelWarn, "host name uncertain", maillog.Option("hostname"), maillog.Reason(warning))
+		}
+		return name
+	case "literal":
+		if name, err := os.Hostname(); err == nil {
+			return name
+		}
+		return "localhost.localdomain"
+	}
+	return s.conf.Hostname
+}
+
+// deliver is what the runner gets. watch may be nil.
+func (s *settings) deliver(g ground, queue *spool.Queue, watch deliver.Watcher) deliver.Options {
+	return deliver.Options{
+		Options: s.route(g),
+		Queue:   queue,
+		Local:   g.mailer,
+		Escape:  escapeOf(s.conf.EscapeFrom),
+		QReturn: orNone(s.conf.QReturn),
+		Hops:    s.conf.Hops,
+		Remote:  remote.Options{Hostname: s.self, Log: s.log},
+		Watch:   watch,
+		Log:     s.log,
+
+		OpenView: s.conf.QueueView == config.ViewAll,
+	}
+}
+
+// escapeOf is what option escape-from says.
+func escapeOf(option string) local.Escape {
+	switch option {
+	case config.InFiles:
+		return local.EscapeFiles
+	case "no":
+		return local.EscapeNone
+	}
+	return local.EscapeAll
+}
+
+// route is what the router gets.
+func (s *settings) route(g ground) route.Options {
+	return route.Options{
+		Hostname:     s.self,
+		Resolver:     s.resolver,
+		RelayHost:    s.conf.RelayHost,
+		OnlyKnown:    !s.conf.ForwardAll,
+		MXPool:       s.conf.MXPool,
+		SMTPPort:     s.conf.SMTPPort,
+		LocalDomains: s.conf.LocalDomains,
+		LocalByDNS:   s.conf.LocalByDNS,
+		Aliases:      s.aliases,
+		Accounts:     g.accounts,
+		Usermap:      s.conf.Usermap,
+		Delimiter:    s.conf.Delimiter,
+		DefaultUser:  cmp.Or(g.postmaster, programUser(s.conf)), // a private server has its user alone
+		Postmaster:   g.postmaster,
+		Mailbox:      s.conf.Mailbox,
+		Mailer:       s.conf.Mailer,
+		Users:        g.mailer,
+	}
+}
+
+// smtpd is what the SMTP server gets.
+func (s *settings) smtpd(queue smtpd.Queue, checker func(*smtpd.Client) smtpd.Checker) smtpd.Options {
+	return smtpd.Options{
+		Hostname:          s.self,
+		Size:              s.conf.Size,
+		Timeout:           s.conf.Timeout,
+		Clients:           orNone(s.conf.Clients),
+		ClientsPerAddress: s.conf.ClientsPerAddress,
+		Programs:          places(descriptors()),
+		Load:              s.conf.Load,
+		Hops:              s.conf.Hops,
+		RejectBareNewline: s.conf.BareNewline == config.Reject,
+		Queue:             queue,
+		Checker:           checker,
+		Log:               s.log,
+		ClientName:        s.clientName,
+		Trusted:           s.clients.of,
+		Account:           accountOf,
+		Nobody:            accountless,
+		OwnSender:         s.senders.own,
+	}
+}
+
+// maxPlaces is how many sessions programs of this machine have at most; where
+// there are few descriptors, a quarter of those.
+const maxPlaces = 1000
+
+func places(descriptors uint64) int { return int(min(max(descriptors/4, 1), maxPlaces)) }
+
+// descriptors is how many this process may have open.
+func descriptors() uint64 {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
+		return math.MaxUint64
+	}
+	return uint64(limit.Cur) // elsewhere it has a sign
+}
+
+// policy is what judges clients.
+func (s *settings) policy(recipient func(context.Context, smtp.Path, bool) (smtp.Reply, error), place func(context.Context, string) (policy.Place, error)) policy.Options {
+	return policy.Options{
+		Log:        s.log,
+		HostsAllow: s.conf.HostsAllow,
+		HostsDeny:  s.conf.HostsDeny,
+		Forbidden:  policy.Forbidden(s.conf.Forbidden),
+		Paranoid:   s.conf.Paranoid,
+		CheckHelo:  s.conf.CheckHelo,
+		VerifyFrom: s.conf.VerifyFrom,
+		NoDaemon:   s.conf.NoDaemon,
+		SoftDeny:   s.conf.SoftDeny,
+		DNSCheck:   s.conf.DNSCheck,
+		LocalMX:    s.conf.LocalMX,
+		Banner:     s.conf.Banner,
+		Audit:      s.conf.Audit,
+		Ours:       s.ours,
+		Addrs:      s.resolver.HostAddrs,
+		Domain:     place,
+		Recipient:  recipient,
+		Unsure:     s.clients.unsure,
+	}
+}
+
+// foldersOf are the folders in home directories that mail may be put into.
+func foldersOf(conf *config.Config) []string {
+	if f := conf.Forbidden.Folder; strings.HasPrefix(f, local.HomePrefix) {
+		return []string{f}
+	}
+	return nil
+}
+
+// clientName is what DNS says of an address.
+func (s *settings) clientName(ctx context.Context, a netip.Addr) (string, smtpd.Naming) {
+	name, err := s.resolver.Name(ctx, a)
+	switch {
+	case err == nil:
+		return name, smtpd.Named
+	case errors.Is(err, resolver.ErrNotFound):
+		return "", smtpd.Unnamed
+	case errors.Is(err, resolver.ErrForged):
+		return "", smtpd.Forged
+	}
+	return "", smtpd.Uncertain
+}
+
+// orNone is an option's value for packages whose 0 is their default: an option's
+// own 0 is negative there.
+func orNone[T int | time.Duration](v T) T {
+	if v == 0 {
+		return -1
+	}
+	return v
+}
+
+// logHere makes the log go to standard error, as it does in the foreground, and
+// besides to where the configuration asks.
+func logHere(conf *config.Config) {
+	const here = "stderr"
+	switch {
+	case conf.Settings()[config.Index("log")].Origin == "default":
+		conf.Log = []string{here}
+	case !slices.Contains(conf.Log, here):
+		conf.Log = append([]string{here}, conf.Log...)
+	}
+}
+
+// logs are the places that the log goes to.
+type logs []maillog.Output
+
+// close ends them.
+func (l logs) close() {
+	for _, out := range l {
+		out.Close() // what is lost of a log is no error of the mail's
+	}
+}
+
+// reopen goes on in new files where the present ones were renamed.
+func (l logs) reopen() error {
+	var errs []error
+	for _, out := range l {
+		errs = append(errs, out.Reopen())
+	}
+	return errors.Join(errs...)
+}
+
+// openLogs opens every place that the log goes to. A file that root makes
+// belongs to the server-user: master and server both append to it, and the
+// server can make none in a directory of root's.
+func openLogs(env *cmdline.Env, conf *config.Config, program string) (*slog.Logger, logs, error) {
+	o := maillog.Options{Format: conf.LogFormat, Program: program, Stderr: env.Stderr}
+	if os.Getuid() == 0 {
+		owner, _ := ServerUser(conf) // without one no server starts
+		o.UID, o.GID = owner.UID, owner.GID
+	}
+	var all logs
+	var handlers []slog.Handler
+	for _, o.Sink = range conf.Log {
+		log, out, err := maillog.New(o)
+		if err != nil {
+			all.close()
+			return nil, nil, cmdline.ExitWith(sysexits.CantCreate, fmt.Errorf("make the log: %w", err), "option log says where it goes")
+		}
+		handlers, all = append(handlers, log.Handler()), append(all, out)
+	}
+	return slog.New(slog.NewMultiHandler(handlers...)), all, nil
+}
+
+// warnOfSyslog tells who starts a server that the log goes nowhere.
+func warnOfSyslog(env *cmdline.Env, conf *config.Config) {
+	if !slices.Contains(conf.Log, "syslog") {
+		return
+	}
+	if err := (maillog.Options{}).CheckSyslog(); err != nil {
+		env.Say(fmt.Sprintf("warning: nobody takes the log: %v", err))
+		env.Say("hint: start a syslog daemon, or write a file: option log=file:/var/log/postoffice.log")
+	}
+}
+
+// OpenLog opens the log for a program that never reopens its files. Without an
+// error the caller ends it with closeAll.
+func OpenLog(env *cmdline.Env, conf *config.Config, program string) (log *slog.Logger, closeAll func(), err error) {
+	log, all, err := openLogs(env, conf, program)
+	return log, all.close, err
+}

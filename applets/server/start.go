@@ -1,0 +1,250 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"postoffice/applets/cmdline"
+	"postoffice/applets/config"
+	"postoffice/applets/privsep"
+	"postoffice/applets/service"
+	"postoffice/applets/sysexits"
+)
+
+// StartError returns what a program ends with when the server that it started
+// could not begin: the server has said why on standard error, if it could.
+func StartError(err error) error {
+	if e := (*service.ExitError)(nil); errors.As(err, &e) && e.Code > 0 {
+		return cmdline.ExitWith(e.Code, cmdline.ErrAnswered)
+	}
+	return cmdline.ExitWith(sysexits.TempFail, fmt.Errorf("start a server: %w", err))
+}
+
+// MayServe reports whether the caller may run a server on the queue: root, and
+// the user whose it is or would be if it were made. Root of a user namespace
+// that the queue's owner isn't in has no right to it.
+func MayServe(conf *config.Config) bool {
+	for dir := conf.QueueDir; ; dir = filepath.Dir(dir) {
+		st, err := os.Stat(dir)
+		if errors.Is(err, os.ErrNotExist) && dir != "/" {
+			continue
+		}
+		if err != nil {
+			return os.Getuid() == 0
+		}
+		uid := int(st.Sys().(*syscall.Stat_t).Uid)
+		return !config.Outsider(uid) && (os.Getuid() == 0 || os.Getuid() == uid)
+	}
+}
+
+// StartOptions are how a server is wanted.
+type StartOptions struct {
+	Foreground bool // in this process, with its log on standard error too
+	Deaf       bool // it listens on no port, only for programs of this machine
+}
+
+// Start is the mail server: in the foreground, or in the background, and then
+// it returns when the ports are bound and the server answers. The error is
+// ready for the program to end with.
+func Start(ctx context.Context, env *cmdline.Env, o StartOptions) error {
+	if o.Foreground && service.First() {
+		service.TakeName()
+		return belowError(service.Below(os.Args))
+	}
+	inherited, err := service.Inherited()
+	if err != nil {
+		return err
+	}
+	conf, err := env.Config()
+	if err != nil {
+		return err
+	}
+	if o.Foreground {
+		service.TakeName()
+		d := daemon{env: env, conf: conf, foreground: true, inherited: inherited, deaf: o.Deaf}
+		return d.run(ctx)
+	}
+	if len(inherited) > 0 {
+		return cmdline.ExitWith(sysexits.Usage, errors.New("sockets from a service manager are for a server in the foreground"), "start it as smtpd -bD")
+	}
+	if os.Getuid() == 0 {
+		if _, err := ServerUser(conf); err != nil {
+			return err
+		}
+	}
+	args := env.ConfigFlags()
+	if o.Deaf {
+		args = append(args, "--deaf")
+	}
+	if err := (service.Background{Args: args}).Start(ctx); err != nil {
+		return StartError(err)
+	}
+	return nil
+}
+
+// Obstacles returns what would keep a server from starting with a configuration,
+// as far as that can be seen without making or binding anything: accounts, names
+// to listen on, and places for the log. Each error is ready to be reported.
+func Obstacles(ctx context.Context, conf *config.Config) (all []error) {
+	if os.Getuid() == 0 || !MayServe(conf) { // else it would be a private server, which has no use for them
+		if _, err := ServerUser(conf); err != nil {
+			all = append(all, err)
+		}
+		if _, err := defaultUser(ctx, conf); err != nil {
+			all = append(all, err)
+		}
+	}
+	if err := checkRelay(conf, false); err != nil {
+		all = append(all, err)
+	}
+	for _, address := range conf.Listen {
+		if err := service.Resolve(ctx, address); err != nil {
+			all = append(all, portError(err))
+		}
+	}
+	for _, sink := range conf.Log {
+		if err := checkLogFile(sink); err != nil {
+			all = append(all, cmdline.ExitWith(sysexits.Config, fmt.Errorf("log=%s: %w", sink, err), "option log says where it goes; the directory must be there"))
+		}
+	}
+	return all
+}
+
+// checkRelay refuses to open a port to everybody's mail for everybody, which option
+// relay seems to ask for and never did (B18). deaf: no port is opened.
+func checkRelay(conf *config.Config, deaf bool) error {
+	if deaf || conf.Relay != "yes" {
+		return nil
+	}
+	return cmdline.ExitWith(sysexits.Config, errors.New("relay=yes would let everybody send mail through this machine, and is for sendmail -bs alone: no server listens on a port with it"),
+		"take it out, or write relay=bs, and name the clients that may relay: trusted=192.0.2.7,198.51.100.0/24,mail.example.org")
+}
+
+// checkLogFile says why a file that the log is to go to can't be made. What the
+// caller may not look at is not known.
+func checkLogFile(sink string) error {
+	name, ok := strings.CutPrefix(sink, "file:")
+	if !ok {
+		return nil
+	}
+	if info, err := os.Stat(name); err == nil && info.IsDir() {
+		return &fs.PathError{Op: "open", Path: name, Err: syscall.EISDIR}
+	}
+	dir := filepath.Dir(name)
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+		return err
+	case err == nil && !info.IsDir():
+		return &fs.PathError{Op: "open", Path: dir, Err: syscall.ENOTDIR}
+	}
+	return nil
+}
+
+// belowError is what process 1 ends with: as the server below it, which has said
+// why.
+func belowError(err error) error {
+	if e := (*service.ExitError)(nil); errors.As(err, &e) && e.Code > 0 {
+		return cmdline.ExitWith(e.Code, cmdline.ErrAnswered)
+	}
+	if err != nil {
+		return cmdline.ExitWith(sysexits.TempFail, err)
+	}
+	return nil
+}
+
+// RunPass is a server in this process that tries the whole queue once.
+func RunPass(ctx context.Context, env *cmdline.Env, conf *config.Config) error {
+	d := daemon{env: env, conf: conf, onePass: true}
+	return d.run(ctx)
+}
+
+// Roles are the processes that a server starts from /proc/self/exe.
+func Roles() []cmdline.Role {
+	return []cmdline.Role{
+		{Argv0: privsep.ServerRole, Run: runServerRole},
+		{Argv0: service.MasterRole, Run: runMasterRole},
+		{Argv0: privsep.UserRole, Run: runUserRole},
+	}
+}
+
+// runMasterRole is the daemon that Start, runq or sendmail started behind
+// itself.
+func runMasterRole(ctx context.Context, env *cmdline.Env) error {
+	service.TakeName()
+	starter, err := service.FromStarter()
+	if err != nil {
+		return err
+	}
+	env.Program = "smtpd" // as whom the user started it
+	env.Prepare(cmdline.Applet{Name: "smtpd"}, env.Args)
+	pass := env.Flags.Bool("pass", false, "try the queue once, then end")
+	deaf := env.Flags.Bool("deaf", false, "listen on no port")
+	if err := env.Parse(); err != nil {
+		return err
+	}
+	conf, err := env.Config()
+	if err != nil {
+		return err
+	}
+	d := daemon{env: env, conf: conf, onePass: *pass, deaf: *deaf, session: starter.Session, control: starter.Control, answers: starter.Ready}
+	return d.run(ctx)
+}
+
+// Guard makes the process independent of what it inherits (A68, A77): it
+// refuses rights that its caller doesn't have, a set-id bit or file
+// capabilities, since no part of this program is written to be trusted with
+// them; keeps foreign descriptors from every child; and takes a time zone from TZ
+// by its name alone, as a file may never answer. The Go runtime has seen to
+// descriptors 0 to 2 already.
+func Guard() error {
+	if raised() {
+		return cmdline.ExitWith(sysexits.NoPerm, errors.New("this program doesn't run with raised rights"),
+			"take set-id bits and capabilities off its file (chmod ug-s, setcap -r), or let the program that calls it give its own up")
+	}
+	if err := service.CloseOnExecAll(); err != nil {
+		return cmdline.ExitWith(sysexits.OSErr, fmt.Errorf("keep inherited descriptors from children: %w", err))
+	}
+	if !isZone(os.Getenv("TZ")) {
+		return os.Unsetenv("TZ")
+	}
+	return nil
+}
+
+// isZone reports whether a TZ is a name or a rule of a time zone (POSIX.1-2024,
+// section 8.3), and no path. "" is UTC.
+func isZone(tz string) bool {
+	tz = strings.TrimPrefix(tz, ":")
+	return len(tz) <= maxZone && !strings.HasPrefix(tz, "/") && !strings.Contains(tz, "..") &&
+		strings.Trim(tz, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-_/.,:<>") == ""
+}
+
+const maxZone = 128 // octets
+
+// atSecure is the entry of the auxiliary vector, getauxval(3), with which the
+// kernel says that the program has rights its caller lacks.
+const atSecure = 23
+
+func raised() bool {
+	if os.Getuid() != os.Geteuid() || os.Getgid() != os.Getegid() {
+		return true
+	}
+	vector, err := unix.Auxv()
+	if err != nil {
+		return false // no such thing on this system: the ids decide
+	}
+	for _, entry := range vector {
+		if entry[0] == atSecure {
+			return entry[1] != 0
+		}
+	}
+	return false
+}

@@ -1,0 +1,330 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"postoffice/applets/cmdline"
+	"postoffice/applets/config"
+	"postoffice/applets/control"
+	"postoffice/applets/policy"
+	"postoffice/applets/service"
+	"postoffice/applets/smtpd"
+	"postoffice/deliver"
+	"postoffice/deliver/local"
+	"postoffice/internal/account"
+	"postoffice/internal/maillog"
+	"postoffice/internal/smtp"
+	"postoffice/resolver"
+	"postoffice/spool"
+	"postoffice/spool/maildrop"
+)
+
+// ground is what a system stands on: the master behind a link, or this process
+// alone.
+type ground struct {
+	accounts   account.Accounts
+	mailer     local.Mailer
+	postmaster string // who reads the mail of postmaster and root; "": root does
+	maildrop   bool   // other users may leave messages while nobody serves
+}
+
+// system accepts mail and delivers it: the server of the root tree, or the one
+// process of an ordinary user. Everything that comes in goes to the spool, and
+// everything that goes out comes from there.
+type system struct {
+	ground
+	log      *slog.Logger
+	settings atomic.Pointer[settings] // a reload puts others in place
+	queue    *spool.Queue
+	drops    *maildrop.Maildrop // nil: there is none
+	runner   *deliver.Runner
+	smtp     *smtpd.Server
+	policy   *policy.Policy // of the settings
+	watchers watchers
+
+	queueOnly bool // only runq delivers: fixed at the start
+
+	work    sync.WaitGroup // listeners and the runner
+	passing sync.Mutex     // one pass at a time, with queue-only
+	kept    atomic.Bool    // a message came that waits for the next run
+	passes  func(onePass)  // begins the one pass that this server is for; nil: it stays
+
+	broken    func(name string) error // has a listener bound again, which then comes to listen
+	listening map[string]func()       // what ends each listener; of the goroutine that calls listen
+}
+
+// assemble joins the packages. Nothing is accepted or delivered yet.
+func assemble(ctx context.Context, conf *config.Config, log *slog.Logger, g ground) (*system, error) {
+	s := &system{ground: g, log: log, queueOnly: conf.QueueOnly, listening: map[string]func(){}}
+	now := s.newSettings(ctx, conf)
+	s.settings.Store(now)
+	var err error
+	s.queue, err = spool.Open(spool.Options{Dir: conf.QueueDir, Log: log, MinFree: conf.MinFree})
+	if err != nil {
+		return nil, queueDirError(conf.QueueDir, fmt.Errorf("open the queue: %w", err))
+	}
+	s.tellRoom(ctx, conf)
+	if g.maildrop {
+		s.drops, err = maildrop.Open(maildrop.Options{Spool: conf.QueueDir, Corrupt: s.queue, Log: log})
+		if err != nil {
+			return nil, errors.Join(queueDirError(conf.QueueDir, err), s.queue.Close())
+		}
+	}
+	s.runner = deliver.NewRunner(s.deliverOptions(now))
+	s.smtp = smtpd.New(s.smtpdOptions(now))
+	return s, nil
+}
+
+// newSettings reads a configuration, and who are trusted clients, whose names it
+// asks DNS for.
+func (s *system) newSettings(ctx context.Context, conf *config.Config) *settings {
+	now := newSettings(ctx, conf, s.log)
+	now.clients = newClients(ctx, conf.Trusted, now.ours, now.resolver.HostAddrs, s.log)
+	return now
+}
+
+// tellRoom says at the start what mail will be refused for.
+func (s *system) tellRoom(ctx context.Context, conf *config.Config) {
+	if kept := s.queue.MinFree(); kept < conf.MinFree {
+		s.log.LogAttrs(ctx, slog.LevelWarn, "option reduced", maillog.Option("minfree"), maillog.Reason(fmt.Sprintf(
+			"%d KiB are more than half of the file system of %s: %d KiB, a tenth, are kept free", conf.MinFree>>10, conf.QueueDir, kept>>10)))
+	}
+	if err := s.queue.Room(); err != nil {
+		s.log.LogAttrs(ctx, slog.LevelWarn, "queue takes no mail", maillog.Err(err))
+	}
+}
+
+func (s *system) deliverOptions(now *settings) deliver.Options {
+	return now.deliver(s.ground, s.queue, &s.watchers)
+}
+
+func (s *system) smtpdOptions(now *settings) smtpd.Options {
+	rules := now.policy(s.recipient, s.place)
+	rules.Exchanges = func(ctx context.Context, domain string) (bool, error) {
+		return s.runner.Router().Exchanges(ctx, domain)
+	}
+	s.policy = policy.New(rules, s.policy)
+	o := now.smtpd(inbox{s.queue, s.log, s.arrived}, s.policy.Session)
+	o.Mailbox, o.Banner = s.mailbox, s.policy.Banner
+	if now.conf.Debug {
+		o.Debug = func(c *smtpd.Client, t *smtpd.Transaction) []string {
+			lines := append(policy.Shown(c, t, s.runner.Router().IsStatic), "Version: "+cmdline.Version(), "Host: "+now.self)
+			return append(lines, now.conf.DebugLines(c.Local)...)
+		}
+	}
+	return o
+}
+
+// place says where mail for a domain goes: not at all where DNS has neither
+// exchanger nor address for it.
+func (s *system) place(ctx context.Context, domain string) (policy.Place, error) {
+	switch here, err := s.runner.Router().IsLocal(ctx, domain); {
+	case here:
+		return policy.Here, nil
+	case err != nil:
+		return policy.Elsewhere, err
+	case smtp.IsLiteral(domain):
+		return policy.Elsewhere, nil
+	}
+	mxs, err := s.settings.Load().resolver.MX(ctx, domain)
+	for i := 0; err == nil && i < len(mxs); i++ {
+		var addrs []netip.Addr
+		if addrs, err = s.settings.Load().resolver.Addrs(ctx, mxs[i].Host); len(addrs) > 0 {
+			return policy.Elsewhere, nil
+		}
+		if errors.Is(err, resolver.ErrNotFound) {
+			err = nil
+		}
+	}
+	switch {
+	case err == nil, errors.Is(err, resolver.ErrNotFound), errors.Is(err, resolver.ErrNullMX):
+		return policy.Nowhere, nil
+	}
+	return policy.Elsewhere, err
+}
+
+// recipient asks the router, as it is now.
+func (s *system) recipient(ctx context.Context, to smtp.Path, trusted bool) (smtp.Reply, error) {
+	return s.runner.Router().Recipient(ctx, to, trusted)
+}
+
+// arrived is told of each message that is durable and in the log: it is tried now, or it waits
+// for the next run of the queue, and who watches must not wait for that.
+func (s *system) arrived(id spool.ID, t *smtpd.Transaction) {
+	if t.Queue {
+		s.kept.Store(true)
+	} else if !s.queueOnly {
+		s.runner.Arrived(id, t.Client.String(), t.ReversePath)
+		return
+	}
+	s.watchers.kept(id, t.Client.String(), len(t.Recipients))
+}
+
+// accountOf is the login and full name of a user of this machine, "" of a uid
+// without an account. An error means that it isn't known now.
+func accountOf(uid int) (login, full string, err error) {
+	p, err := account.Machine().InFile(uid)
+	if errors.Is(err, account.ErrNoUser) || errors.Is(err, fs.ErrNotExist) {
+		return "", "", nil
+	}
+	return p.Login, p.Full, err
+}
+
+// accountless says whether a uid is no account's. While that isn't known it is one's.
+func accountless(uid int) bool {
+	login, _, err := accountOf(uid)
+	return login == "" && err == nil && account.Names{}.Unowned(uid)
+}
+
+// reload puts a checked configuration in the place of the present one. What is
+// bound to a directory or a socket stays until the next start.
+func (s *system) reload(ctx context.Context, conf *config.Config) {
+	now := s.newSettings(ctx, conf)
+	s.settings.Store(now)
+	s.runner.Reload(s.deliverOptions(now))
+	s.smtp.Reload(s.smtpdOptions(now))
+	s.log.LogAttrs(ctx, slog.LevelInfo, "configuration reloaded")
+}
+
+// listen serves one listener until it breaks, another one of its name comes, or
+// ctx ends. Sessions that have begun go on.
+func (s *system) listen(ctx context.Context, l service.Listener) error {
+	nl, err := l.Listen()
+	if err != nil {
+		return err
+	}
+	if end := s.listening[l.Name]; end != nil {
+		end()
+	}
+	own, cancel := context.WithCancel(ctx)
+	s.listening[l.Name] = func() { cancel(); nl.Close() }
+	serve := func() error { return s.smtp.Serve(own, nl, smtpd.Relay) }
+	switch l.Name {
+	case service.Submission:
+		serve = func() error { return s.smtp.Serve(own, nl, smtpd.Local) }
+	case service.Control:
+		serve = func() error { return control.Serve(ctx, nl, s.controls(ctx)) }
+	}
+	s.work.Go(func() {
+		defer cancel()
+		if err := serve(); err != nil && own.Err() == nil {
+			s.rebind(ctx, l.Name, err)
+		}
+	})
+	return nil
+}
+
+// rebind has a listener bound again that broke.
+func (s *system) rebind(ctx context.Context, name string, why error) {
+	listen := slog.String("listen", name)
+	s.log.LogAttrs(ctx, slog.LevelWarn, "listener broken", listen, maillog.Err(why), maillog.Reason("it is bound again until that works"))
+	if err := s.broken(name); err != nil {
+		s.log.LogAttrs(ctx, slog.LevelError, "listener lost", listen, maillog.Err(err), maillog.Reason("restart the server"))
+	}
+}
+
+// deliverAll runs the queue until ctx ends.
+func (s *system) deliverAll(ctx context.Context) {
+	s.work.Go(func() {
+		if s.queueOnly {
+			return
+		}
+		if err := s.runner.Run(ctx); err != nil && ctx.Err() == nil {
+			s.log.LogAttrs(ctx, slog.LevelError, "queue runner stopped", maillog.Err(err))
+		}
+	})
+	s.work.Go(func() { s.watchAliases(ctx) })
+	s.work.Go(func() { s.watchMaildrop(ctx) })
+	if every := s.settings.Load().conf.QueueInterval; every > 0 {
+		s.work.Go(func() { s.runEvery(ctx, every) })
+	}
+}
+
+// watchAliases says in the log, once for each, what is wrong with the alias
+// database, and that its text is newer; and it asks again for trusted clients
+// whose addresses DNS did not say.
+func (s *system) watchAliases(ctx context.Context) {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	told := ""
+	for {
+		now := ""
+		if err := s.settings.Load().aliases.Problem(); err != nil {
+			now = err.Error()
+		}
+		if now != told && now != "" {
+			s.log.LogAttrs(ctx, slog.LevelWarn, "alias database to be made anew", maillog.Reason(now))
+		}
+		told = now
+		s.settings.Load().clients.again(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// runEvery tries the whole queue at once and then at intervals (R68).
+func (s *system) runEvery(ctx context.Context, every time.Duration) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		s.runNow(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// runNow tries every message now. With queue-only nothing runs the queue but
+// this: one pass, in the background.
+func (s *system) runNow(ctx context.Context) {
+	s.work.Go(func() { s.pickUp(ctx) })
+	if !s.queueOnly {
+		s.runner.RunNow()
+		return
+	}
+	s.work.Go(func() {
+		s.passing.Lock()
+		defer s.passing.Unlock()
+		if err := s.runner.Pass(ctx); err != nil {
+			s.log.LogAttrs(ctx, slog.LevelWarn, "queue not run", maillog.Err(err))
+		}
+	})
+}
+
+// A server that is told to end has stopWait for its sessions; a master kills
+// one that isn't over after killWait, so that all is over within 20 s.
+const (
+	stopWait = 15 * time.Second // for the sessions of a server that ends
+	killWait = 17 * time.Second // until the master kills a server that was told to end
+)
+
+// stop ends the sessions and waits for all work; the context that it ran with
+// must have ended.
+func (s *system) stop() {
+	limit, cancel := context.WithTimeout(context.Background(), stopWait)
+	defer cancel()
+	if err := s.smtp.Shutdown(limit); err != nil {
+		s.log.LogAttrs(limit, slog.LevelWarn, "sessions cut off", maillog.Err(err))
+	}
+	s.work.Wait()
+	err := s.queue.Close()
+	if s.drops != nil {
+		err = errors.Join(err, s.drops.Close())
+	}
+	if err != nil {
+		s.log.LogAttrs(limit, slog.LevelWarn, "queue not closed", maillog.Err(err))
+	}
+}

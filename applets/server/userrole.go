@@ -1,0 +1,162 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	osuser "os/user"
+	"strings"
+	"time"
+
+	"postoffice/applets/cmdline"
+	"postoffice/applets/config"
+	"postoffice/applets/privsep"
+	"postoffice/applets/service"
+	"postoffice/applets/sysexits"
+	"postoffice/deliver/local/user"
+	"postoffice/internal/account"
+	"postoffice/internal/disk"
+)
+
+// userSettings is what a user's process is told of the configuration. Its user
+// can read it: no secret may be in it.
+type userSettings struct {
+	Aliases     string
+	Usermap     []string
+	Mailer      string
+	EscapeFrom  string
+	DefaultUser string
+	ProgramDir  string
+	ProgramTime time.Duration
+}
+
+// userOptions is what the master needs for users' processes.
+func userOptions(ctx context.Context, conf *config.Config) (privsep.UserOptions, error) {
+	runner, err := defaultUser(ctx, conf)
+	if err != nil {
+		return privsep.UserOptions{}, err
+	}
+	conf.DefaultUser = runner.Name // the server is to ask for the same
+	data, err := json.Marshal(userSettings{
+		Aliases:     conf.Aliases,
+		Usermap:     conf.Usermap,
+		Mailer:      conf.Mailer,
+		EscapeFrom:  conf.EscapeFrom,
+		DefaultUser: runner.Name,
+		ProgramDir:  conf.ProgramDir,
+		ProgramTime: conf.ProgramTime,
+	})
+	return privsep.UserOptions{Settings: data, DefaultUser: runner.Name, RunTime: conf.ProgramTime}, err
+}
+
+// aliasUser is the account for the programs of aliases that packages make.
+const (
+	aliasUser     = "postoffice-alias"
+	makeAliasUser = "useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin " + aliasUser
+)
+
+// programUser is the name of the account that runs what aliases name.
+func programUser(conf *config.Config) string {
+	if conf.DefaultUser != config.Auto {
+		return conf.DefaultUser
+	}
+	if _, err := osuser.Lookup(aliasUser); err == nil {
+		return aliasUser
+	}
+	return "nobody"
+}
+
+// SharedUser says who else has the account that runs what aliases name, and could
+// get at its files and processes; "" nobody, or it is not known.
+func SharedUser(ctx context.Context, conf *config.Config) string {
+	a, err := defaultUser(ctx, conf)
+	if err != nil {
+		return ""
+	}
+	first := account.Machine().NameOf(a.UID)
+	who := ""
+	switch owner, err := ServerUser(conf); {
+	case err == nil && owner.UID == a.UID:
+		who = "the server runs as it too, so that a program of an alias may change the queue"
+	case a.Name == "nobody":
+		who = "other programs of this machine run as it too"
+	case first != "" && first != a.Name:
+		who = "it has the uid of " + first
+	case account.CheckShell(a, "/etc/shells") == nil:
+		who = "somebody may log in as it"
+	default:
+		return ""
+	}
+	return "programs of aliases run as " + a.Name + ", but " + who + ": give them an account of their own (option default-user), as with " + makeAliasUser
+}
+
+// Exposed says why processes with others' rights are less closed here than they
+// should be, "" if they aren't.
+func Exposed() string { return exposedBy("/proc/sys/fs/suid_dumpable") }
+
+func exposedBy(path string) string {
+	b, err := os.ReadFile(path)
+	if err != nil || strings.TrimSpace(string(b)) != "1" {
+		return ""
+	}
+	return "fs.suid_dumpable is 1: users may trace programs that run with others' rights; ours keep a capability that they lack while they become a user, which a binary built with cgo can't, so that nothing is run for users there: sysctl -w fs.suid_dumpable=2"
+}
+
+// defaultUser is the account that runs what aliases name.
+func defaultUser(ctx context.Context, conf *config.Config) (account.Account, error) {
+	const hint = "option default-user names an account without rights for the programs of aliases: " + makeAliasUser
+	a, err := account.Machine().Lookup(ctx, programUser(conf))
+	switch {
+	case errors.Is(err, account.ErrNoUser):
+		return a, cmdline.ExitWith(sysexits.Config, fmt.Errorf("there is no account %q for the programs of aliases to run as (option default-user)", conf.DefaultUser), hint)
+	case err != nil:
+		return a, fmt.Errorf("look up %s (option default-user): %w", conf.DefaultUser, err)
+	case a.UID == 0:
+		return a, cmdline.ExitWith(sysexits.Config, fmt.Errorf("default-user=%s has uid 0: programs of aliases must not be root's", conf.DefaultUser), hint)
+	}
+	return a, nil
+}
+
+// prepareMaster gives up what the master doesn't use of root's rights.
+func prepareMaster(conf *config.Config, log *slog.Logger) error {
+	err := privsep.Prepare(!conf.ProgramCapabilities, log)
+	if err == nil {
+		return nil
+	}
+	return cmdline.ExitWith(sysexits.OSErr, fmt.Errorf("make the master safe: %w", err),
+		"start it without securebits (SecureBits= of a unit, setpriv --securebits), capabilities(7)",
+		"program-capabilities=no needs CAP_SETPCAP, which a unit's CapabilityBoundingSet= may lack")
+}
+
+// runUserRole is a user's process of the root tree: it reads their .forward and
+// lists, runs their programs and writes their files, each when the master asks.
+func runUserRole(ctx context.Context, _ *cmdline.Env) error {
+	service.TakeName() // before it hides from its user's other processes
+	link, err := privsep.ConnectUser()
+	if err != nil {
+		return err
+	}
+	var s userSettings
+	if err := json.Unmarshal(link.Settings(), &s); err != nil {
+		return fmt.Errorf("settings: %w", err)
+	}
+	system := account.Machine()
+	link.Serve(ctx, user.New(user.Options{
+		Account:     link.Account(),
+		DefaultUser: s.DefaultUser,
+		Accounts:    system,
+		NameOf:      system.NameOf,
+		Alone:       system.Alone,
+		Aliases:     s.Aliases,
+		Usermap:     s.Usermap,
+		Mailer:      s.Mailer,
+		Escape:      escapeOf(s.EscapeFrom),
+		ProgramDir:  s.ProgramDir,
+		ProgramTime: s.ProgramTime,
+		FS:          disk.OS(),
+	}))
+	return nil
+}

@@ -1,0 +1,148 @@
+//go:build linux
+
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestRunDir(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "run")
+	running := func(want bool) {
+		t.Helper()
+		if got, err := Running(path); got != want || err != nil {
+			t.Errorf("running: %v, %v, want %v", got, err, want)
+		}
+	}
+	running(false)
+	old := syscall.Umask(0o077)
+	defer syscall.Umask(old)
+	r, err := LockRunDir(path, -1)
+	must(t, err)
+	running(true)
+	if _, err := LockRunDir(path, -1); !errors.Is(err, ErrRunning) {
+		t.Errorf("second daemon: %v, want ErrRunning", err)
+	}
+	must(t, r.WritePID())
+	must(t, r.WritePID())
+	if b, _ := os.ReadFile(filepath.Join(path, "postoffice.pid")); string(b) != fmt.Sprintln(os.Getpid()) {
+		t.Errorf("pid file %q", b)
+	}
+	for name, mode := range map[string]fs.FileMode{"": fs.ModeDir | 0o755, "lock": 0o640, "postoffice.pid": 0o644} {
+		if info, err := os.Stat(filepath.Join(path, name)); err != nil || info.Mode() != mode {
+			t.Errorf("%q: %v, %v, want %v", name, info.Mode(), err, mode)
+		}
+	}
+	must(t, r.Close())
+	running(false)
+	for _, name := range []string{"postoffice.pid", Submission, Control} {
+		if _, err := os.Lstat(filepath.Join(path, name)); err == nil {
+			t.Errorf("%s is still there", name)
+		}
+	}
+	must(t, os.Chmod(path, 0o777))
+	if _, err := LockRunDir(path, -1); err == nil || !strings.Contains(err.Error(), "writable by others") {
+		t.Errorf("mode 777: %v", err)
+	}
+	link := path + ".link"
+	must(t, os.Symlink(path, link))
+	if _, err := LockRunDir(link, -1); err == nil || !strings.Contains(err.Error(), "not a directory") {
+		t.Errorf("link: %v", err)
+	}
+}
+
+// TestListenUnix: a stale socket is replaced, with the right mode from the
+// first moment on.
+func TestListenUnix(t *testing.T) {
+	path := filepath.Join(t.TempDir(), Submission)
+	old := syscall.Umask(0o077)
+	defer syscall.Umask(old)
+	var last Listener
+	for range 3 {
+		l, err := ListenUnix(Submission, path)
+		must(t, err)
+		if info, err := os.Lstat(path); err != nil || info.Mode() != fs.ModeSocket|0o666 {
+			t.Errorf("%v, %v, want a socket of mode 666", info.Mode(), err)
+		}
+		if last.File != nil {
+			must(t, last.File.Close())
+		}
+		last = l
+	}
+	n, err := last.Listen()
+	must(t, err)
+	c, err := net.Dial("unix", path)
+	must(t, err)
+	must(t, c.Close())
+	must(t, n.Close())
+	if _, err := os.Lstat(path); err != nil {
+		t.Errorf("closing the server's copy removed the socket: %v", err)
+	}
+	if entries, _ := os.ReadDir(filepath.Dir(path)); len(entries) != 1 {
+		t.Errorf("left behind: %v", entries)
+	}
+}
+
+func TestListenA78(t *testing.T) {
+	quiet := slog.New(slog.DiscardHandler)
+	ls, err := Listen(t.Context(), []string{"127.0.0.1:0", "[::1]:0", "localhost:0"}, quiet)
+	must(t, err)
+	defer closeListeners(ls)
+	for _, l := range ls {
+		err := WithDescriptors([]*os.File{l.File}, nil, func(fds []int) error {
+			for _, o := range []struct{ level, option, want int }{
+				{unix.SOL_SOCKET, unix.SO_PROTOCOL, unix.IPPROTO_TCP}, // not MPTCP
+				{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1},
+				{unix.SOL_SOCKET, unix.SO_ACCEPTCONN, 1},
+			} {
+				if got, err := unix.GetsockoptInt(fds[0], o.level, o.option); got != o.want || err != nil {
+					t.Errorf("%s: option %d is %d (%v), want %d", l.Name, o.option, got, err, o.want)
+				}
+			}
+			if l.Network == "tcp6" {
+				if on, err := unix.GetsockoptInt(fds[0], unix.IPPROTO_IPV6, unix.IPV6_V6ONLY); on != 1 {
+					t.Errorf("%s takes IPv4 too (%v)", l.Name, err)
+				}
+			}
+			return nil
+		})
+		must(t, err)
+	}
+	busy, err := net.Listen("tcp4", "127.0.0.1:0")
+	must(t, err)
+	defer busy.Close()
+	before := countFiles(t)
+	for _, bad := range [][]string{{"127.0.0.1:0", busy.Addr().String()}, {"127.0.0.1"}, {"192.0.2.1:0"}} {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		if ls, err := Listen(ctx, bad, quiet); err == nil {
+			t.Errorf("%q: %v, want an error", bad, ls)
+		}
+	}
+	if after := countFiles(t); after != before {
+		t.Errorf("%d open files before, %d after: some stayed bound", before, after)
+	}
+}
+
+// TestPortFreeSoon: a port that is freed meanwhile is no error.
+func TestPortFreeSoon(t *testing.T) {
+	busy, err := net.Listen("tcp4", "127.0.0.1:0")
+	must(t, err)
+	time.AfterFunc(10*time.Millisecond, func() { busy.Close() })
+	ls, err := Listen(t.Context(), []string{busy.Addr().String()}, slog.New(slog.DiscardHandler))
+	must(t, err)
+	closeListeners(ls)
+}

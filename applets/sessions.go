@@ -1,0 +1,112 @@
+package applets
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"postoffice/applets/client"
+	"postoffice/applets/cmdline"
+	"postoffice/applets/control"
+	"postoffice/applets/sysexits"
+)
+
+var sessionsApplet = cmdline.Applet{
+	Name:  "sessions",
+	Usage: "[--json] [end id ...]",
+	Short: "show who is connected to the mail server, and end sessions",
+	Run:   runSessions,
+}
+
+func runSessions(ctx context.Context, env *cmdline.Env) error {
+	asJSON := env.Flags.Bool("json", false, "one JSON object per session")
+	if err := env.Parse(); err != nil {
+		return err
+	}
+	switch {
+	case len(env.Args) > 0 && env.Args[0] != "end":
+		return cmdline.Usagef("no command %.40q; sessions are shown without one", env.Args[0])
+	case len(env.Args) == 1:
+		return cmdline.Usagef("end needs the IDs of sessions")
+	}
+	for _, id := range env.Args[min(1, len(env.Args)):] {
+		if noID(id) {
+			return cmdline.Usagef("%.40q is no session's ID", id)
+		}
+	}
+	return client.AtServer(ctx, env, func(request func(func(*control.Client) error) error) error {
+		if len(env.Args) > 0 {
+			return endSessions(ctx, env, request, *asJSON)
+		}
+		show := sessionsText(env, time.Now())
+		if *asJSON {
+			show = func(s control.Session) error { return cmdline.PrintJSON(env.Stdout, s) }
+		}
+		return request(func(c *control.Client) error {
+			var failed error
+			err := c.Sessions(ctx, func(s control.Session) bool {
+				failed = show(s)
+				return failed == nil
+			})
+			if failed != nil {
+				return fmt.Errorf("write the list: %w", failed)
+			}
+			return err
+		})
+	})
+}
+
+// sessionsText prints a session a line, below a line of headings.
+func sessionsText(env *cmdline.Env, now time.Time) func(control.Session) error {
+	const line = "%-11s %-9s %7s %7s %8s  %s\n"
+	first := true
+	return func(s control.Session) error {
+		if first {
+			first = false
+			if _, err := fmt.Fprintf(env.Stdout, line, "ID", "State", "For", "Age", "Octets", "Client"); err != nil {
+				return err
+			}
+		}
+		who := s.Client
+		if s.QueueID != "" {
+			who += " qid=" + s.QueueID
+		}
+		if s.Helo != "" { // it may look like anything, and so stands behind all else
+			who += " helo=" + s.Helo
+		}
+		_, err := fmt.Fprintf(env.Stdout, line, cmdline.Printed(s.ID), cmdline.Printed(s.State), ago(now, s.Since), ago(now, s.Begun), strings.TrimRight(sizeText(s.Received), " "), cmdline.Printed(who))
+		return err
+	}
+}
+
+// ago is how long something has lasted, in seconds.
+func ago(now, since time.Time) string {
+	return max(now.Sub(since), 0).Truncate(time.Second).String()
+}
+
+// endSessions ends them one after the other and tells each outcome.
+func endSessions(ctx context.Context, env *cmdline.Env, request func(func(*control.Client) error) error, asJSON bool) error {
+	code := sysexits.OK
+	for _, id := range env.Args[1:] {
+		o := outcomeOf(request(func(c *control.Client) error { return c.EndSession(ctx, id) }))
+		code = max(code, o.Code)
+		var err error
+		switch {
+		case asJSON:
+			o.ID, o.Action = id, control.EndSession
+			err = cmdline.PrintJSON(env.Stdout, o)
+		case !o.OK:
+			env.Say(fmt.Sprintf("end: %.40s: %s", id, o.Error))
+		default:
+			_, err = fmt.Fprintf(env.Stdout, "%s: ended\n", id)
+		}
+		if err != nil {
+			return fmt.Errorf("write the answer: %w", err)
+		}
+	}
+	if code != sysexits.OK {
+		return cmdline.ExitWith(code, cmdline.ErrAnswered)
+	}
+	return nil
+}

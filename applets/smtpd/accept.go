@@ -1,0 +1,172 @@
+package smtpd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"syscall"
+	"time"
+
+	"postoffice/internal/maillog"
+	"postoffice/internal/smtp"
+)
+
+const (
+	firstPause   = 100 * time.Millisecond // after an accept that lacked something
+	longestPause = time.Second
+	pauseLog     = time.Minute          // between two log lines about that
+	passingPause = 5 * time.Millisecond // after a connection that died in the backlog
+	maxRefusers  = 64                   // refusals being written at a time
+)
+
+// Errors of accept(2) that pass: starved when somebody gives something back,
+// passing with the connection that they concern.
+var (
+	starved = []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM}
+	passing = []error{
+		syscall.ECONNABORTED, syscall.ECONNRESET, syscall.EPROTO, syscall.EPERM, syscall.EAGAIN, syscall.EINTR,
+		syscall.ENETDOWN, syscall.ENETUNREACH, syscall.ENOPROTOOPT, syscall.EHOSTDOWN, syscall.EHOSTUNREACH,
+		syscall.ETIMEDOUT,
+	}
+)
+
+func isAny(err error, list []error) bool {
+	for _, e := range list {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// accept is Serve's loop: it writes to nobody and waits for nobody but the
+// listener.
+func (s *Server) accept(ctx context.Context, l net.Listener, k Kind) error {
+	var pause time.Duration
+	var logged time.Time
+	for {
+		conn, err := l.Accept()
+		if err == nil {
+			pause = 0
+			s.begin(conn, k)
+			continue
+		}
+		if ctx.Err() != nil || s.stopping() {
+			return nil
+		}
+		switch {
+		case isAny(err, starved):
+			if now := time.Now(); now.Sub(logged) > pauseLog {
+				logged = now
+				s.options.Load().Log.LogAttrs(ctx, slog.LevelWarn, "accepting paused", maillog.Err(err))
+			}
+			pause = min(max(2*pause, firstPause), longestPause)
+		case isAny(err, passing):
+			pause = passingPause
+		default:
+			return &ListenerError{Addr: l.Addr(), Err: err}
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+	}
+}
+
+// begin starts the session of a connection just accepted, or its refusal.
+func (s *Server) begin(conn net.Conn, k Kind) {
+	place, refusal := s.admit(conn, k)
+	if !refusal.IsZero() {
+		s.turnAway(conn, k, refusal)
+		return
+	}
+	w := newWire(conn)
+	if !s.register(w) {
+		conn.Close()
+		place.free()
+		return
+	}
+	w.crowded = place.crowded
+	go func() {
+		defer place.free()
+		defer s.unregister(w)
+		if r := s.await(w, place.turn); !r.IsZero() {
+			s.refuse(w, k, r)
+			return
+		}
+		s.session(w, k, true)
+	}()
+}
+
+// await returns when it is a client's turn: the zero Reply, or what it is told
+// instead of a greeting. Until then it costs a goroutine and a timer.
+func (s *Server) await(w *wire, turn <-chan bool) smtp.Reply {
+	if turn == nil {
+		return smtp.Reply{}
+	}
+	w.seen.set(Seen{Client: unnamed(w.conn), UID: -1, State: Waiting})
+	wait := time.NewTimer(turnWait)
+	defer wait.Stop()
+	select {
+	case <-s.ending:
+		return shuttingDown(s.options.Load())
+	case <-w.seen.halted():
+		return endedByHand()
+	case now := <-turn:
+		if now {
+			return smtp.Reply{}
+		}
+	case <-wait.C:
+	}
+	return tooManyOfAddress()
+}
+
+// unnamed is a client for the log of which nothing but its address is known.
+func unnamed(conn net.Conn) string {
+	addr, _ := netip.ParseAddrPort(conn.RemoteAddr().String())
+	return (&Client{Addr: netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())}).String()
+}
+
+// admit takes a place for a connection. Who it is that the kernel can't tell gets
+// one too, for as long as it takes to say so.
+func (s *Server) admit(conn net.Conn, k Kind) (place, smtp.Reply) {
+	o := s.options.Load()
+	if k == Local {
+		uid, _ := s.userOf(conn)
+		return s.limits.program(uid, o)
+	}
+	addr, _ := netip.ParseAddrPort(conn.RemoteAddr().String())
+	return s.limits.client(addr.Addr(), o)
+}
+
+// turnAway answers a connection beyond the limit, without holding up the
+// accept loop and without growing without bound. What programs and strangers keep
+// busy is apart.
+func (s *Server) turnAway(conn net.Conn, k Kind, r smtp.Reply) {
+	w := newWire(conn)
+	refusers := &s.refusers[k]
+	if refusers.Add(1) > maxRefusers || !s.register(w) {
+		refusers.Add(-1)
+		conn.Close()
+		return
+	}
+	go func() {
+		defer refusers.Add(-1)
+		defer s.unregister(w)
+		s.refuse(w, k, r)
+	}()
+}
+
+// refuse tells a client that no session begins.
+func (s *Server) refuse(w *wire, k Kind, r smtp.Reply) {
+	who := unnamed(w.conn)
+	if k == Local {
+		uid, _ := s.userOf(w.conn)
+		who = fmt.Sprintf("uid %d", uid)
+	}
+	s.options.Load().Log.LogAttrs(s.ctx, slog.LevelInfo, "client refused", maillog.Client(who), maillog.Reply(r))
+	w.sendAway(r)
+}

@@ -1,0 +1,136 @@
+package smtpd
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"postoffice/internal/peer"
+	"postoffice/internal/smtp"
+)
+
+// String returns the client for the log: name[address]:port, or the program's
+// user.
+func (c *Client) String() string {
+	if c.Kind == Local {
+		return c.User + "[uid " + strconv.Itoa(c.UID) + "]"
+	}
+	name := c.Name
+	if name == "" {
+		name = "unknown"
+	}
+	return name + "[" + c.Addr.Addr().String() + "]:" + strconv.Itoa(int(c.Addr.Port()))
+}
+
+// identify fills in the client from what the kernel says of the connection.
+func (s *session) identify(k Kind) error {
+	c := &s.client
+	c.Kind, c.UID = k, -1
+	if k == Local {
+		return s.identifyProgram()
+	}
+	addr, err := netip.ParseAddrPort(s.wire.conn.RemoteAddr().String())
+	if err != nil {
+		return err
+	}
+	c.Addr = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
+	if our, err := netip.ParseAddrPort(s.wire.conn.LocalAddr().String()); err == nil {
+		c.Server = netip.AddrPortFrom(our.Addr().Unmap(), our.Port())
+	}
+	c.Local, c.Trusted = s.o.Trusted(c.Addr.Addr())
+	return nil
+}
+
+// identifyProgram asks who is at the other end of a unix socket. Anything
+// else, as the two pipes of sendmail -bs, is used by whoever runs us.
+func (s *session) identifyProgram() error {
+	c := &s.client
+	c.Local, c.Trusted = true, true
+	var err error
+	if s.wire.user != nil {
+		c.UID, c.Absent = *s.wire.user, true
+	} else if c.UID, err = s.server.userOf(s.wire.conn); err != nil {
+		return err
+	}
+	if s.o.Account != nil {
+		if c.User, c.Full, err = s.o.Account(c.UID); err != nil { // nobody is to be called uid-N for that
+			return err
+		}
+	}
+	if c.User == "" {
+		c.User = "uid-" + strconv.Itoa(c.UID)
+	}
+	return nil
+}
+
+// programUser is the uid at the other end of a unix socket, and our own at that of
+// anything else.
+func programUser(conn net.Conn) (int, error) {
+	u, ok := conn.(*net.UnixConn)
+	if !ok {
+		return os.Getuid(), nil
+	}
+	p, err := peer.Of(u)
+	if err != nil {
+		return -1, err
+	}
+	return p.UID, nil
+}
+
+// findName looks up the client's name. For this machine none is asked for:
+// its mail needs no DNS.
+func (s *session) findName(ctx context.Context) {
+	c := &s.client
+	switch {
+	case c.Kind == Local:
+	case c.Addr.Addr().IsLoopback():
+		c.Name, c.Naming = "localhost", Named
+	case c.Local:
+		c.Name, c.Naming = s.o.Hostname, Named
+	case s.o.ClientName == nil:
+		c.Naming = Uncertain
+	default:
+		c.AskBy = time.Now().Add(nameWait)
+		ctx, cancel := context.WithDeadline(ctx, c.AskBy)
+		defer cancel()
+		name, naming := s.o.ClientName(ctx, c.Addr.Addr())
+		c.Name, c.Naming = asName(strings.TrimSuffix(name, ".")), naming
+	}
+}
+
+// asName returns a name that a stranger chose with every octet outside the
+// letters, digits and signs of names and address literals as "?" (A23), and
+// cut where no name is as long.
+func asName(name string) string {
+	return smtp.Masked(name[:min(len(name), maxHello)], '?', isNameOctet)
+}
+
+func isNameOctet(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z' || strings.IndexByte(".:_[]-", c) >= 0
+}
+
+// completeAddresses writes an address field (RFC 5322 section 3.4), complete
+// with name, folds and final line end, to w, with "@host" behind each address
+// that is a bare local part. What it does not understand it leaves alone.
+func completeAddresses(w *bufio.Writer, field []byte, host string) error {
+	body := field[bytes.IndexByte(field, ':')+1:]
+	w.Write(field[:len(field)-len(body)])
+	done := 0
+	for m := range smtp.EachMailbox(string(body)) {
+		if m.Path.Domain != "" {
+			continue
+		}
+		w.Write(body[done:m.End])
+		w.WriteString("@")
+		w.WriteString(host)
+		done = m.End
+	}
+	_, err := w.Write(body[done:])
+	return err
+}

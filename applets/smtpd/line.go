@@ -1,0 +1,100 @@
+package smtpd
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxSkip is how much of an over-long line is read before the session ends.
+const maxSkip = 1 << 20
+
+// errLineTooLong is a command line of more than maxLine octets; it has been
+// read to its end.
+var errLineTooLong = errors.New("command line too long")
+
+// readLine returns the next command line without its end, which must come within
+// wait; it is valid until the next call. LF alone ends a line too, unless strict. begin, if not nil,
+// sees the start of the line before its end has come, and may end the session.
+func (w *wire) readLine(strict bool, wait time.Duration, begin func([]byte) error) ([]byte, error) {
+	w.idle = time.Now()
+	w.lineEnd = w.idle.Add(wait)
+	seen := 0
+	for {
+		b := w.peek()
+		if begin != nil && len(b) > 0 {
+			if err := begin(b); err != nil {
+				return nil, err
+			}
+			begin = nil
+		}
+		if i := endOfLine(b, seen, strict); i >= 0 && i < maxLine {
+			w.in.Discard(i + 1) // cannot fail: they are there
+			return bytes.TrimSuffix(b[:i], []byte("\r")), nil
+		}
+		if len(b) >= maxLine {
+			return nil, w.skipLine(strict)
+		}
+		seen = len(b)
+		if err := w.more(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// endOfLine returns the index of the LF that ends the line in b, of which the
+// first seen octets hold none, or -1.
+func endOfLine(b []byte, seen int, strict bool) int {
+	for {
+		i := bytes.IndexByte(b[seen:], '\n')
+		if i < 0 {
+			return -1
+		}
+		i += seen
+		if !strict || i > 0 && b[i-1] == '\r' {
+			return i
+		}
+		seen = i + 1
+	}
+}
+
+// skipLine drops a line up to and with its end.
+func (w *wire) skipLine(strict bool) error {
+	for skipped := 0; skipped < maxSkip; {
+		b := w.peek()
+		if i := endOfLine(b, 0, strict); i >= 0 {
+			w.in.Discard(i + 1)
+			return errLineTooLong
+		}
+		w.in.Discard(len(b) - 1) // the last may be half of the end
+		skipped += len(b) - 1
+		if err := w.more(); err != nil {
+			return err
+		}
+	}
+	return ErrRefused
+}
+
+// errNothingYet is a read that would have to wait.
+var errNothingYet = errors.New("nothing to read yet")
+
+// readNow reads from fd, which does not block, into p.
+func readNow(fd int, p []byte) (int, error) {
+	for {
+		n, err := unix.Read(fd, p)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err == unix.EAGAIN:
+			return 0, errNothingYet
+		case err != nil:
+			return 0, err
+		case n == 0:
+			return 0, io.EOF
+		}
+		return n, nil
+	}
+}

@@ -1,0 +1,283 @@
+package smtpd
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"postoffice/internal/smtp"
+)
+
+// Kind is where a session comes from.
+type Kind int
+
+const (
+	// Relay is a TCP connection to port 25, from this machine or any other.
+	Relay Kind = iota
+	// Local is a program of this machine's: the submission socket, whose
+	// peer's credentials say who it is, or sendmail -bs.
+	Local
+)
+
+// Client is the other end of a session.
+type Client struct {
+	Kind    Kind
+	Session string         // in the log
+	Addr    netip.AddrPort // never IPv4-mapped; zero for a program of this machine
+	Server  netip.AddrPort // the address of ours that it came to
+	Name    string         // of Addr, from the DNS, and verified; "" is none
+	Naming  Naming         // what DNS said
+	Local   bool           // this machine: a program, or one of its own addresses
+	Trusted bool           // may relay
+	UID     int            // of a program; -1 for a TCP connection
+	User    string         // login name of UID, or "uid-N"; "" for a TCP connection
+	Full    string         // the account's full name; may be empty
+	Hello   string         // argument of HELO or EHLO, as sent
+	ESMTP   bool           // it said EHLO
+	Absent  bool           // it left its message and has gone (ServeUser): no reply reaches it
+	NoRelay bool           // it may send to this machine alone, though it is of it
+	AskBy   time.Time      // until when other machines may be asked about it before the greeting; zero: see the context
+}
+
+// Naming is what DNS says of an address.
+type Naming int
+
+const (
+	Unnamed   Naming = iota // it has no name
+	Named                   // it has one that leads back to it
+	Forged                  // it has none that does
+	Uncertain               // DNS didn't say: nothing may follow from that
+)
+
+// Transaction is one message's envelope, complete when the queue gets it.
+type Transaction struct {
+	ID          string // Queue.NewID's; the log's qid from MAIL on
+	Client      *Client
+	ReversePath smtp.Path
+	Params      []smtp.Param     // of MAIL, checked: SIZE and BODY; from this machine RET and ENVID
+	Recipients  []smtp.Recipient // from this machine with NOTIFY and ORCPT, checked
+	Queue       bool             // a program wants it to wait for the next run of the queue
+	Mark        Mark             // of a client that is only just accepted
+	Report      bool             // a program wants reports of recipients that are refused beside good ones: they are in Recipients
+	Arrived     time.Time        // when MAIL came
+	SessionID   string           // the log's session
+}
+
+// Queue takes messages in.
+type Queue interface {
+	// Room returns how many octets there is room for; it is asked before every
+	// transaction, and again while a large message comes. An error is answered
+	// with 452.
+	Room(ctx context.Context) (octets int64, err error)
+	// NewID returns a queue ID that no other message has or gets.
+	NewID() (string, error)
+	// Begin opens a message with t as its envelope and t.ID, unless that has
+	// been taken meanwhile.
+	Begin(ctx context.Context, t *Transaction) (Incoming, error)
+}
+
+// Incoming is a message on its way into the queue. It gets lines that end in
+// LF, then either Commit and Release or Abort; Abort after Commit's error is
+// harmless.
+type Incoming interface {
+	io.Writer
+	ID() string
+	// More are the queue IDs of further messages for recipients that one has no
+	// room for.
+	More() []string
+	// Commit returns nil when the message will survive a power cut.
+	Commit(ctx context.Context) error
+	// Release says that the log has the message: it may be worked on now.
+	Release()
+	Abort()
+}
+
+// Checker judges one session, in stages. All calls come from the session's
+// goroutine, one after the other, and what they may ask other machines about a
+// stranger has a limit in ctx. The Client and the Transaction are the session's
+// own, as far as they are known then: a Checker reads them and keeps none of it
+// beyond Close.
+type Checker interface {
+	// Connect is asked before the greeting, when the client's name is known.
+	Connect(ctx context.Context) Verdict
+	// Helo is asked at HELO and EHLO, once Client.Hello has the argument.
+	Helo(ctx context.Context) Verdict
+	// Mail is asked about a reverse-path.
+	Mail(ctx context.Context, from smtp.Path) Verdict
+	// Rcpt is asked about a recipient. A path that no message in the queue can have
+	// is refused with the status 5.1.3 (smtp.Reported).
+	Rcpt(ctx context.Context, to smtp.Path) Verdict
+	// Data is asked before 354.
+	Data(ctx context.Context, t *Transaction) Verdict
+	// Message is asked when a message has come to its end and nothing else speaks
+	// against it.
+	Message(ctx context.Context, t *Transaction) Verdict
+	// Replied is told what was answered to a command: its verb in capitals, "CONN" for the
+	// greeting and "QUIT" for the end, the line as it came, and the reply.
+	Replied(verb, line string, r smtp.Reply)
+	// Close is the end of the session, once, whatever ended it.
+	Close()
+}
+
+// A Verdict is what a Checker says. The zero Verdict accepts.
+type Verdict struct {
+	// Reply is sent to the client as it is, and counts as a refusal if it is
+	// permanent. The zero Reply accepts.
+	Reply smtp.Reply
+	// Refuse, of Connect and Helo, makes the session go on in the state of RFC 5321
+	// section 3.1: whatever comes is answered with the same words, after a while,
+	// until the client quits.
+	Refuse bool
+	// Greeting, of Connect, are words for the greeting of a client that is accepted.
+	Greeting string
+	// Mark, of Connect, is put on all mail of a client that is accepted.
+	Mark Mark
+	// Trust, of Connect, lets a client that is accepted relay, and says why.
+	Trust string
+}
+
+// A Mark is what mail of a client that is only just accepted gets.
+type Mark struct {
+	Reason string // the field X-Spam; "" is no mark
+	Folder string // where local recipients' copies go, see local.Delivery; "": as always
+}
+
+// Accepted reports whether nothing speaks against what was asked about.
+func (v Verdict) Accepted() bool { return v.Reply.IsZero() }
+
+// Refusal is the Verdict that says r.
+func Refusal(r smtp.Reply) Verdict { return Verdict{Reply: r} }
+
+// Options are a server's settings. The zero value of each has a meaning.
+type Options struct {
+	Hostname string        // our name in greeting, replies and trace fields; "localhost"
+	Size     int64         // biggest message in octets; 0 is no limit
+	Timeout  time.Duration // for a command line as a whole, and between reads of data; 0 is 300 s
+
+	Clients           int     // Relay sessions of strangers at a time, and as many of trusted clients and of this machine; 0 is 100, negative no limit
+	ClientsPerAddress int     // of strangers, from one address (IPv6: one /64), where others wait for their turn; 0 is no limit, also for the networks around it
+	Programs          int     // Local sessions at a time, beside those of root and the server's user; 0 is 1000
+	Load              float64 // refuse Relay above this load of one minute; 0 is never
+
+	Hops              int  // refuse a message with so many Received fields; 0 is 100
+	RejectBareNewline bool // refuse CR and LF that stand alone, instead of mending them
+
+	Queue Queue
+	// Checker makes the judge of one session. nil: whoever is trusted may send
+	// everywhere, nobody else anywhere.
+	Checker func(c *Client) Checker
+	Log     *slog.Logger // nil: no log
+
+	// ClientName finds the verified name of an address, "" if there is none. It is
+	// not asked for this machine's addresses. nil: nothing is known of names.
+	ClientName func(ctx context.Context, a netip.Addr) (string, Naming)
+	// Trusted says whether an address is this machine's, and whether it may
+	// relay. nil: loopback is both, all others neither.
+	Trusted func(a netip.Addr) (local, trusted bool)
+	// Account finds the login and full name of a user id, "" if it has none.
+	// nil: no names.
+	Account func(uid int) (login, full string, err error)
+	// Nobody says whether no account has a user id. nil: each is somebody's.
+	Nobody func(uid int) bool
+	// OwnSender says whether the user of a program may give a reverse-path
+	// without a field in the header that tells of it. nil: every.
+	OwnSender func(c *Client, from smtp.Path) bool
+	// Mailbox returns what Delivered-To says in a mailbox to which a recipient leads
+	// at once; ok is false where it leads elsewhere. nil: no mailboxes are known.
+	Mailbox func(ctx context.Context, to smtp.Path) (deliveredTo string, ok bool)
+	// Banner returns lines that stand behind the first one of the greeting of clients on
+	// TCP. nil: none.
+	Banner func() []string
+	// Debug returns what the command DEBUG shows, to this machine and trusted clients
+	// alone; t is nil where no transaction is open. nil: there is no such command.
+	Debug func(c *Client, t *Transaction) []string
+	// LoadAverage is the system's load of the last minute. nil: the kernel's.
+	LoadAverage func() (float64, error)
+	// Crash leaves a panic in a session alone, for tests; otherwise it ends
+	// that session with 421 and a log line.
+	Crash bool
+}
+
+// What a session may do at most.
+const (
+	defaultTimeout  = 300 * time.Second
+	defaultClients  = 100
+	defaultPrograms = 1000
+	defaultHops     = 100
+
+	ownShare = 4                // root's places and those of the server's user: one in so many of Programs each
+	turnWait = 30 * time.Second // for a session of an address that has as many as it may
+	idleWait = 10 * time.Second // for a command or a write, while few places are left
+
+	maxLine       = 2048             // octets of a command line with its line end
+	maxRecipients = 1000             // recipients of a transaction from the network
+	maxEnvelope   = 96 << 10         // octets of all its RCPT lines
+	maxLong       = 192 << 20        // octets of memory for those of this machine's programs beyond these two
+	recipientCost = 160              // octets of memory for a recipient beside its address
+	maxSurplus    = 10_000           // RCPT after those limits, before the session ends
+	maxRefusals   = 20               // permanent refusals without a message
+	maxCommands   = 100              // commands but RCPT without a message
+	maxHello      = 255              // octets of HELO's argument
+	nameWait      = 5 * time.Second  // for all that DNS is asked about a client before its greeting
+	policyWait    = 60 * time.Second // for one answer of a Checker about a stranger
+	dataWait      = 4 * time.Hour    // for a message as a whole
+	shutdownWait  = 20 * time.Second // for Shutdown as a whole
+	shutdownGrace = 10 * time.Second // of it, for messages being received
+)
+
+// withDefaults returns o with every zero value replaced by its meaning.
+func (o Options) withDefaults() *Options {
+	setDefault(&o.Hostname, "localhost")
+	setDefault(&o.Timeout, defaultTimeout)
+	setDefault(&o.Clients, defaultClients)
+	setDefault(&o.Programs, defaultPrograms)
+	setDefault(&o.Hops, defaultHops)
+	if o.Checker == nil {
+		o.Checker = func(c *Client) Checker { return trustedOnly{Client: c} }
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Trusted == nil {
+		o.Trusted = func(a netip.Addr) (local, trusted bool) { return a.IsLoopback(), a.IsLoopback() }
+	}
+	if o.LoadAverage == nil {
+		o.LoadAverage = loadAverage
+	}
+	return &o
+}
+
+func setDefault[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}
+
+// Accepting is a Checker that has nothing against anybody: what others are made
+// of.
+type Accepting struct{}
+
+func (Accepting) Connect(context.Context) Verdict               { return Verdict{} }
+func (Accepting) Helo(context.Context) Verdict                  { return Verdict{} }
+func (Accepting) Mail(context.Context, smtp.Path) Verdict       { return Verdict{} }
+func (Accepting) Rcpt(context.Context, smtp.Path) Verdict       { return Verdict{} }
+func (Accepting) Data(context.Context, *Transaction) Verdict    { return Verdict{} }
+func (Accepting) Message(context.Context, *Transaction) Verdict { return Verdict{} }
+func (Accepting) Replied(verb, line string, r smtp.Reply)       {}
+func (Accepting) Close()                                        {}
+
+// trustedOnly is the Checker of a server that was given none.
+type trustedOnly struct {
+	Accepting
+	*Client
+}
+
+func (t trustedOnly) Rcpt(context.Context, smtp.Path) Verdict {
+	if t.Local || t.Trusted {
+		return Verdict{}
+	}
+	return Refusal(smtp.Reply{Code: 550, Status: "5.7.1", Text: "no mail is taken from you for others, send it through the server that serves you"}) // a server without a policy
+}

@@ -1,0 +1,214 @@
+package smtpd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Server serves SMTP sessions on any number of listeners.
+type Server struct {
+	options  atomic.Pointer[Options]
+	lastID   atomic.Int64 // microseconds of the last session's ID
+	limits   limits
+	refusers [2]atomic.Int32 // refusals of connections beyond the limit being written, by their Kind
+	verbs    []verb
+	userOf   func(net.Conn) (uid int, err error)
+
+	ctx    context.Context // of everything asked for a session
+	cancel context.CancelFunc
+
+	mu        sync.Mutex
+	listeners map[net.Listener]struct{}
+	wires     map[*wire]struct{} // of sessions and of refusals being written
+	stopBy    time.Time          // when the last data must have come; zero until Shutdown
+	ending    chan struct{}      // closed when Shutdown begins
+	drained   chan struct{}      // closed when Shutdown has begun and wires is empty
+}
+
+// New returns a server with the settings o.
+func New(o Options) *Server {
+	s := &Server{
+		verbs:     verbs,
+		userOf:    programUser,
+		listeners: make(map[net.Listener]struct{}),
+		wires:     make(map[*wire]struct{}),
+		ending:    make(chan struct{}),
+		drained:   make(chan struct{}),
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.Reload(o)
+	return s
+}
+
+// Reload puts new settings in place for the sessions that begin from now on.
+func (s *Server) Reload(o Options) { s.options.Store(o.withDefaults()) }
+
+// ListenerError is a listener that can't be mended by trying again. Its owner
+// should bind it anew.
+type ListenerError struct {
+	Addr net.Addr
+	Err  error
+}
+
+func (e *ListenerError) Error() string { return fmt.Sprintf("listen on %v: %v", e.Addr, e.Err) }
+
+// Unwrap returns the cause.
+func (e *ListenerError) Unwrap() error { return e.Err }
+
+// How a session ended, where it wasn't with QUIT.
+var (
+	// ErrRefused is a session that was not let in, or that we ended.
+	ErrRefused = errors.New("session refused")
+	// ErrTimeout is a client that was too slow.
+	ErrTimeout = errors.New("client too slow")
+	// ErrStopped is a session that Shutdown, or its context, ended.
+	ErrStopped = errors.New("shutting down")
+)
+
+// Serve accepts sessions from l until ctx ends or Shutdown is called, and then
+// returns nil; sessions that have begun go on. It closes l in any case. The
+// error is a *ListenerError.
+func (s *Server) Serve(ctx context.Context, l net.Listener, k Kind) error {
+	defer l.Close()
+	if !s.track(l) {
+		return nil
+	}
+	defer s.untrack(l)
+	defer context.AfterFunc(ctx, func() { l.Close() })()
+	return s.accept(ctx, l, k)
+}
+
+// ServeConn serves one session on c, outside the limits on their number, and
+// closes c. It returns nil after QUIT, else how the session ended: ErrRefused,
+// ErrTimeout, ErrStopped, io.EOF, or the connection's error. The end of ctx
+// ends the session with 421.
+func (s *Server) ServeConn(ctx context.Context, c net.Conn, k Kind) error {
+	return s.serveWire(ctx, newWire(c), k)
+}
+
+// ServeUser is ServeConn for a Local session that this process itself
+// holds for a user who isn't there: they left a message, and who they are the file
+// system has told.
+func (s *Server) ServeUser(ctx context.Context, c net.Conn, uid int) error {
+	w := newWire(c)
+	w.user = &uid
+	return s.serveWire(ctx, w, Local)
+}
+
+func (s *Server) serveWire(ctx context.Context, w *wire, k Kind) error {
+	if !s.register(w) {
+		w.conn.Close()
+		return ErrStopped
+	}
+	defer s.unregister(w)
+	defer context.AfterFunc(ctx, func() { w.stop(time.Now().Add(shutdownGrace)) })()
+	return s.session(w, k, false)
+}
+
+// Shutdown ends the server: listeners are closed, waiting sessions get 421,
+// messages being received have ten seconds more, and one whose final dot has
+// come is finished. It returns nil when all sessions have ended; after 20 s,
+// or when ctx ends, it cuts the connections and returns the context's error.
+func (s *Server) Shutdown(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, shutdownWait)
+	defer cancel()
+	by := time.Now().Add(shutdownGrace)
+	s.stop(by)
+	defer time.AfterFunc(time.Until(by), s.cancel).Stop()
+	defer s.cancel()
+	select {
+	case <-s.drained:
+		return nil
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for w := range s.wires {
+		w.conn.Close()
+	}
+	return ctx.Err()
+}
+
+// stop tells everybody that by is the end.
+func (s *Server) stop(by time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.stopBy.IsZero() {
+		return
+	}
+	s.stopBy = by
+	close(s.ending)
+	for l := range s.listeners {
+		l.Close()
+	}
+	for w := range s.wires {
+		w.stop(by)
+	}
+	if len(s.wires) == 0 {
+		close(s.drained)
+	}
+}
+
+// stopping reports whether Shutdown was called.
+func (s *Server) stopping() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.stopBy.IsZero()
+}
+
+// track takes l into the listeners that Shutdown closes; false is too late.
+func (s *Server) track(l net.Listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.stopBy.IsZero() {
+		return false
+	}
+	s.listeners[l] = struct{}{}
+	return true
+}
+
+func (s *Server) untrack(l net.Listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.listeners, l)
+}
+
+// register takes w into the connections that Shutdown ends; false is too late.
+func (s *Server) register(w *wire) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.stopBy.IsZero() {
+		return false
+	}
+	s.wires[w] = struct{}{}
+	w.id = s.newID()
+	return true
+}
+
+func (s *Server) unregister(w *wire) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.wires, w)
+	if !s.stopBy.IsZero() && len(s.wires) == 0 {
+		close(s.drained)
+	}
+}
+
+// newID returns a session's name in the log: it sorts by time and is this
+// server's only one.
+func (s *Server) newID() string {
+	for {
+		last := s.lastID.Load()
+		id := max(time.Now().UnixMicro(), last+1)
+		if s.lastID.CompareAndSwap(last, id) {
+			return strings.ToUpper(strconv.FormatInt(id, 36))
+		}
+	}
+}

@@ -1,0 +1,373 @@
+package smtpd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime"
+	"strings"
+	"time"
+
+	"postoffice/internal/maillog"
+	"postoffice/internal/smtp"
+)
+
+// phase is how far a session has come.
+type phase uint8
+
+const (
+	fresh     phase = 1 << iota // neither HELO nor EHLO yet
+	greeted                     // no transaction open
+	mailed                      // MAIL was taken
+	addressed                   // and at least one RCPT
+
+	always = fresh | greeted | mailed | addressed
+	opened = mailed | addressed
+)
+
+// session is one connection. All of it belongs to its goroutine.
+type session struct {
+	server  *Server
+	o       *Options // as they were when it began
+	wire    *wire
+	id      string
+	phase   phase
+	client  Client
+	checker Checker
+	mark    Mark
+	barred  *barred // of a client that was refused and has not gone
+
+	tx       Transaction
+	octets   int              // of the transaction's RCPT lines
+	held     int              // octets of memory for them that the limits have counted
+	refused  int              // recipients of the transaction
+	reported []smtp.Recipient // of them, those that go into the queue beside good ones
+	surplus  int              // RCPT beyond what a transaction takes
+	incoming Incoming
+	coming   int64 // octets of the message
+	claimed  int64 // octets of room that were asked for, by steps
+	holder   holder
+
+	refusals int  // permanent refusals since the last message
+	commands int  // commands but RCPT since the last message
+	early    bool // a client that doesn't wait was logged
+	hurried  bool // the last MAIL of a stranger was refused
+}
+
+// session runs a session and returns how it ended, see ServeConn. limited says
+// that the limits on the number of sessions hold. It, loop and what waits
+// below them keep their frames small: that is what lets the runtime halve the
+// stack of an idle session.
+func (s *Server) session(w *wire, k Kind, limited bool) (err error) {
+	ss := &session{server: s, o: s.options.Load(), wire: w, id: w.id, phase: fresh}
+	ss.client.Session = ss.id
+	w.timeout = ss.o.Timeout
+	defer ss.guard(&err)
+	defer ss.dismiss()
+	if !ss.admit(k, limited) {
+		return ErrRefused
+	}
+	return ss.loop(s.ctx)
+}
+
+// admit finds out who the client is and greets it, or turns it away.
+func (s *session) admit(k Kind, limited bool) bool {
+	if err := s.identify(k); err != nil {
+		return s.turnAway(err, smtp.Reply{Code: 421, Status: "4.3.0", Text: "the system does not tell who you are, try again later"}) // the kernel does not know the other end
+	}
+	s.show(Greeting)
+	if limited {
+		if r := s.overload(); !r.IsZero() {
+			return s.turnAway(nil, r)
+		}
+	}
+	s.findName(s.server.ctx)
+	s.checker = s.o.Checker(&s.client)
+	v := s.ask(s.server.ctx, s.checker.Connect)
+	greeting := smtp.Reply{Code: 220, Text: s.o.Hostname + " ESMTP postoffice" + s.banner() + v.Greeting} // the greeting, with option banner and the words for a client that is only just accepted
+	if !v.Accepted() {
+		greeting = v.Reply
+		if !s.bar(v) {
+			s.checker.Replied(VerbConnect, "", greeting)
+			return s.turnAway(nil, greeting)
+		}
+	}
+	s.mark = v.Mark
+	switch {
+	case v.Trust != "" && v.Accepted():
+		s.client.Trusted = true
+		s.log(s.server.ctx, slog.LevelInfo, "client connected", maillog.Reason(v.Trust))
+	case s.barred == nil: // else it is logged as refused
+		s.log(s.server.ctx, slog.LevelInfo, "client connected")
+	}
+	s.checker.Replied(VerbConnect, "", greeting)
+	s.wire.put(greeting)
+	return true
+}
+
+// banner are the administrator's lines for the greeting.
+func (s *session) banner() string {
+	if s.client.Kind == Local || s.o.Banner == nil {
+		return ""
+	}
+	text := ""
+	for _, line := range s.o.Banner() {
+		text += "\n" + line
+	}
+	return text
+}
+
+// What a Checker is told of beside commands: the greeting, and an end that the
+// client did not ask for.
+const (
+	VerbConnect = "CONN"
+	VerbEnd     = "QUIT"
+)
+
+// dismiss ends the Checker.
+func (s *session) dismiss() {
+	s.unbar()
+	if s.checker != nil {
+		s.checker.Close()
+	}
+}
+
+// overload is the answer to a stranger while the load is too high, else the
+// zero Reply.
+func (s *session) overload() smtp.Reply {
+	if s.client.Kind != Relay {
+		return smtp.Reply{}
+	}
+	over, err := s.server.limits.overloaded(s.o)
+	if err != nil {
+		s.log(s.server.ctx, slog.LevelWarn, "load unknown", maillog.Err(err))
+	}
+	if !over {
+		return smtp.Reply{}
+	}
+	return smtp.Reply{Code: 421, Status: "4.3.2", Text: s.o.Hostname + " is too busy, try again later"} // option load
+}
+
+// turnAway ends a session instead of greeting it.
+func (s *session) turnAway(cause error, r smtp.Reply) (admitted bool) {
+	attrs := []slog.Attr{maillog.Reply(r)}
+	if cause != nil {
+		attrs = append(attrs, maillog.Err(cause))
+	}
+	s.log(s.server.ctx, slog.LevelInfo, "client refused", attrs...)
+	s.wire.sendAway(r)
+	return false
+}
+
+// loop reads commands and writes replies until the session ends.
+func (s *session) loop(ctx context.Context) error {
+	defer s.reset()
+	begin := s.stranger
+	for {
+		s.show(s.state())
+		line, err := s.wire.readLine(s.strict(), s.lineWait(), begin)
+		begin = nil
+		if over, err := s.line(ctx, line, err); over {
+			return err
+		}
+	}
+}
+
+// line answers a command line, or what readLine said instead of one. over says
+// that this was the end of the session, and err how it ended.
+func (s *session) line(ctx context.Context, line []byte, readErr error) (over bool, err error) {
+	var r smtp.Reply
+	text := string(line) // data follow where the line stands
+	switch {
+	case readErr == nil && s.barred != nil:
+		r = s.keepOut(ctx, text)
+	case readErr == nil:
+		r = s.command(ctx, text)
+	case readErr == errLineTooLong:
+		r = s.judge(nil, smtp.Reply{Code: 500, Status: "5.5.2", Text: fmt.Sprintf("a command line has at most %d octets, send a shorter one", maxLine)}) // the line is longer
+	default:
+		return true, s.lost(readErr)
+	}
+	if r.Code == 354 {
+		s.wire.put(r)
+		s.show(Data)
+		if r, err = s.receive(ctx); err != nil {
+			return true, s.lost(err)
+		}
+	}
+	s.tell(text, r)
+	switch r.Code {
+	case 221:
+		s.bye(r)
+		return true, nil
+	case 421:
+		s.log(ctx, slog.LevelInfo, "session ended", maillog.Reply(r))
+		s.bye(r)
+		return true, ErrRefused
+	}
+	s.wire.put(r)
+	return false, nil
+}
+
+// tell tells the Checker of an answer.
+func (s *session) tell(line string, r smtp.Reply) {
+	verb, _, _ := strings.Cut(line, " ")
+	if v := s.find(verb); v != nil {
+		verb = v.name
+	}
+	s.checker.Replied(verb, line, r)
+}
+
+// hurry is how much less of its time a stranger has for the next command once its
+// MAIL was refused.
+const hurry = 10
+
+// lineWait is how long the next command line may take.
+func (s *session) lineWait() time.Duration {
+	if s.hurried {
+		return s.o.Timeout / hurry
+	}
+	return s.o.Timeout
+}
+
+// strict reports whether only CR LF ends a command. A program of this machine
+// may end it with LF in any case.
+func (s *session) strict() bool { return s.o.RejectBareNewline && s.client.Kind == Relay }
+
+// stranger sees the first octets that a client sends: those of a TLS handshake
+// and of binary protocols hold no line to wait for.
+func (s *session) stranger(b []byte) error {
+	if c := b[0]; c < ' ' && c != '\r' && c != '\n' || c > '~' {
+		return errForeign
+	}
+	return nil
+}
+
+// errForeign is a client of another protocol.
+var errForeign = errors.New("this is no SMTP")
+
+// notSMTP is the answer to a client of another protocol (A13).
+func notSMTP() smtp.Reply {
+	return smtp.Reply{Code: 421, Status: "4.7.0", Text: "this is an SMTP server, speak SMTP"} // the first octets, or the command, are another protocol's
+}
+
+// lost ends a session that err, from reading, broke.
+func (s *session) lost(err error) error {
+	var r smtp.Reply
+	level := slog.LevelInfo
+	switch {
+	case errors.Is(err, errForeign):
+		r = notSMTP()
+		err = ErrRefused
+	case errors.Is(err, ErrRefused):
+		r = smtp.Reply{Code: 421, Status: "4.7.0", Text: "a line without end, end lines with CR LF"} // a command line of more than 1 MiB
+	case errors.Is(err, ErrTimeout) && s.wire.lost:
+		r = smtp.Reply{Code: 421, Status: "4.3.1", Text: "no room for the message, try again later"} // there was no room for it, and it came slowly
+	case errors.Is(err, ErrTimeout):
+		r = smtp.Reply{Code: 421, Status: "4.4.2", Text: s.o.Hostname + " has waited for you for too long, try again later"} // option timeout; ten seconds where few sessions are left
+	case errors.Is(err, ErrStopped):
+		return s.stopped(err)
+	default: // the client is gone
+		s.checker.Replied(VerbEnd, "", smtp.Reply{})
+		if s.phase&opened == 0 {
+			level = slog.LevelDebug
+		}
+		s.log(s.server.ctx, level, "client gone", maillog.Err(err))
+		if ended(err) && s.phase&opened != 0 && s.client.Kind == Local { // it may have closed one direction only
+			s.bye(smtp.Reply{Code: 421, Status: "4.4.2", Text: "the input ends in the middle of a message, which was not taken: submit it again"}) // a program of this machine that ended
+			return err
+		}
+		s.wire.close(false)
+		return err
+	}
+	s.checker.Replied(VerbEnd, "", r)
+	s.log(s.server.ctx, level, "session ended", maillog.Reply(r))
+	s.bye(r)
+	return err
+}
+
+// ended says whether the client's input was over.
+func ended(err error) bool { return err == io.EOF || err == io.ErrUnexpectedEOF }
+
+// bye writes the last reply and closes the connection.
+func (s *session) bye(r smtp.Reply) {
+	s.wire.put(r)
+	s.wire.flush()
+	s.wire.close(r.Code != 221 || s.wire.waiting() > 0)
+}
+
+// guard is deferred around a session: it closes what is open, and a panic
+// costs this session only (A75).
+func (s *session) guard(err *error) {
+	if s.o.Crash {
+		return
+	}
+	if p := recover(); p != nil {
+		s.log(s.server.ctx, slog.LevelError, "session crashed",
+			maillog.Err(fmt.Errorf("panic: %v", p)), maillog.Reason(stack()))
+		*err = ErrRefused
+		s.abandon()
+		s.bye(smtp.Reply{Code: 421, Status: "4.3.0", Text: s.o.Hostname + " has a fault, try again later"}) // the log has it as: session crashed
+	}
+}
+
+// abandon aborts what a crashed session left behind.
+func (s *session) abandon() {
+	defer func() { recover() }() // the queue may be what crashed
+	s.reset()
+}
+
+// stack returns where a panic came from, innermost first, on one line.
+func stack() string {
+	pc := make([]uintptr, 16)
+	frames := runtime.CallersFrames(pc[:runtime.Callers(4, pc)]) // without Callers, stack, guard and gopanic
+	var b strings.Builder
+	for {
+		f, more := frames.Next()
+		name := f.Function[strings.LastIndexByte(f.Function, '/')+1:]
+		fmt.Fprintf(&b, "%s:%d ", name, f.Line)
+		if !more {
+			return strings.TrimSuffix(b.String(), " ")
+		}
+	}
+}
+
+// reset ends the transaction, if one is open.
+func (s *session) reset() {
+	s.abort()
+	s.tx = Transaction{}
+	s.server.limits.drop(s.held)
+	s.held = 0
+	s.octets, s.refused, s.surplus, s.reported = 0, 0, 0, nil
+	if s.phase != fresh {
+		s.phase = greeted
+	}
+}
+
+// abort removes the message that is being received, if there is one.
+func (s *session) abort() {
+	s.unclaim()
+	if in := s.incoming; in != nil {
+		s.incoming = nil
+		in.Abort()
+	}
+}
+
+// log writes one event of the session, with the queue ID of the transaction
+// where one is open.
+func (s *session) log(ctx context.Context, level slog.Level, event string, attrs ...slog.Attr) {
+	if !s.o.Log.Enabled(ctx, level) {
+		return
+	}
+	all := make([]slog.Attr, 0, len(attrs)+4)
+	if s.tx.ID != "" {
+		all = append(all, maillog.QueueID(s.tx.ID))
+	}
+	all = append(all, maillog.Session(s.id), maillog.Client(s.client.String()))
+	if s.client.Hello != "" {
+		all = append(all, maillog.Helo(s.client.Hello))
+	}
+	s.o.Log.LogAttrs(ctx, level, event, append(all, attrs...)...)
+}

@@ -1,0 +1,360 @@
+package smtpd
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"postoffice/internal/smtp"
+)
+
+const (
+	inSize     = 16 << 10        // of a borrowed input buffer
+	outSize    = 4 << 10         // replies that wait to be written
+	lingerSize = 1 << 20         // octets read and dropped when we end the session
+	lingerWait = 2 * time.Second // for them
+	refuseWait = 5 * time.Second // for a reply instead of a greeting
+	replyGrace = 2 * time.Second // for what is said at the end
+	dataRate   = 1000            // octets of a message a minute, at least
+
+	heldStep = 1 << 20          // of a message of more octets each further so many come in heldWait
+	heldWait = 10 * time.Minute // at most: what it holds is held for long enough
+	lostWait = 10 * time.Second // the same for a message that there was no room for: it must only end
+)
+
+// buffers are what a wire borrows while octets wait in either direction.
+type buffers struct {
+	in  *bufio.Reader
+	src source
+	out []byte
+}
+
+var bufferPool = sync.Pool{New: func() any {
+	b := &buffers{out: make([]byte, 0, outSize)}
+	b.in = bufio.NewReaderSize(&b.src, inSize)
+	return b
+}}
+
+// wire is the connection of a session: command lines and data in, replies out.
+// All but stop belongs to the session's goroutine.
+type wire struct {
+	conn     net.Conn
+	id       string        // of the session: set once, when it is registered
+	timeout  time.Duration // of a command line, a pause in the data, or a write
+	user     *int          // who is at the other end, where the connection doesn't tell: ServeUser
+	crowded  func() bool   // whether somebody may wait for our place soon; nil: never
+	seen     seen          // by others
+	*buffers               // nil while nothing waits
+
+	try    func(fd uintptr) bool // reads without waiting, see tryRead
+	raw    syscall.RawConn       // nil: conn is no descriptor
+	tryErr error
+	first  [1]byte // what wait read when raw is nil
+
+	lineEnd   time.Time // when the line being read must be whole
+	idle      time.Time // since when nothing has come of it, or of a message
+	dataStart time.Time // when 354 was sent; zero outside the data
+	dataRead  int64     // octets since then
+	heldSince time.Time // when the last whole heldStep had come; zero before the first
+	lost      bool      // the message will be refused for want of room
+	writeErr  error
+	stopBy    atomic.Int64 // Unix nanoseconds; 0 until stop
+}
+
+func newWire(conn net.Conn) *wire {
+	w := &wire{conn: conn, timeout: defaultTimeout}
+	if c, ok := conn.(syscall.Conn); ok {
+		if raw, err := c.SyscallConn(); err == nil {
+			w.raw = raw
+			w.try = w.tryRead
+		}
+	}
+	return w
+}
+
+// stop ends the session from another goroutine: a read that waits for a
+// command returns at once, data have until by, and a reply a little longer.
+func (w *wire) stop(by time.Time) {
+	if w.stopBy.CompareAndSwap(0, by.UnixNano()) {
+		w.conn.SetReadDeadline(time.Unix(1, 0))
+		w.conn.SetWriteDeadline(by.Add(replyGrace))
+	}
+}
+
+// stopped returns when all must be over, if stop was called.
+func (w *wire) stopped() (by time.Time, ok bool) {
+	ns := w.stopBy.Load()
+	return time.Unix(0, ns), ns != 0
+}
+
+// armRead sets the deadline of the next read. The order matters: stop first
+// says so and then wakes the reader, here the deadline comes first. A session that
+// may be in the way of others looks every idleWait whether it is.
+func (w *wire) armRead() error {
+	until := w.readUntil()
+	data := !w.dataStart.IsZero()
+	if look := time.Now().Add(idleWait); w.crowded != nil && !data && look.Before(until) {
+		until = look
+	}
+	w.conn.SetReadDeadline(until)
+	by, ok := w.stopped()
+	switch {
+	case ok && data && by.Before(until):
+		w.conn.SetReadDeadline(by)
+	case ok && !data:
+		return ErrStopped
+	}
+	return nil
+}
+
+// readUntil is when the next octets must come, where nobody waits for the place.
+func (w *wire) readUntil() time.Time {
+	if w.dataStart.IsZero() {
+		return w.lineEnd
+	}
+	return w.dataUntil(w.idle)
+}
+
+// inTheWay says that others may want the place of a client that has been silent for
+// long enough. In a message it may be: what it is made from may need the time.
+func (w *wire) inTheWay() bool {
+	return w.crowded != nil && w.dataStart.IsZero() && !time.Now().Before(w.idle.Add(idleWait)) && w.crowded()
+}
+
+// readErr says what a read's error means; nil is to try again.
+func (w *wire) readErr(err error) error {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	by, ok := w.stopped()
+	switch {
+	case !ok && (w.inTheWay() || !time.Now().Before(w.readUntil())):
+		return ErrTimeout
+	case !ok: // it was only to look
+		return nil
+	case w.dataStart.IsZero() || !time.Now().Before(by):
+		return ErrStopped
+	}
+	return nil
+}
+
+// source is what a borrowed bufio.Reader reads.
+type source struct {
+	w     *wire
+	fd    int  // for the first read: without waiting, from here; else -1
+	first bool // the first read gives w.first
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	switch {
+	case s.fd >= 0:
+		return readNow(s.fd, p)
+	case s.first:
+		s.first = false
+		return copy(p, s.w.first[:]), nil
+	}
+	return s.w.read(p)
+}
+
+// read waits for octets with a buffer held: a line or a message has begun.
+func (w *wire) read(p []byte) (int, error) {
+	w.await()
+	for {
+		if err := w.armRead(); err != nil {
+			return 0, err
+		}
+		n, err := w.conn.Read(p)
+		w.countData(n)
+		if n > 0 || err == nil {
+			return n, nil
+		}
+		if err = w.readErr(err); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// wait returns when at least one octet is in w.in; until then it holds no
+// buffer.
+func (w *wire) wait() error {
+	w.release()
+	w.await()
+	for {
+		if err := w.armRead(); err != nil {
+			return err
+		}
+		err := w.waitOnce()
+		if err == nil {
+			w.countData(w.in.Buffered())
+			return nil
+		}
+		if err = w.readErr(err); err != nil {
+			return err
+		}
+	}
+}
+
+// await notes since when nothing comes. A line is one wait, however many pieces it
+// comes in.
+func (w *wire) await() {
+	if !w.dataStart.IsZero() {
+		w.idle = time.Now()
+	}
+}
+
+func (w *wire) waitOnce() error {
+	if w.raw != nil {
+		if err := w.raw.Read(w.try); err != nil {
+			return err
+		}
+		return w.tryErr
+	}
+	for {
+		n, err := w.conn.Read(w.first[:])
+		if n == 1 {
+			w.borrow()
+			w.src.first = true
+			_, err = w.in.Peek(1)
+			return err
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// tryRead is called by the runtime's poller, at once and whenever fd may be
+// readable. It reads what there is into a borrowed buffer; with nothing there
+// the buffer goes back before the goroutine sleeps.
+func (w *wire) tryRead(fd uintptr) bool {
+	w.borrow()
+	w.src.fd = int(fd)
+	_, w.tryErr = w.in.Peek(1)
+	w.src.fd = -1
+	if w.tryErr == nil {
+		return true
+	}
+	w.release()
+	return w.tryErr != errNothingYet
+}
+
+func (w *wire) borrow() {
+	if w.buffers != nil {
+		return
+	}
+	w.buffers = bufferPool.Get().(*buffers)
+	w.src = source{w: w, fd: -1}
+}
+
+// release gives the buffers back. Both must be empty.
+func (w *wire) release() {
+	if w.buffers == nil {
+		return
+	}
+	b := w.buffers
+	w.buffers = nil
+	b.src = source{}
+	b.in.Reset(&b.src)
+	b.out = b.out[:0]
+	bufferPool.Put(b)
+}
+
+// more gets further input, after writing the replies that are ready: the
+// client may wait for them (RFC 2920 section 3.2).
+func (w *wire) more() error {
+	n := w.waiting()
+	if n == 0 {
+		return w.some()
+	}
+	if err := w.flush(); err != nil {
+		return err
+	}
+	_, err := w.in.Peek(n + 1)
+	return err
+}
+
+// some is more, but only if nothing is waiting.
+func (w *wire) some() error {
+	if err := w.flush(); err != nil || w.waiting() > 0 {
+		return err
+	}
+	return w.wait()
+}
+
+// waiting is how many octets have been read and not yet used.
+func (w *wire) waiting() int {
+	if w.buffers == nil {
+		return 0
+	}
+	return w.in.Buffered()
+}
+
+// peek returns the octets that are waiting.
+func (w *wire) peek() []byte {
+	if w.buffers == nil {
+		return nil
+	}
+	b, _ := w.in.Peek(w.in.Buffered()) // these are there
+	return b
+}
+
+// put adds r to what will be written.
+func (w *wire) put(r smtp.Reply) {
+	w.borrow()
+	w.out = r.Append(w.out)
+	if len(w.out) >= outSize {
+		w.flush()
+	}
+}
+
+// flush writes the replies that wait. An error is final.
+func (w *wire) flush() error {
+	if w.buffers == nil || len(w.out) == 0 || w.writeErr != nil {
+		return w.writeErr
+	}
+	limit := w.timeout
+	if w.crowded != nil && w.crowded() {
+		limit = min(limit, idleWait)
+	}
+	w.conn.SetWriteDeadline(time.Now().Add(limit))
+	if by, ok := w.stopped(); ok {
+		w.conn.SetWriteDeadline(by.Add(replyGrace))
+	}
+	_, w.writeErr = w.conn.Write(w.out)
+	if cap(w.out) > 4*outSize {
+		w.out = make([]byte, 0, outSize)
+	}
+	w.out = w.out[:0]
+	return w.writeErr
+}
+
+// sendAway answers a client that has not been greeted, and closes. Its place
+// is wanted: there is no lingering.
+func (w *wire) sendAway(r smtp.Reply) {
+	w.timeout = refuseWait
+	w.put(r)
+	w.flush()
+	w.close(false)
+}
+
+// close ends the connection. With linger the client gets the time to read our
+// last reply: octets of its that we left unread would make the kernel reset
+// the connection and throw the reply away.
+func (w *wire) close(linger bool) {
+	defer w.conn.Close()
+	defer w.release()
+	half, ok := w.conn.(interface{ CloseWrite() error })
+	if !linger || !ok || w.writeErr != nil || half.CloseWrite() != nil {
+		return
+	}
+	w.conn.SetReadDeadline(time.Now().Add(lingerWait))
+	w.borrow()
+	w.in.Reset(w.conn)
+	io.CopyN(io.Discard, w.in, lingerSize)
+}

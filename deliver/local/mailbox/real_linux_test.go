@@ -1,0 +1,151 @@
+package mailbox_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"postoffice/applets/privsep/creds"
+	"postoffice/deliver/local"
+	"postoffice/deliver/local/mailbox"
+	"postoffice/internal/account"
+	"postoffice/internal/disk"
+)
+
+// real is a machine on which mailboxes are written as the master does it: by
+// threads with the ids of a user who is not root. Run by a user, it is his.
+type real struct {
+	*mailbox.Mailboxes
+	a         account.Account
+	mail      string // 2775 root:mail, as Debian has it
+	box, home string
+}
+
+const realUID = 20001
+
+func newReal(t *testing.T, spec string) *real {
+	t.Helper()
+	top, err := os.MkdirTemp("", "po-real-") // t.TempDir is closed to others
+	check(t, err)
+	t.Cleanup(func() { os.RemoveAll(top) })
+	r := &real{mail: filepath.Join(top, "mail"), home: filepath.Join(top, "home")}
+	r.box = filepath.Join(r.mail, "alice")
+	r.a = account.Account{Name: "alice", UID: os.Getuid(), GID: os.Getgid(), Home: r.home}
+	check(t, os.Chmod(top, 0o755), os.Mkdir(r.mail, 0o755))
+	if os.Getuid() == 0 {
+		r.a.UID, r.a.GID = realUID, realUID
+		check(t, os.Chown(r.mail, 0, 8))
+	}
+	check(t, os.Chmod(r.mail, 0o775|os.ModeSetgid), os.Mkdir(r.home, 0o700))
+	r.own(t, r.home)
+	r.with(spec)
+	return r
+}
+
+// folders are those at home that the configuration names.
+var folders = []string{"~/mail/spam", "~/Maildir/.Junk/"}
+
+// with begins anew with option mailbox.
+func (r *real) with(spec string) {
+	r.Mailboxes = mailbox.New(mailbox.Options{
+		FS: disk.OS(), Dir: r.mail, Accounts: account.Only(r.a), As: creds.As,
+		Mailbox: spec, Folders: folders, Hostname: "host/a:b", LockWait: 100 * time.Millisecond,
+	})
+}
+
+func (r *real) own(t *testing.T, paths ...string) {
+	t.Helper()
+	for _, p := range paths {
+		check(t, os.Lchown(p, r.a.UID, r.a.GID))
+	}
+}
+
+func check(t *testing.T, errs ...error) {
+	t.Helper()
+	for _, err := range errs {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// letter delivers text.
+func (r *real) letter(text string, d local.Delivery) local.Result {
+	d.User, d.Body = "alice", strings.NewReader(text)
+	return r.Deliver(context.Background(), d)
+}
+
+func TestForwardedBeforeTheMailboxIsOpened(t *testing.T) {
+	const text = "From a\n\nx\n\n"
+	for _, tt := range []struct {
+		name  string
+		make  func(t *testing.T, r *real)
+		d     local.Delivery
+		want  string
+		words string // in the error
+	}{
+		{"no .forward", func(*testing.T, *real) {}, local.Delivery{}, "delivered", ""},
+		{"a .forward", forwardFile(".forward"), local.Delivery{}, "forwarded", ""},
+		{"final all the same", forwardFile(".forward"), local.Delivery{Final: true}, "delivered", ""},
+		{"a detail's", forwardFile(".forward+list"), local.Delivery{Extension: "list"}, "forwarded", ""},
+		{"another detail's", forwardFile(".forward+list"), local.Delivery{Extension: "other"}, "delivered", ""},
+		{"a detail that is no file's name", forwardFile("x"), local.Delivery{Extension: "/../x"}, "delivered", ""},
+		{"a detail with the plain one", forwardFile(".forward"), local.Delivery{Extension: "a\x00b"}, "forwarded", ""},
+		{"a dangling link counts too", func(t *testing.T, r *real) {
+			check(t, os.Symlink("/nowhere", filepath.Join(r.home, ".forward")))
+		}, local.Delivery{}, "forwarded", ""},
+		{"home not mounted (A49)", func(t *testing.T, r *real) { check(t, os.Remove(r.home)) }, local.Delivery{}, "deferred", "mounted"},
+		{"home closed to its user", func(t *testing.T, r *real) { check(t, os.Chmod(r.home, 0)) }, local.Delivery{}, "deferred", "permission denied"},
+		{"no mail directory, but a .forward", func(t *testing.T, r *real) {
+			check(t, os.Remove(r.mail))
+			forwardFile(".forward")(t, r)
+		}, local.Delivery{}, "forwarded", ""},
+		{"no mail directory", func(t *testing.T, r *real) { check(t, os.Remove(r.mail)) }, local.Delivery{}, "deferred", "mail directory"},
+	} {
+		r := newReal(t, "")
+		tt.make(t, r)
+		res := r.letter(text, tt.d)
+		if res.String() != tt.want || !strings.Contains(fmt.Sprint(res.Err), tt.words) {
+			t.Errorf("%s: %v, %v, want %v with %q", tt.name, res.String(), res.Err, tt.want, tt.words)
+		}
+		if _, err := os.Lstat(r.box); (err == nil) != (tt.want == "delivered") {
+			t.Errorf("%s: mailbox: %v", tt.name, err)
+		}
+		yes, err := r.Forwards(t.Context(), "alice", tt.d.Extension)
+		if !tt.d.Final && tt.name != "no mail directory" && (yes != (tt.want == "forwarded") || (err != nil) != (tt.want == "deferred")) {
+			t.Errorf("%s: Forwards: %v, %v", tt.name, yes, err)
+		}
+	}
+}
+
+func forwardFile(name string) func(t *testing.T, r *real) {
+	return func(t *testing.T, r *real) { check(t, os.WriteFile(filepath.Join(r.home, name), nil, 0o600)) }
+}
+
+// TestHomesThatNeedNotBeThereA49: a system's account and one whose home is
+// /nonexistent have no .forward; root's never counts.
+func TestHomesThatNeedNotBeThereA49(t *testing.T) {
+	for _, tt := range []struct {
+		uid  int
+		home string
+		want bool // known to have none
+	}{
+		{999, "/no/such/home", true}, {1000, "/no/such/home", false}, {1000, "/nonexistent", true},
+		{999, "/dev/null", true}, {1000, "/dev/null", false}, {999, "", true}, {1000, "", false},
+		{0, "/root", true},
+	} {
+		a := account.Account{Name: "x", UID: tt.uid, GID: tt.uid, Home: tt.home}
+		m := mailbox.New(mailbox.Options{FS: disk.OS(), Dir: "/", Accounts: account.Only(a)})
+		if yes, err := m.Forwards(t.Context(), "x", ""); yes || (err == nil) != tt.want {
+			t.Errorf("uid %d, home %q: %v, %v, want known %v", tt.uid, tt.home, yes, err, tt.want)
+		}
+	}
+	m := mailbox.New(mailbox.Options{FS: disk.OS(), Dir: "/", Accounts: account.Passwd("/etc/passwd"), As: creds.As})
+	if _, err := m.Forwards(t.Context(), "nobody-here", ""); err == nil {
+		t.Error("an account that isn't there has no answer")
+	}
+}

@@ -1,0 +1,55 @@
+package disk
+
+import (
+	"io/fs"
+	"syscall"
+	"time"
+)
+
+// settled is the age from which a file's times tell two writes apart; some file
+// systems count in seconds, FAT in two.
+const settled = 2 * time.Second
+
+// A Version is a file as it was when it was read. The zero Version is of no
+// file.
+type Version struct {
+	info Info
+	read time.Time
+}
+
+// VersionOf returns the version of a file of which the caller has just taken
+// info and which it reads now.
+func VersionOf(info Info) Version { return Version{info: info, read: time.Now()} }
+
+// IsZero reports whether v is of no file.
+func (v Version) IsZero() bool { return v.read.IsZero() }
+
+// Is reports whether info, just taken, is certainly of what was read. A file
+// that had been changed in the last two seconds before it was read may have
+// been changed again unseen.
+func (v Version) Is(info Info) bool {
+	last := v.info.ModTime
+	if v.info.ChangeTime.After(last) {
+		last = v.info.ChangeTime
+	}
+	age := v.read.Sub(last)
+	return !v.IsZero() && v.info.Unchanged(info) && (age > settled || age < -settled) // of a clock that was set
+}
+
+// Unchanged reports whether nothing shows a change between two looks at a
+// file.
+func (i Info) Unchanged(o Info) bool {
+	return i.Same(o) && i.Size == o.Size && i.Mode == o.Mode && i.ModTime.Equal(o.ModTime) && i.ChangeTime.Equal(o.ChangeTime)
+}
+
+// InfoOf returns what a FileInfo of package os tells of a file's identity and
+// state: Mode, Size, Nlink, UID, GID, Dev, Ino and the times.
+func InfoOf(fi fs.FileInfo) Info {
+	i := Info{Mode: fi.Mode(), Size: fi.Size(), ModTime: fi.ModTime()}
+	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+		i.Nlink = uint64(st.Nlink)
+		i.UID, i.GID, i.Dev, i.Ino = int(st.Uid), int(st.Gid), uint64(st.Dev), uint64(st.Ino)
+		i.ChangeTime = changeTime(st)
+	}
+	return i
+}

@@ -1,0 +1,54 @@
+//go:build e2e
+
+package peers
+
+import (
+	"testing"
+	"time"
+
+	"postoffice/internal/e2e/lan"
+)
+
+// TestPostfixBothWays exchanges a message with an unpacked Postfix by MX on port 25.
+func TestPostfixBothWays(t *testing.T) {
+	l := lan.New(t)
+	l.DNS("one.test. IN A 10.77.0.2", "one.test. IN MX 10 one.test.", "pf.test. IN A 10.77.0.3", "pf.test. IN MX 10 pf.test.")
+	ours := l.Host("one.test").Install()
+	theirs := l.Host("pf.test")
+	ours.Serve()
+	theirs.Postfix()
+
+	if out, err := ours.TryApplet("Subject: to postfix\n\nhello\n", "sendmail", "alice@pf.test"); err != nil {
+		t.Fatalf("sendmail: %v\n%s", err, out)
+	}
+	lan.Until(t, 30*time.Second, "postfix delivered our message", func() bool {
+		return lan.Contains(theirs.Path("pf", "mail", "alice"), "Subject: to postfix")
+	})
+	theirs.Swaks(theirs.IP+":25", "--from", "bob@pf.test", "--to", "bob@one.test", "--header", "Subject: from postfix")
+	lan.Until(t, 30*time.Second, "postfix's message is in bob's mailbox", func() bool {
+		return lan.Contains(ours.Mailbox("bob"), "Subject: from postfix")
+	})
+	ours.Drained(10 * time.Second)
+}
+
+// TestEximBothWays exchanges a message with an unpacked Exim by MX on port 25.
+func TestEximBothWays(t *testing.T) {
+	l := lan.New(t)
+	l.DNS("one.test. IN A 10.77.0.2", "one.test. IN MX 10 one.test.", "ex.test. IN A 10.77.0.3", "ex.test. IN MX 10 ex.test.")
+	ours := l.Host("one.test").Install()
+	theirs := l.Host("ex.test", lan.EximUsers...)
+	ours.Serve()
+	theirs.Exim()
+
+	if out, err := ours.TryApplet("Subject: to exim\n\nhello\n", "sendmail", "alice@ex.test"); err != nil {
+		t.Fatalf("sendmail: %v\n%s", err, out)
+	}
+	lan.Until(t, 30*time.Second, "exim delivered our message", func() bool {
+		return lan.Contains(theirs.Path("ex", "mail", "alice"), "Subject: to exim")
+	})
+	theirs.Swaks(theirs.IP+":25", "--from", "bob@ex.test", "--to", "bob@one.test", "--header", "Subject: from exim")
+	lan.Until(t, 30*time.Second, "exim's message is in bob's mailbox", func() bool {
+		return lan.Contains(ours.Mailbox("bob"), "Subject: from exim")
+	})
+	ours.Drained(10 * time.Second)
+}

@@ -1,0 +1,238 @@
+package house
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// layers is the architecture: which of our packages each package may import.
+// docs/architecture.md says why; both change together.
+var layers = map[string][]string{
+	"applets/privsep/birth": {"applets/privsep/creds", "applets/service"},
+	"applets/privsep/creds": {"internal/account"},
+	"applets/service":       {"internal/maillog"},
+	"deliver/local/stalled": {},
+	"deliver/local/mailbox": {"deliver/local", "deliver/local/stalled", "deliver/outcome", "internal/account", "internal/disk", "internal/maillog"},
+	"deliver/local/user":    {"deliver/local", "deliver/local/mailbox", "deliver/outcome", "internal/account", "internal/alias", "internal/disk", "internal/smtp"},
+	".":                     {"applets"},
+	"applets/client": {
+		"applets/cmdline", "applets/config", "applets/control", "applets/server", "applets/service", "applets/sysexits", "internal/disk",
+		"internal/maillog", "internal/message", "internal/peer", "internal/smtp", "spool", "spool/envelope", "spool/maildrop",
+	},
+	"applets": {
+		"applets/client", "applets/cmdline", "applets/config", "applets/control", "applets/policy", "applets/pretend", "applets/server", "applets/sysexits", "deliver",
+		"deliver/local/user", "deliver/route", "internal/alias", "internal/dbm", "internal/smtp", "spool", "spool/envelope",
+	},
+	"applets/server": {
+		"applets/cmdline", "applets/config", "applets/control", "applets/policy", "applets/privsep", "applets/service", "applets/smtpd", "applets/sysexits",
+		"deliver", "deliver/local", "deliver/local/mailbox", "deliver/local/user", "deliver/remote", "deliver/route", "internal/account",
+		"internal/alias", "internal/disk", "internal/maillog", "internal/peer", "internal/smtp", "resolver", "spool", "spool/envelope", "spool/maildrop",
+	},
+	"deliver":               {"deliver/local", "deliver/outcome", "deliver/remote", "deliver/report", "deliver/route", "deliver/schedule", "internal/maillog", "internal/message", "internal/peer", "internal/smtp", "spool", "spool/envelope"},
+	"deliver/local":         {"deliver/outcome", "internal/alias", "internal/message", "internal/smtp", "spool/envelope"},
+	"deliver/route":         {"deliver/local", "deliver/outcome", "deliver/remote", "internal/account", "internal/alias", "internal/smtp", "resolver", "spool/envelope"},
+	"deliver/outcome":       {"internal/smtp"},
+	"deliver/report":        {"deliver/outcome", "internal/message", "internal/smtp"},
+	"deliver/remote":        {"deliver/outcome", "internal/maillog", "internal/peer", "internal/smtp", "resolver"},
+	"deliver/schedule":      {"deliver/outcome", "spool"},
+	"internal/account":      {"internal/disk", "internal/smtp"},
+	"internal/alias":        {"internal/dbm", "internal/disk", "internal/smtp"},
+	"applets/cmdline":       {"applets/config", "applets/sysexits"},
+	"applets/config":        {"internal/smtp"},
+	"applets/control":       {"internal/peer"},
+	"internal/dbm":          {"internal/disk"},
+	"internal/disk":         {},
+	"internal/disk/crashfs": {"internal/disk"},
+	"internal/e2e/bench":    {},
+	"internal/e2e/faults":   {},
+	"internal/e2e/flow":     {},
+	"internal/e2e/lan":      {"internal/testenv"},
+	"internal/e2e/letters":  {"internal/e2e/lan", "internal/testenv"},
+	"internal/e2e/memory":   {},
+	"internal/e2e/peers":    {},
+	"internal/e2e/programs": {},
+	"internal/house":        {},
+	"internal/idn":          {},
+	"internal/maillog":      {"internal/smtp"},
+	"internal/message":      {"internal/smtp"},
+	"internal/peer":         {},
+	"applets/privsep":       {"applets/privsep/birth", "applets/privsep/creds", "applets/service", "deliver/local", "deliver/local/mailbox", "deliver/local/stalled", "deliver/outcome", "internal/account", "internal/maillog"},
+	"internal/smtp":         {"internal/idn"},
+	"applets/smtpd":         {"internal/maillog", "internal/message", "internal/peer", "internal/smtp"},
+	"applets/policy":        {"applets/policy/hosts", "applets/smtpd", "internal/disk", "internal/maillog", "internal/smtp"},
+	"applets/policy/hosts":  {"internal/smtp"},
+	"applets/pretend":       {},
+	"applets/sysexits":      {},
+	"internal/testenv":      {},
+	"resolver":              {"internal/disk", "internal/maillog", "internal/smtp"},
+	"spool":                 {"internal/disk", "internal/maillog", "spool/envelope"},
+	"spool/envelope":        {"internal/smtp"},
+	"spool/maildrop":        {"internal/disk", "internal/maillog", "internal/smtp", "spool/envelope"},
+
+	"internal/dbm/standin/errors":                {},
+	"internal/dbm/standin/errors/join":           {},
+	"internal/dbm/standin/errors/oserror":        {},
+	"internal/dbm/standin/prometheus/prometheus": {},
+}
+
+// only names the packages that may import a heavy or dangerous one, and what
+// nobody may.
+var only = map[string][]string{
+	"github.com/cockroachdb/errors":   {}, // Pebble's, from internal/dbm/standin
+	"github.com/cockroachdb/pebble":   {"internal/dbm"},
+	"github.com/google/go-cmp":        {}, // in tests
+	"github.com/miekg/dns":            {"resolver", "internal/testenv"},
+	"github.com/rogpeppe/go-internal": {}, // in tests
+	"github.com/spf13/pflag":          {"applets", "applets/cmdline"},
+	"log":                             {}, // log/slog
+	"net/smtp":                        {}, // internal/smtp
+	"net/textproto":                   {}, // ends a message at a bare LF (A5)
+	"testing":                         {"internal/disk/crashfs", "internal/e2e/lan", "internal/e2e/letters", "internal/testenv"},
+	"unsafe":                          {"applets/privsep/creds", "internal/testenv"},
+}
+
+// goFiles calls check with each Go file of the tree, tests included, whatever
+// its build constraints.
+func goFiles(t *testing.T, check func(name string, file *ast.File, fset *token.FileSet)) {
+	t.Helper()
+	err := filepath.WalkDir(".", func(name string, e fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case e.IsDir() && (e.Name() == "testdata" || len(name) > 1 && name[0] == '.'):
+			return fs.SkipDir
+		case !strings.HasSuffix(name, ".go"):
+			return nil
+		}
+		fset := token.NewFileSet()
+		file, err := parser.ParseFile(fset, name, nil, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		check(filepath.ToSlash(name), file, fset)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func isTest(name string) bool { return strings.HasSuffix(name, "_test.go") }
+
+// TestLayers: each package imports what its row grants, and each grant is used,
+// by a file of any build tag.
+func TestLayers(t *testing.T) {
+	const mod = "postoffice/"
+	documented := map[string]bool{}
+	used := map[[2]string]bool{} // package and import
+	goFiles(t, func(name string, file *ast.File, _ *token.FileSet) {
+		if isTest(name) {
+			return
+		}
+		pkg := path.Dir(name)
+		may, ok := layers[pkg]
+		if !ok {
+			t.Errorf("%s: give %s a row in layers and a line in docs/architecture.md", name, pkg)
+		}
+		documented[pkg] = documented[pkg] || file.Doc != nil
+		for _, spec := range file.Imports {
+			imp, _ := strconv.Unquote(spec.Path.Value)
+			if ours, ok := strings.CutPrefix(imp, mod); ok {
+				used[[2]string{pkg, ours}] = true
+				if !slices.Contains(may, ours) {
+					t.Errorf("%s: %s may not import %s", name, pkg, ours)
+				}
+			}
+			for p, who := range only {
+				if imp == p || strings.HasPrefix(imp, p+"/") && strings.Contains(p, ".") {
+					used[[2]string{pkg, p}] = true
+					if !slices.Contains(who, pkg) {
+						t.Errorf("%s: %s may not import %s", name, pkg, imp)
+					}
+				}
+			}
+		}
+	})
+	for pkg, ok := range documented {
+		if !ok {
+			t.Errorf("%s has no package comment", pkg)
+		}
+	}
+	for pkg, may := range layers {
+		if _, ok := documented[pkg]; !ok {
+			t.Errorf("layers has a row for %s, which is no package", pkg)
+		}
+		for _, imp := range may {
+			if !used[[2]string{pkg, imp}] {
+				t.Errorf("layers grants %s to %s, which does not import it", imp, pkg)
+			}
+		}
+	}
+	for imp, who := range only {
+		for _, pkg := range who {
+			if !used[[2]string{pkg, imp}] {
+				t.Errorf("only grants %s to %s, which does not import it", imp, pkg)
+			}
+		}
+	}
+}
+
+// TestArchitecturePage: the page that explains the borders names each package,
+// with the imports of its row, and speaks of packages, not of files.
+func TestArchitecturePage(t *testing.T) {
+	page, err := os.ReadFile("docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pkg := range slices.Sorted(maps.Keys(layers)) {
+		if pkg != "." && !strings.Contains(string(page), "`"+pkg+"`") {
+			t.Errorf("docs/architecture.md says nothing of %s", pkg)
+		}
+	}
+	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z0-9/]+)` \\|.*\\| ([^|]*) \\|$").FindAllStringSubmatch(string(page), -1) {
+		want := strings.Join(slices.Sorted(slices.Values(layers[row[1]])), ", ")
+		if got := strings.Join(slices.Sorted(strings.SplitSeq(row[2], ", ")), ", "); got != want && got+want != "nothing" {
+			t.Errorf("docs/architecture.md: %s imports %s, want %s", row[1], got, want)
+		}
+	}
+	for _, file := range regexp.MustCompile(`[a-z_]+\.go\b`).FindAllString(string(page), -1) {
+		if file != "main.go" && file != "doc.go" {
+			t.Errorf("docs/architecture.md speaks of the file %s", file)
+		}
+	}
+}
+
+// TestImportsRunDown: no row leads up.
+func TestImportsRunDown(t *testing.T) {
+	floors := []string{"applets", "deliver", "spool", "internal"} // each imports itself and what stands behind it
+	floor := func(pkg string) int {
+		top, _, _ := strings.Cut(pkg, "/")
+		if top == "resolver" {
+			top = "spool"
+		}
+		return slices.Index(floors, top)
+	}
+	for pkg, may := range layers {
+		for _, imp := range may {
+			if pkg != "." && floor(imp) < floor(pkg) {
+				t.Errorf("%s imports %s, which stands above it", pkg, imp)
+			}
+			// What a package is made of does not know the whole, but where that is
+			// the words for it: deliver/local and internal/disk.
+			if strings.HasPrefix(pkg, imp+"/") && imp != "deliver/local" && imp != "internal/disk" {
+				t.Errorf("%s imports %s, which it is a part of", pkg, imp)
+			}
+		}
+	}
+}
