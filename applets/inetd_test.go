@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"postoffice/applets/server"
 	"postoffice/applets/service"
 	"postoffice/internal/smtp"
 )
@@ -94,7 +93,7 @@ func TestInetd(t *testing.T) {
 	}
 	res, err := c.Send(smtp.Transaction{
 		ReversePath: smtp.Path{Local: "amy", Domain: "far.example"},
-		Recipients:  []smtp.Recipient{{Path: smtp.Path{Local: server.Login(uid), Domain: "us.example"}}},
+		Recipients:  []smtp.Recipient{{Path: smtp.Path{Local: login(t, uid), Domain: "us.example"}}},
 		Body:        strings.NewReader("Subject: x\n\nhello\n"),
 	})
 	if err != nil || res.Final.Class() != 2 {
@@ -106,7 +105,7 @@ func TestInetd(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("%v", err)
 	}
-	got, err := os.ReadFile(filepath.Join(dir, server.Login(uid)))
+	got, err := os.ReadFile(filepath.Join(dir, login(t, uid)))
 	want := regexp.MustCompile(`(?m)^Received: from c\.example \(localhost \[127\.0\.0\.1\]\)\n\tby us\.example \(postoffice\) with ESMTP id `)
 	if err != nil || !want.Match(got) {
 		log, _ := os.ReadFile(filepath.Join(dir, "log"))

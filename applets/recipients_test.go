@@ -166,7 +166,7 @@ func (p private) mailbox(t *testing.T) string {
 	if uid == 0 {
 		uid = 65534
 	}
-	path := filepath.Join(p.dir, server.Login(uid))
+	path := filepath.Join(p.dir, login(t, uid))
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for end := time.Now().Add(20 * time.Second); ; <-tick.C {
@@ -178,4 +178,14 @@ func (p private) mailbox(t *testing.T) string {
 			t.Fatalf("no mail: %v", err)
 		}
 	}
+}
+
+// login is the name of a user.
+func login(t *testing.T, uid int) string {
+	t.Helper()
+	name, err := server.Login(uid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return name
 }

@@ -38,7 +38,10 @@ var routeApplet = cmdline.Applet{
 func showRoutes(ctx context.Context, env *cmdline.Env, from cmdline.Text, asJSON bool, sum func(a, b int) int) error {
 	sender := strings.TrimSpace(from.Value)
 	if !from.Given {
-		sender = server.Login(os.Getuid())
+		var err error
+		if sender, err = server.Login(os.Getuid()); err != nil {
+			return err
+		}
 	}
 	ask, err := client.Routes(ctx, env)
 	if err != nil {

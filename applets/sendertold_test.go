@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"postoffice/applets/server"
 	"postoffice/applets/smtpd"
 	"postoffice/internal/smtp"
 )
@@ -25,7 +24,7 @@ func TestSenderIsTold(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			in := listen(t, func(o *smtpd.Options) {
 				o.OwnSender = func(_ *smtpd.Client, from smtp.Path) bool {
-					if from.Local == server.Login(os.Getuid()) {
+					if from.Local == login(t, os.Getuid()) {
 						from.Local = "joe" // who sendmail says the caller is
 					}
 					return from.String() == "joe@us.example"

@@ -71,6 +71,10 @@ func TestHeaderTooLong(t *testing.T) {
 // TestFullName is sendmail -F: a name is never more than a name (A67), and the
 // field stands in the header, whatever that was.
 func TestFullName(t *testing.T) {
+	me, err := server.Login(os.Getuid())
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct{ name, full, sender, in, want string }{
 		{"the plain case", "Joe Doe", "a@b.example", "Subject: s\n\nb\n", "Subject: s\nFrom: \"Joe Doe\" <a@b.example>\n\nb\n"},
 		{"a name that starts a field", "x\nX-Injected: \"y\"", "a@b.example", "Subject: s\n", "Subject: s\nFrom: \"x X-Injected: \\\"y\\\"\" <a@b.example>\n"},
@@ -82,7 +86,7 @@ func TestFullName(t *testing.T) {
 		{"an empty line first", "Joe", "a@b.example", "\nFrom: x\n", "From: \"Joe\" <a@b.example>\n\nFrom: x\n"},
 		{"nothing at all", "Joe", "a@b.example", "", "From: \"Joe\" <a@b.example>\n"},
 		{"no empty line behind the header", "Joe", "a@b.example", "To: x@y.example\nhello\n", "To: x@y.example\nFrom: \"Joe\" <a@b.example>\n\nhello\n"},
-		{"nobody", "Joe", "<>", "Subject: s\n", "Subject: s\nFrom: \"Joe\" <" + server.Login(os.Getuid()) + ">\n"},
+		{"nobody", "Joe", "<>", "Subject: s\n", "Subject: s\nFrom: \"Joe\" <" + me + ">\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			env := &cmdline.Env{Stdin: strings.NewReader(tt.in), Args: []string{"bob"}}

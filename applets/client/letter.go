@@ -80,7 +80,11 @@ func (l letter) text() (io.Reader, error) {
 	}
 	text := head.String()
 	if l.o.FullName.Given && !head.Has("From") {
-		text += l.author()
+		author, err := l.author()
+		if err != nil {
+			return nil, err
+		}
+		text += author
 		if l.unparted { // the body's first line must not become a part of that
 			text += "\n"
 		}
@@ -90,15 +94,19 @@ func (l letter) text() (io.Reader, error) {
 
 // author is the From field of -F. The null reverse-path wrote nothing: it was
 // the caller.
-func (l letter) author() string {
+func (l letter) author() (string, error) {
 	from := l.from
 	if from.IsNull() {
-		from.Local = server.Login(os.Getuid())
+		login, err := server.Login(os.Getuid())
+		if err != nil {
+			return "", err
+		}
+		from.Local = login
 	}
 	if l.o.FullName.Value == "" {
-		return "From: " + from.String() + "\n"
+		return "From: " + from.String() + "\n", nil
 	}
-	return "From: " + message.Phrase(l.o.FullName.Value) + " <" + from.String() + ">\n"
+	return "From: " + message.Phrase(l.o.FullName.Value) + " <" + from.String() + ">\n", nil
 }
 
 // own says whether the sender is the caller: nobody else was given.
@@ -110,7 +118,8 @@ func (o SendOptions) later() bool { return o.Delivery.Value == "q" || o.Delivery
 // from is the envelope sender: -f, else the caller's login name.
 func (o SendOptions) from() (smtp.Path, error) {
 	if o.own() {
-		return smtp.Path{Local: server.Login(os.Getuid())}, nil
+		login, err := server.Login(os.Getuid())
+		return smtp.Path{Local: login}, err
 	}
 	p, err := readSender(o.Sender.Value)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -323,7 +324,10 @@ func (d *daemon) passOn(ctx context.Context, again chan<- service.Listener) func
 // ourselves is the account of the user who runs this process.
 func ourselves() (account.Account, error) {
 	uid := os.Getuid()
-	name := Login(uid)
+	name, err := Login(uid)
+	if err != nil {
+		return account.Account{}, err
+	}
 	if err := account.CheckName(name); err != nil {
 		return account.Account{}, cmdline.ExitWith(sysexits.NoUser, fmt.Errorf("user %q can't have a mailbox: %w", name, err))
 	}
@@ -355,10 +359,16 @@ func ServerUser(conf *config.Config) (service.User, error) {
 	return service.User{Name: a.Name, UID: a.UID, GID: a.GID}, nil
 }
 
-// Login returns the name of a user, "uid-N" for one without.
-func Login(uid int) string {
-	if p, err := account.Machine().InFile(uid); err == nil {
-		return p.Login
+// Login returns the name of a user, "uid-N" for one without. An error says that
+// the passwd file can't be read now: the name beside it, "uid-N" too, is good
+// for a person to read and for no decision.
+func Login(uid int) (string, error) {
+	p, err := account.Machine().InFile(uid)
+	switch {
+	case err == nil:
+		return p.Login, nil
+	case errors.Is(err, account.ErrNoUser), errors.Is(err, fs.ErrNotExist): // a bare root may have no such file
+		err = nil
 	}
-	return "uid-" + strconv.Itoa(uid)
+	return "uid-" + strconv.Itoa(uid), err
 }

@@ -96,12 +96,13 @@ func (l Listing) dropped() (all []control.Message) {
 			continue
 		}
 		files := "one message"
+		owner, _ := Login(w.Owner)
 		if w.Files > 1 {
 			files = fmt.Sprintf("%d messages", w.Files)
 		}
 		all = append(all, control.Message{
-			ID: maildrop.Dir, Size: w.Octets, Arrived: w.Oldest, Sender: Login(w.Owner), State: control.Dropped, Files: w.Files, Recipients: []control.Recipient{},
-			Reason: files + " of " + Login(w.Owner) + " in maildrop/, for the next server or run of the queue",
+			ID: maildrop.Dir, Size: w.Octets, Arrived: w.Oldest, Sender: owner, State: control.Dropped, Files: w.Files, Recipients: []control.Recipient{},
+			Reason: files + " of " + owner + " in maildrop/, for the next server or run of the queue",
 		})
 	}
 	return all

@@ -69,6 +69,14 @@ func must(t *testing.T, err error) {
 	}
 }
 
+// login is the name of a user.
+func login(t *testing.T, uid int) string {
+	t.Helper()
+	name, err := Login(uid)
+	must(t, err)
+	return name
+}
+
 // one is a message as a viewer is shown it.
 func one(t *testing.T, q *spool.Queue, v route.Viewer, id spool.ID) control.Message {
 	t.Helper()

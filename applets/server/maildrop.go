@@ -52,6 +52,10 @@ func (s *system) submitDrop(ctx context.Context, d *maildrop.Dropped) error {
 	if d.Disowned {
 		owner = 0
 	}
+	login, err := Login(owner)
+	if err != nil {
+		return err
+	}
 	conn, end, err := s.sessionFor(ctx, owner)
 	if err != nil {
 		return err
@@ -62,7 +66,7 @@ func (s *system) submitDrop(ctx context.Context, d *maildrop.Dropped) error {
 		return err
 	}
 	defer client.Close()
-	from := smtp.Path{Local: Login(owner)}
+	from := smtp.Path{Local: login}
 	if d.ReversePath != nil {
 		from = *d.ReversePath
 	}

@@ -48,7 +48,7 @@ func talk(t *testing.T, serve func(net.Conn) error, line string) {
 func TestSessionsViewers(t *testing.T) {
 	const joe, amy, trusted = 71000, 71001, 1
 	s := &system{smtp: smtpd.New(smtpd.Options{Hostname: "us.example"})}
-	s.settings.Store(&settings{conf: &config.Config{QueueView: config.ViewAll}, senders: senders{trusted: []string{Login(trusted)}}})
+	s.settings.Store(&settings{conf: &config.Config{QueueView: config.ViewAll}, senders: senders{trusted: []string{login(t, trusted)}}})
 	talk(t, func(c net.Conn) error { return s.smtp.ServeConn(context.Background(), fromOutside{c}, smtpd.Relay) }, "HELO \x9b31m\"x\r\n")
 	talk(t, func(c net.Conn) error { return s.smtp.ServeConn(context.Background(), fromOutside{c}, smtpd.Relay) }, "HELO <%s>\"x\r\n")
 	talk(t, func(c net.Conn) error { return s.smtp.ServeUser(context.Background(), c, joe) }, "HELO joe\r\n")
