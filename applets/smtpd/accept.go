@@ -7,9 +7,11 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"syscall"
 	"time"
 
+	"postoffice/applets/smtpd/places"
 	"postoffice/internal/maillog"
 	"postoffice/internal/smtp"
 )
@@ -86,14 +88,14 @@ func (s *Server) begin(conn net.Conn, k Kind) {
 	w := newWire(conn)
 	if !s.register(w) {
 		conn.Close()
-		place.free()
+		place.Free()
 		return
 	}
-	w.crowded = place.crowded
+	w.crowded = place.Crowded
 	go func() {
-		defer place.free()
+		defer place.Free()
 		defer s.unregister(w)
-		if r := s.await(w, place.turn); !r.IsZero() {
+		if r := s.await(w, place.Turn); !r.IsZero() {
 			s.refuse(w, k, r)
 			return
 		}
@@ -132,14 +134,50 @@ func unnamed(conn net.Conn) string {
 
 // admit takes a place for a connection. Who it is that the kernel can't tell gets
 // one too, for as long as it takes to say so.
-func (s *Server) admit(conn net.Conn, k Kind) (place, smtp.Reply) {
+func (s *Server) admit(conn net.Conn, k Kind) (places.Place, smtp.Reply) {
 	o := s.options.Load()
 	if k == Local {
 		uid, _ := s.userOf(conn)
-		return s.limits.program(uid, o)
+		place, refusal := s.places.Program(uid, o.places())
+		return place, noPlace(refusal, o)
 	}
 	addr, _ := netip.ParseAddrPort(conn.RemoteAddr().String())
-	return s.limits.client(addr.Addr(), o)
+	place, refusal := s.places.Client(addr.Addr(), classOf(addr.Addr(), o), o.places())
+	return place, noPlace(refusal, o)
+}
+
+// places are how many sessions there may be.
+func (o *Options) places() places.Limits {
+	return places.Limits{Clients: o.Clients, PerAddress: o.ClientsPerAddress, Programs: o.Programs, Server: os.Geteuid(), Nobody: o.Nobody}
+}
+
+// classOf says which places a client on TCP takes.
+func classOf(a netip.Addr, o *Options) places.Class {
+	switch ours, trust := o.Trusted(a.Unmap()); {
+	case ours:
+		return places.Here
+	case trust:
+		return places.Trusted
+	}
+	return places.Stranger
+}
+
+// noPlace is what a client without a place is told, else the zero Reply (R18): 421,
+// since nothing follows it (RFC 5321 sections 3.1 and 4.3.2).
+func noPlace(r places.Refusal, o *Options) smtp.Reply {
+	switch r {
+	case places.Full:
+		return smtp.Reply{Code: 421, Status: "4.3.2", Text: o.Hostname + " has too many clients now, try again later"} // option clients
+	case places.AddressOut:
+		return tooManyOfAddress()
+	case places.UserOut:
+		return smtp.Reply{Code: 421, Status: "4.7.0", Text: "your user has too many sessions, end one or try again later"} // a user has a quarter of what others leave at submission
+	}
+	return smtp.Reply{}
+}
+
+func tooManyOfAddress() smtp.Reply {
+	return smtp.Reply{Code: 421, Status: "4.7.0", Text: "too many connections from your address or its network, send over one of them or try again later"} // option clients-per-address, and the shares of networks
 }
 
 // turnAway answers a connection beyond the limit, without holding up the

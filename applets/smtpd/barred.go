@@ -10,9 +10,8 @@ import (
 )
 
 const (
-	barredWait  = 30 * time.Second // before each answer to a client that was refused
-	maxBarred   = 5                // such answers
-	barredShare = 4                // one in so many of the places for clients is for those that were refused
+	barredWait = 30 * time.Second // before each answer to a client that was refused
+	maxBarred  = 5                // such answers
 )
 
 // barred is the state of a session whose client was refused and may only quit (RFC
@@ -25,11 +24,7 @@ type barred struct {
 // bar puts the session of a client that is refused into that state, if it is to be
 // and there is a place for one more.
 func (s *session) bar(v Verdict) bool {
-	limit := -1
-	if s.o.Clients > 0 {
-		limit = max(s.o.Clients/barredShare, 1)
-	}
-	if !v.Refuse || v.Reply.Code == 421 || !s.server.limits.barred.Enter(0, -1, limit) {
+	if !v.Refuse || v.Reply.Code == 421 || !s.server.places.Bar(s.o.places()) {
 		return false
 	}
 	s.barred = &barred{reply: v.Reply}
@@ -40,7 +35,7 @@ func (s *session) bar(v Verdict) bool {
 // unbar gives the place back.
 func (s *session) unbar() {
 	if s.barred != nil {
-		s.server.limits.barred.Leave(0)
+		s.server.places.Unbar()
 	}
 }
 

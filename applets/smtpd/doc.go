@@ -29,8 +29,7 @@
 //	options.go    settings, and what the server asks of those behind it
 //	server.go     listeners, one connection, the end
 //	accept.go     the accept loop
-//	limits.go     places for sessions and whose they are; load; room for what
-//	              is being received
+//	claim.go      room for a message that is being received
 //	client.go     who the client is
 //	session.go    a session from greeting to end
 //	barred.go     a session whose client was refused and may only quit

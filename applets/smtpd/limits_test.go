@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"postoffice/applets/smtpd/places"
 	"postoffice/internal/smtp"
 )
 
@@ -217,7 +218,7 @@ func TestLoad(t *testing.T) {
 
 // TestLoadAverage reads the kernel's.
 func TestLoadAverage(t *testing.T) {
-	if load, err := loadAverage(); err != nil || load < 0 {
+	if load, err := places.Average(); err != nil || load < 0 {
 		t.Errorf("%v, %v", load, err)
 	}
 }
@@ -425,10 +426,10 @@ func TestManyLocalRecipients(t *testing.T) {
 			c.do("QUIT")
 		}
 		synctest.Wait()
-		if s.limits.long != 0 {
-			t.Errorf("%d octets are still counted", s.limits.long)
+		if s.places.Lists.Held() != 0 {
+			t.Errorf("%d octets are still counted", s.places.Lists.Held())
 		}
-		s.limits.long = maxLong
+		s.places.Lists.Take(places.MaxLists)
 		c := dialFrom(t, s, Local, "127.0.0.1:1")
 		c.do("EHLO x")
 		c.do("MAIL FROM:<joe>")

@@ -94,7 +94,7 @@ func (s *session) oneMore(octets int) smtp.Reply {
 		return smtp.Reply{Code: 452, Status: "4.5.3", Text: "too many recipients for one message, send the others in another"} // 1,000 recipients, or 96 KiB of addresses
 	}
 	cost := octets + recipientCost
-	if !s.server.limits.hold(cost) {
+	if !s.server.places.Lists.Take(cost) {
 		return smtp.Reply{Code: 421, Status: "4.5.3", Text: "too many recipients are being submitted now, try again later"} // 192 MiB for the recipients of all programs
 	}
 	s.held += cost

@@ -76,7 +76,7 @@ func TestTurnMemory(t *testing.T) {
 		come(i, each, false)
 	}
 	come(addresses+1, 1, true) // was accepted behind them
-	if n := s.limits.strangers.Inside() - s.limits.strangers.Served(); n != addresses*each {
+	if n := s.places.Waiting(); n != addresses*each {
 		t.Fatalf("%d wait, want %d", n, addresses*each)
 	}
 	octets := (anonymous(t) - before) / addresses / each

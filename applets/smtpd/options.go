@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"postoffice/applets/smtpd/places"
 	"postoffice/internal/smtp"
 )
 
@@ -207,14 +208,12 @@ const (
 	defaultPrograms = 1000
 	defaultHops     = 100
 
-	ownShare = 4                // root's places and those of the server's user: one in so many of Programs each
 	turnWait = 30 * time.Second // for a session of an address that has as many as it may
 	idleWait = 10 * time.Second // for a command or a write, while few places are left
 
 	maxLine       = 2048             // octets of a command line with its line end
 	maxRecipients = 1000             // recipients of a transaction from the network
 	maxEnvelope   = 96 << 10         // octets of all its RCPT lines
-	maxLong       = 192 << 20        // octets of memory for those of this machine's programs beyond these two
 	recipientCost = 160              // octets of memory for a recipient beside its address
 	maxSurplus    = 10_000           // RCPT after those limits, before the session ends
 	maxRefusals   = 20               // permanent refusals without a message
@@ -244,7 +243,7 @@ func (o Options) withDefaults() *Options {
 		o.Trusted = func(a netip.Addr) (local, trusted bool) { return a.IsLoopback(), a.IsLoopback() }
 	}
 	if o.LoadAverage == nil {
-		o.LoadAverage = loadAverage
+		o.LoadAverage = places.Average
 	}
 	return &o
 }

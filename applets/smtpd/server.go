@@ -10,13 +10,15 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"postoffice/applets/smtpd/places"
 )
 
 // Server serves SMTP sessions on any number of listeners.
 type Server struct {
 	options  atomic.Pointer[Options]
 	lastID   atomic.Int64 // microseconds of the last session's ID
-	limits   limits
+	places   places.Table
 	refusers [2]atomic.Int32 // refusals of connections beyond the limit being written, by their Kind
 	verbs    []verb
 	userOf   func(net.Conn) (uid int, err error)

@@ -140,7 +140,7 @@ func (s *session) overload() smtp.Reply {
 	if s.client.Kind != Relay {
 		return smtp.Reply{}
 	}
-	over, err := s.server.limits.overloaded(s.o)
+	over, err := s.server.places.Load.Above(s.o.Load, s.o.LoadAverage)
 	if err != nil {
 		s.log(s.server.ctx, slog.LevelWarn, "load unknown", maillog.Err(err))
 	}
@@ -338,7 +338,7 @@ func stack() string {
 func (s *session) reset() {
 	s.abort()
 	s.tx = Transaction{}
-	s.server.limits.drop(s.held)
+	s.server.places.Lists.Drop(s.held)
 	s.held = 0
 	s.octets, s.refused, s.surplus, s.reported = 0, 0, 0, nil
 	if s.phase != fresh {

@@ -62,33 +62,10 @@ func TestUnfinishedShares(t *testing.T) {
 			t.Errorf("the first one: %v, want 250", r)
 		}
 		synctest.Wait()
-		if u := &s.limits.unfinished; u.all != 0 || len(u.of) != 0 {
-			t.Errorf("%d octets of %d networks are counted when nothing comes", u.all, len(u.of))
+		if octets, networks, _ := s.places.Unfinished.Held(); octets != 0 || networks != 0 {
+			t.Errorf("%d octets of %d networks are counted when nothing comes", octets, networks)
 		}
 	})
-}
-
-// A35, A81: however many networks hold what they are let, there is room for the next
-// one, and all of a /48 are one.
-func TestUnfinishedLeaveRoom(t *testing.T) {
-	var u unfinished
-	most := func(addr string) (n int64) {
-		for u.take(netip.MustParseAddr(addr), roomStep, 64*mebi-u.all) {
-			n += roomStep
-		}
-		return n
-	}
-	for _, tt := range []struct {
-		addr string
-		want int64
-	}{
-		{"2001:db8:1::1", 16}, {"2001:db8:1:ff::1", 0}, {"2001:db8:1:ff00::1", 0},
-		{"192.0.2.1", 8}, {"192.0.2.2", 4}, {"192.0.2.3", 2}, {"192.0.2.4", 1},
-	} {
-		if got := most(tt.addr); got != tt.want*mebi {
-			t.Errorf("%s holds %d KiB of 64 MiB, want %d", tt.addr, got>>10, tt.want<<10)
-		}
-	}
 }
 
 // A35: the room is looked at again as a message comes, also a program's.
@@ -210,8 +187,8 @@ func TestUnfinishedOfPrograms(t *testing.T) {
 		end(byTCP, 250)
 		end(hog, 250)
 		synctest.Wait()
-		if u := &s.limits.unfinished; u.all != 0 || len(u.by) != 0 {
-			t.Errorf("%d octets of strangers' and those of %d users are counted when nothing comes", u.all, len(u.by))
+		if octets, _, users := s.places.Unfinished.Held(); octets != 0 || users != 0 {
+			t.Errorf("%d octets of strangers' and those of %d users are counted when nothing comes", octets, users)
 		}
 	})
 }

@@ -1,0 +1,90 @@
+package smtpd
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+)
+
+// roomStep is how many octets of a message come between two looks at the room.
+const roomStep = 256 << 10
+
+// errNoRoom is the end of a message for which there is no room any more.
+var errNoRoom = errors.New("no room for what is being received")
+
+// claim asks for the room for n more octets of the session's message, step by
+// step.
+func (s *session) claim(n int) error {
+	s.coming += int64(n)
+	for s.coming-s.claimed >= roomStep {
+		spare, err := s.o.Queue.Room(s.server.ctx)
+		if err != nil {
+			return fmt.Errorf("%w: %w", errNoRoom, err)
+		}
+		if s.claimed == 0 {
+			s.holder = s.holderOf()
+		}
+		u, ok := &s.server.places.Unfinished, true
+		switch s.holder.kind {
+		case network:
+			ok = u.Take(s.holder.addr, roomStep, spare)
+		case program:
+			ok = u.TakeBy(s.holder.user, roomStep, spare)
+		}
+		if !ok {
+			return errNoRoom
+		}
+		s.claimed += roomStep
+	}
+	return nil
+}
+
+// unclaim gives back what the session's message has of the room for messages that
+// are being received.
+func (s *session) unclaim() {
+	if u := &s.server.places.Unfinished; s.claimed > 0 {
+		switch s.holder.kind {
+		case network:
+			u.Drop(s.holder.addr, s.claimed)
+		case program:
+			u.DropBy(s.holder.user, s.claimed)
+		}
+	}
+	s.coming, s.claimed = 0, 0
+}
+
+// holder is for whom an unfinished message counts.
+type holder struct {
+	kind holderKind
+	addr netip.Addr
+	user int
+}
+
+type holderKind uint8
+
+const (
+	uncounted holderKind = iota // root, the server's user, and what was in maildrop/, which has its room already
+	network
+	program
+)
+
+// somebody is who comes from this machine by TCP: the kernel doesn't say who that is.
+const somebody = -2
+
+// holderOf says for whom the session's message counts.
+func (s *session) holderOf() holder {
+	c := &s.client
+	switch {
+	case c.Kind == Relay && !c.Local:
+		return holder{kind: network, addr: c.Addr.Addr()}
+	case c.Kind == Relay:
+		return holder{kind: program, user: somebody}
+	case c.Absent:
+		return holder{}
+	}
+	user, shares := s.o.places().Users().Key(c.UID)
+	if !shares {
+		return holder{}
+	}
+	return holder{kind: program, user: user}
+}
