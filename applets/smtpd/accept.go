@@ -85,13 +85,13 @@ func (s *Server) begin(conn net.Conn, k Kind) {
 		s.turnAway(conn, k, refusal)
 		return
 	}
-	w := newWire(conn)
+	w := newConn(conn)
 	if !s.register(w) {
 		conn.Close()
 		place.Free()
 		return
 	}
-	w.crowded = place.Crowded
+	w.Crowded = place.Crowded
 	go func() {
 		defer place.Free()
 		defer s.unregister(w)
@@ -105,11 +105,11 @@ func (s *Server) begin(conn net.Conn, k Kind) {
 
 // await returns when it is a client's turn: the zero Reply, or what it is told
 // instead of a greeting. Until then it costs a goroutine and a timer.
-func (s *Server) await(w *wire, turn <-chan bool) smtp.Reply {
+func (s *Server) await(w *conn, turn <-chan bool) smtp.Reply {
 	if turn == nil {
 		return smtp.Reply{}
 	}
-	w.seen.set(Seen{Client: unnamed(w.conn), UID: -1, State: Waiting})
+	w.seen.set(Seen{Client: unnamed(w.Raw()), UID: -1, State: Waiting})
 	wait := time.NewTimer(turnWait)
 	defer wait.Stop()
 	select {
@@ -184,7 +184,7 @@ func tooManyOfAddress() smtp.Reply {
 // accept loop and without growing without bound. What programs and strangers keep
 // busy is apart.
 func (s *Server) turnAway(conn net.Conn, k Kind, r smtp.Reply) {
-	w := newWire(conn)
+	w := newConn(conn)
 	refusers := &s.refusers[k]
 	if refusers.Add(1) > maxRefusers || !s.register(w) {
 		refusers.Add(-1)
@@ -199,12 +199,12 @@ func (s *Server) turnAway(conn net.Conn, k Kind, r smtp.Reply) {
 }
 
 // refuse tells a client that no session begins.
-func (s *Server) refuse(w *wire, k Kind, r smtp.Reply) {
-	who := unnamed(w.conn)
+func (s *Server) refuse(w *conn, k Kind, r smtp.Reply) {
+	who := unnamed(w.Raw())
 	if k == Local {
-		uid, _ := s.userOf(w.conn)
+		uid, _ := s.userOf(w.Raw())
 		who = fmt.Sprintf("uid %d", uid)
 	}
 	s.options.Load().Log.LogAttrs(s.ctx, slog.LevelInfo, "client refused", maillog.Client(who), maillog.Reply(r))
-	w.sendAway(r)
+	w.SendAway(r)
 }

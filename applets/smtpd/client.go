@@ -35,12 +35,12 @@ func (s *session) identify(k Kind) error {
 	if k == Local {
 		return s.identifyProgram()
 	}
-	addr, err := netip.ParseAddrPort(s.wire.conn.RemoteAddr().String())
+	addr, err := netip.ParseAddrPort(s.wire.Raw().RemoteAddr().String())
 	if err != nil {
 		return err
 	}
 	c.Addr = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
-	if our, err := netip.ParseAddrPort(s.wire.conn.LocalAddr().String()); err == nil {
+	if our, err := netip.ParseAddrPort(s.wire.Raw().LocalAddr().String()); err == nil {
 		c.Server = netip.AddrPortFrom(our.Addr().Unmap(), our.Port())
 	}
 	c.Local, c.Trusted = s.o.Trusted(c.Addr.Addr())
@@ -55,7 +55,7 @@ func (s *session) identifyProgram() error {
 	var err error
 	if s.wire.user != nil {
 		c.UID, c.Absent = *s.wire.user, true
-	} else if c.UID, err = s.server.userOf(s.wire.conn); err != nil {
+	} else if c.UID, err = s.server.userOf(s.wire.Raw()); err != nil {
 		return err
 	}
 	if s.o.Account != nil {

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"slices"
 	"syscall"
-	"time"
 
 	"postoffice/internal/maillog"
 	"postoffice/internal/smtp"
@@ -37,14 +36,14 @@ func (s *session) data(ctx context.Context, _ string) smtp.Reply {
 // receive reads the message up to its final dot and returns the reply to that.
 // An error is the connection's, and then nothing was queued.
 func (s *session) receive(ctx context.Context) (smtp.Reply, error) {
-	s.wire.startData()
-	defer s.wire.endData()
-	if err := s.wire.some(); err != nil {
+	s.wire.StartData()
+	defer s.wire.EndData()
+	if err := s.wire.Some(); err != nil {
 		return smtp.Reply{}, err
 	}
 	h := newHeader(s)
 	defer h.free()
-	info, err := smtp.ReadData(h, s.wire.in, smtp.DataOptions{Limit: s.o.Size})
+	info, err := smtp.ReadData(h, s.wire.Reader(), smtp.DataOptions{Limit: s.o.Size})
 	if err != nil {
 		return smtp.Reply{}, err
 	}
@@ -142,46 +141,3 @@ func (s *session) notQueued(ctx context.Context, err error) smtp.Reply {
 	s.log(ctx, slog.LevelWarn, "message not queued", maillog.From(s.tx.ReversePath), maillog.Reply(r), maillog.Err(err))
 	return r
 }
-
-// startData begins the time of a message, endData ends it.
-func (w *wire) startData() {
-	w.dataStart, w.dataRead, w.heldSince, w.lost = time.Now(), int64(w.waiting()), time.Time{}, false
-}
-func (w *wire) endData() { w.dataStart = time.Time{} }
-
-// dataUntil is when the next octets of a message must come: each minute but
-// the first brings 1,000 of them, no pause is longer than the timeout, and the
-// whole has its limit. What was fast at first gets no credit for that once it
-// holds a MiB: each further one comes in ten minutes.
-func (w *wire) dataUntil(idle time.Time) time.Time {
-	rate := w.dataStart.Add(2*time.Minute + time.Duration(w.dataRead/dataRate)*time.Minute)
-	until := w.dataStart.Add(dataWait)
-	if rate.Before(until) {
-		until = rate
-	}
-	if pause := idle.Add(w.timeout); pause.Before(until) {
-		until = pause
-	}
-	wait := heldWait
-	if w.lost {
-		wait = lostWait
-	}
-	if held := w.heldSince.Add(wait); !w.heldSince.IsZero() && held.Before(until) {
-		until = held
-	}
-	return until
-}
-
-// countData counts octets of a message.
-func (w *wire) countData(n int) {
-	before := w.dataRead / heldStep
-	w.dataRead += int64(n)
-	w.seen.received.Add(int64(n))
-	if w.dataRead/heldStep > before {
-		w.heldSince = time.Now()
-	}
-}
-
-// loseData says that there is no room for the message: what still comes of it must
-// come fast.
-func (w *wire) loseData() { w.lost, w.heldSince = true, time.Now() }

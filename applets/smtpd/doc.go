@@ -36,9 +36,7 @@
 //	verbs.go      the table of commands, their order, and the short ones: HELO, EHLO
 //	              and all that take no mail
 //	mail.go       MAIL and RCPT
-//	data.go       DATA, and the time that a message may take
+//	data.go       DATA
 //	header.go     the header of what comes, its hops, and our trace fields
 //	sessions.go   which sessions there are, and the end of one
-//	line.go       command lines, and what has come already
-//	wire.go       the connection: reads, replies, time limits
 package smtpd

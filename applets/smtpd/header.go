@@ -117,7 +117,7 @@ type sink header
 
 func (k *sink) Write(p []byte) (int, error) {
 	if err := k.s.claim(len(p)); err != nil {
-		k.s.wire.loseData()
+		k.s.wire.LoseData()
 		return 0, err
 	}
 	n, err := k.s.incoming.Write(p)

@@ -329,3 +329,12 @@ func complete(t testing.TB, field, host string) string {
 }
 
 func newReader(c net.Conn) *bufio.Reader { return bufio.NewReader(c) }
+
+// What package wire waits, as a client sees it.
+const (
+	lingerWait = 2 * time.Second
+	refuseWait = 5 * time.Second
+	idleWait   = 10 * time.Second
+	lostWait   = 10 * time.Second
+	dataWait   = 4 * time.Hour
+)

@@ -209,9 +209,7 @@ const (
 	defaultHops     = 100
 
 	turnWait = 30 * time.Second // for a session of an address that has as many as it may
-	idleWait = 10 * time.Second // for a command or a write, while few places are left
 
-	maxLine       = 2048             // octets of a command line with its line end
 	maxRecipients = 1000             // recipients of a transaction from the network
 	maxEnvelope   = 96 << 10         // octets of all its RCPT lines
 	recipientCost = 160              // octets of memory for a recipient beside its address
@@ -221,7 +219,6 @@ const (
 	maxHello      = 255              // octets of HELO's argument
 	nameWait      = 5 * time.Second  // for all that DNS is asked about a client before its greeting
 	policyWait    = 60 * time.Second // for one answer of a Checker about a stranger
-	dataWait      = 4 * time.Hour    // for a message as a whole
 	shutdownWait  = 20 * time.Second // for Shutdown as a whole
 	shutdownGrace = 10 * time.Second // of it, for messages being received
 )

@@ -12,7 +12,22 @@ import (
 	"time"
 
 	"postoffice/applets/smtpd/places"
+	"postoffice/applets/smtpd/wire"
 )
+
+// conn is the connection of a session, or of a client that gets none.
+type conn struct {
+	wire.Conn
+	id   string // of the session: set once, when it is registered
+	user *int   // who is at the other end, where the connection doesn't tell: ServeUser
+	seen seen   // by others
+}
+
+func newConn(c net.Conn) *conn {
+	w := &conn{}
+	w.Init(c, defaultTimeout)
+	return w
+}
 
 // Server serves SMTP sessions on any number of listeners.
 type Server struct {
@@ -28,7 +43,7 @@ type Server struct {
 
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
-	wires     map[*wire]struct{} // of sessions and of refusals being written
+	wires     map[*conn]struct{} // of sessions and of refusals being written
 	stopBy    time.Time          // when the last data must have come; zero until Shutdown
 	ending    chan struct{}      // closed when Shutdown begins
 	drained   chan struct{}      // closed when Shutdown has begun and wires is empty
@@ -40,7 +55,7 @@ func New(o Options) *Server {
 		verbs:     verbs,
 		userOf:    programUser,
 		listeners: make(map[net.Listener]struct{}),
-		wires:     make(map[*wire]struct{}),
+		wires:     make(map[*conn]struct{}),
 		ending:    make(chan struct{}),
 		drained:   make(chan struct{}),
 	}
@@ -64,15 +79,8 @@ func (e *ListenerError) Error() string { return fmt.Sprintf("listen on %v: %v", 
 // Unwrap returns the cause.
 func (e *ListenerError) Unwrap() error { return e.Err }
 
-// How a session ended, where it wasn't with QUIT.
-var (
-	// ErrRefused is a session that was not let in, or that we ended.
-	ErrRefused = errors.New("session refused")
-	// ErrTimeout is a client that was too slow.
-	ErrTimeout = errors.New("client too slow")
-	// ErrStopped is a session that Shutdown, or its context, ended.
-	ErrStopped = errors.New("shutting down")
-)
+// ErrRefused is how a session ended that was not let in, or that we ended.
+var ErrRefused = errors.New("session refused")
 
 // Serve accepts sessions from l until ctx ends or Shutdown is called, and then
 // returns nil; sessions that have begun go on. It closes l in any case. The
@@ -89,28 +97,29 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, k Kind) error {
 
 // ServeConn serves one session on c, outside the limits on their number, and
 // closes c. It returns nil after QUIT, else how the session ended: ErrRefused,
-// ErrTimeout, ErrStopped, io.EOF, or the connection's error. The end of ctx
+// wire.ErrTimeout, wire.ErrStopped for Shutdown or the end of ctx, io.EOF, or the
+// connection's error. The end of ctx
 // ends the session with 421.
 func (s *Server) ServeConn(ctx context.Context, c net.Conn, k Kind) error {
-	return s.serveWire(ctx, newWire(c), k)
+	return s.serveWire(ctx, newConn(c), k)
 }
 
 // ServeUser is ServeConn for a Local session that this process itself
 // holds for a user who isn't there: they left a message, and who they are the file
 // system has told.
 func (s *Server) ServeUser(ctx context.Context, c net.Conn, uid int) error {
-	w := newWire(c)
+	w := newConn(c)
 	w.user = &uid
 	return s.serveWire(ctx, w, Local)
 }
 
-func (s *Server) serveWire(ctx context.Context, w *wire, k Kind) error {
+func (s *Server) serveWire(ctx context.Context, w *conn, k Kind) error {
 	if !s.register(w) {
-		w.conn.Close()
-		return ErrStopped
+		w.Cut()
+		return wire.ErrStopped
 	}
 	defer s.unregister(w)
-	defer context.AfterFunc(ctx, func() { w.stop(time.Now().Add(shutdownGrace)) })()
+	defer context.AfterFunc(ctx, func() { w.Stop(time.Now().Add(shutdownGrace)) })()
 	return s.session(w, k, false)
 }
 
@@ -133,7 +142,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for w := range s.wires {
-		w.conn.Close()
+		w.Cut()
 	}
 	return ctx.Err()
 }
@@ -151,7 +160,7 @@ func (s *Server) stop(by time.Time) {
 		l.Close()
 	}
 	for w := range s.wires {
-		w.stop(by)
+		w.Stop(by)
 	}
 	if len(s.wires) == 0 {
 		close(s.drained)
@@ -183,7 +192,7 @@ func (s *Server) untrack(l net.Listener) {
 }
 
 // register takes w into the connections that Shutdown ends; false is too late.
-func (s *Server) register(w *wire) bool {
+func (s *Server) register(w *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.stopBy.IsZero() {
@@ -194,7 +203,7 @@ func (s *Server) register(w *wire) bool {
 	return true
 }
 
-func (s *Server) unregister(w *wire) {
+func (s *Server) unregister(w *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.wires, w)

@@ -16,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"postoffice/applets/smtpd/wire"
 	"postoffice/internal/smtp"
 )
 
@@ -77,7 +78,7 @@ func TestShutdownWaiting(t *testing.T) {
 		if err := <-done; err != nil || time.Since(start) > 0 {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
-		if err := s.ServeConn(context.Background(), addrConn{nopConn(), from(strangerAddr)}, Relay); err != ErrStopped {
+		if err := s.ServeConn(context.Background(), addrConn{nopConn(), from(strangerAddr)}, Relay); err != wire.ErrStopped {
 			t.Errorf("a session after the end: %v", err)
 		}
 	})
@@ -179,7 +180,7 @@ func TestContextEndsSession(t *testing.T) {
 		c.want(220)
 		cancel()
 		c.want(421)
-		if err := <-end; err != ErrStopped {
+		if err := <-end; err != wire.ErrStopped {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -195,7 +196,7 @@ func TestHowASessionEnds(t *testing.T) {
 	}{
 		{"QUIT", func(c *talker) { c.do("QUIT") }, nil},
 		{"end of file", func(c *talker) { c.conn.Close() }, io.EOF},
-		{"nothing", func(c *talker) { c.want(421) }, ErrTimeout},
+		{"nothing", func(c *talker) { c.want(421) }, wire.ErrTimeout},
 		{"HTTP", func(c *talker) { c.do("GET / HTTP/1.0") }, ErrRefused},
 	} {
 		synctest.Test(t, func(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"postoffice/applets/smtpd/wire"
 	"postoffice/internal/maillog"
 	"postoffice/internal/smtp"
 )
@@ -31,7 +32,7 @@ const (
 type session struct {
 	server  *Server
 	o       *Options // as they were when it began
-	wire    *wire
+	wire    *conn
 	id      string
 	phase   phase
 	client  Client
@@ -60,10 +61,10 @@ type session struct {
 // that the limits on the number of sessions hold. It, loop and what waits
 // below them keep their frames small: that is what lets the runtime halve the
 // stack of an idle session.
-func (s *Server) session(w *wire, k Kind, limited bool) (err error) {
+func (s *Server) session(w *conn, k Kind, limited bool) (err error) {
 	ss := &session{server: s, o: s.options.Load(), wire: w, id: w.id, phase: fresh}
 	ss.client.Session = ss.id
-	w.timeout = ss.o.Timeout
+	w.Timeout = ss.o.Timeout
 	defer ss.guard(&err)
 	defer ss.dismiss()
 	if !ss.admit(k, limited) {
@@ -103,7 +104,7 @@ func (s *session) admit(k Kind, limited bool) bool {
 		s.log(s.server.ctx, slog.LevelInfo, "client connected")
 	}
 	s.checker.Replied(VerbConnect, "", greeting)
-	s.wire.put(greeting)
+	s.wire.Put(greeting)
 	return true
 }
 
@@ -157,7 +158,7 @@ func (s *session) turnAway(cause error, r smtp.Reply) (admitted bool) {
 		attrs = append(attrs, maillog.Err(cause))
 	}
 	s.log(s.server.ctx, slog.LevelInfo, "client refused", attrs...)
-	s.wire.sendAway(r)
+	s.wire.SendAway(r)
 	return false
 }
 
@@ -167,7 +168,7 @@ func (s *session) loop(ctx context.Context) error {
 	begin := s.stranger
 	for {
 		s.show(s.state())
-		line, err := s.wire.readLine(s.strict(), s.lineWait(), begin)
+		line, err := s.wire.ReadLine(s.strict(), s.lineWait(), begin)
 		begin = nil
 		if over, err := s.line(ctx, line, err); over {
 			return err
@@ -185,13 +186,13 @@ func (s *session) line(ctx context.Context, line []byte, readErr error) (over bo
 		r = s.keepOut(ctx, text)
 	case readErr == nil:
 		r = s.command(ctx, text)
-	case readErr == errLineTooLong:
-		r = s.judge(nil, smtp.Reply{Code: 500, Status: "5.5.2", Text: fmt.Sprintf("a command line has at most %d octets, send a shorter one", maxLine)}) // the line is longer
+	case readErr == wire.ErrTooLong:
+		r = s.judge(nil, smtp.Reply{Code: 500, Status: "5.5.2", Text: fmt.Sprintf("a command line has at most %d octets, send a shorter one", wire.MaxLine)}) // the line is longer
 	default:
 		return true, s.lost(readErr)
 	}
 	if r.Code == 354 {
-		s.wire.put(r)
+		s.wire.Put(r)
 		s.show(Data)
 		if r, err = s.receive(ctx); err != nil {
 			return true, s.lost(err)
@@ -207,7 +208,7 @@ func (s *session) line(ctx context.Context, line []byte, readErr error) (over bo
 		s.bye(r)
 		return true, ErrRefused
 	}
-	s.wire.put(r)
+	s.wire.Put(r)
 	return false, nil
 }
 
@@ -261,13 +262,14 @@ func (s *session) lost(err error) error {
 	case errors.Is(err, errForeign):
 		r = notSMTP()
 		err = ErrRefused
-	case errors.Is(err, ErrRefused):
+	case errors.Is(err, wire.ErrEndless):
+		err = ErrRefused
 		r = smtp.Reply{Code: 421, Status: "4.7.0", Text: "a line without end, end lines with CR LF"} // a command line of more than 1 MiB
-	case errors.Is(err, ErrTimeout) && s.wire.lost:
+	case errors.Is(err, wire.ErrTimeout) && s.wire.Lost():
 		r = smtp.Reply{Code: 421, Status: "4.3.1", Text: "no room for the message, try again later"} // there was no room for it, and it came slowly
-	case errors.Is(err, ErrTimeout):
+	case errors.Is(err, wire.ErrTimeout):
 		r = smtp.Reply{Code: 421, Status: "4.4.2", Text: s.o.Hostname + " has waited for you for too long, try again later"} // option timeout; ten seconds where few sessions are left
-	case errors.Is(err, ErrStopped):
+	case errors.Is(err, wire.ErrStopped):
 		return s.stopped(err)
 	default: // the client is gone
 		s.checker.Replied(VerbEnd, "", smtp.Reply{})
@@ -279,7 +281,7 @@ func (s *session) lost(err error) error {
 			s.bye(smtp.Reply{Code: 421, Status: "4.4.2", Text: "the input ends in the middle of a message, which was not taken: submit it again"}) // a program of this machine that ended
 			return err
 		}
-		s.wire.close(false)
+		s.wire.Close(false)
 		return err
 	}
 	s.checker.Replied(VerbEnd, "", r)
@@ -293,9 +295,9 @@ func ended(err error) bool { return err == io.EOF || err == io.ErrUnexpectedEOF 
 
 // bye writes the last reply and closes the connection.
 func (s *session) bye(r smtp.Reply) {
-	s.wire.put(r)
-	s.wire.flush()
-	s.wire.close(r.Code != 221 || s.wire.waiting() > 0)
+	s.wire.Put(r)
+	s.wire.Flush()
+	s.wire.Close(r.Code != 221 || s.wire.Waiting() > 0)
 }
 
 // guard is deferred around a session: it closes what is open, and a panic

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"postoffice/internal/maillog"
@@ -39,8 +38,6 @@ const (
 
 // seen is a Seen that changes. Only its session changes it, apart from by.
 type seen struct {
-	received atomic.Int64
-
 	mu   sync.Mutex    // guards what follows
 	is   Seen          // but for ID and Received
 	halt chan struct{} // see halted; nil: nobody waits for that
@@ -59,11 +56,11 @@ func (n *seen) set(is Seen) {
 }
 
 // look returns what is to be seen now; ok is false for a refusal, which is no session.
-func (w *wire) look() (is Seen, ok bool) {
+func (w *conn) look() (is Seen, ok bool) {
 	w.seen.mu.Lock()
 	defer w.seen.mu.Unlock()
 	is = w.seen.is
-	is.ID, is.Received = w.id, w.seen.received.Load()
+	is.ID, is.Received = w.id, w.Received()
 	return is, is.State != ""
 }
 
@@ -146,12 +143,12 @@ func endedByHand() smtp.Reply {
 func (s *Server) Sessions() iter.Seq[Seen] {
 	return func(yield func(Seen) bool) {
 		s.mu.Lock()
-		all := make([]*wire, 0, len(s.wires))
+		all := make([]*conn, 0, len(s.wires))
 		for w := range s.wires {
 			all = append(all, w)
 		}
 		s.mu.Unlock()
-		slices.SortFunc(all, func(a, b *wire) int { return strings.Compare(a.id, b.id) })
+		slices.SortFunc(all, func(a, b *conn) int { return strings.Compare(a.id, b.id) })
 		for _, w := range all {
 			if is, ok := w.look(); ok && !yield(is) {
 				return
@@ -169,7 +166,7 @@ func (s *Server) End(id, by string) bool {
 	for w := range s.wires {
 		if _, ok := w.look(); ok && w.id == id {
 			if w.seen.end(by) {
-				w.stop(time.Now().Add(shutdownGrace))
+				w.Stop(time.Now().Add(shutdownGrace))
 			}
 			return true
 		}

@@ -123,7 +123,7 @@ func (s *session) judge(v *verb, r smtp.Reply) smtp.Reply {
 	if r.Permanent() && !(v != nil && v.name == "RCPT" && s.client.Trusted) {
 		s.refusals++ // our own may have long lists with names long gone
 	}
-	if v == nil || !v.last || s.wire.waiting() == 0 {
+	if v == nil || !v.last || s.wire.Waiting() == 0 {
 		return r
 	}
 	if !s.early {

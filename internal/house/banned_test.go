@@ -36,7 +36,7 @@ func (s source) imports(pkg string) bool {
 }
 
 // parsers are the packages that read what a network peer or a queue file says.
-var parsers = []string{"deliver/remote", "applets/control", "applets/privsep", "internal/smtp", "applets/smtpd", "spool"}
+var parsers = []string{"deliver/remote", "applets/control", "applets/privsep", "internal/smtp", "applets/smtpd", "applets/smtpd/wire", "spool"}
 
 var bans = []ban{
 	{"bufio", "^(NewScanner|Scanner)$", func(s source) bool { return s.shipped() && slices.Contains(parsers, s.pkg()) },

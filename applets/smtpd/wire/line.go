@@ -1,4 +1,4 @@
-package smtpd
+package wire
 
 import (
 	"bytes"
@@ -9,17 +9,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxSkip is how much of an over-long line is read before the session ends.
-const maxSkip = 1 << 20
+const (
+	MaxLine = 2048    // octets of a command line with its line end
+	maxSkip = 1 << 20 // octets of a longer one that are read before the session ends
+)
 
-// errLineTooLong is a command line of more than maxLine octets; it has been
-// read to its end.
-var errLineTooLong = errors.New("command line too long")
+// What ends the reading of a line or a message, beside the connection's own errors.
+var (
+	// ErrTooLong is a command line of more than MaxLine octets; it has been read to its
+	// end.
+	ErrTooLong = errors.New("command line too long")
+	// ErrEndless is one that has no end.
+	ErrEndless = errors.New("command line without an end")
+	// ErrTimeout is a client that was too slow.
+	ErrTimeout = errors.New("client too slow")
+	// ErrStopped is what Stop ended.
+	ErrStopped = errors.New("shutting down")
+)
 
-// readLine returns the next command line without its end, which must come within
-// wait; it is valid until the next call. LF alone ends a line too, unless strict. begin, if not nil,
-// sees the start of the line before its end has come, and may end the session.
-func (w *wire) readLine(strict bool, wait time.Duration, begin func([]byte) error) ([]byte, error) {
+// ReadLine returns the next command line without its end, which must come within
+// wait; it is valid until the next call. LF alone ends a line too, unless strict. begin, if not
+// nil, sees the start of the line before its end has come, and may end the session.
+func (w *Conn) ReadLine(strict bool, wait time.Duration, begin func([]byte) error) ([]byte, error) {
 	w.idle = time.Now()
 	w.lineEnd = w.idle.Add(wait)
 	seen := 0
@@ -31,15 +42,15 @@ func (w *wire) readLine(strict bool, wait time.Duration, begin func([]byte) erro
 			}
 			begin = nil
 		}
-		if i := endOfLine(b, seen, strict); i >= 0 && i < maxLine {
+		if i := endOfLine(b, seen, strict); i >= 0 && i < MaxLine {
 			w.in.Discard(i + 1) // cannot fail: they are there
 			return bytes.TrimSuffix(b[:i], []byte("\r")), nil
 		}
-		if len(b) >= maxLine {
+		if len(b) >= MaxLine {
 			return nil, w.skipLine(strict)
 		}
 		seen = len(b)
-		if err := w.more(); err != nil {
+		if err := w.More(); err != nil {
 			return nil, err
 		}
 	}
@@ -62,20 +73,20 @@ func endOfLine(b []byte, seen int, strict bool) int {
 }
 
 // skipLine drops a line up to and with its end.
-func (w *wire) skipLine(strict bool) error {
+func (w *Conn) skipLine(strict bool) error {
 	for skipped := 0; skipped < maxSkip; {
 		b := w.peek()
 		if i := endOfLine(b, 0, strict); i >= 0 {
 			w.in.Discard(i + 1)
-			return errLineTooLong
+			return ErrTooLong
 		}
 		w.in.Discard(len(b) - 1) // the last may be half of the end
 		skipped += len(b) - 1
-		if err := w.more(); err != nil {
+		if err := w.More(); err != nil {
 			return err
 		}
 	}
-	return ErrRefused
+	return ErrEndless
 }
 
 // errNothingYet is a read that would have to wait.

@@ -1,4 +1,4 @@
-package smtpd
+package wire
 
 import (
 	"bufio"
@@ -21,11 +21,8 @@ const (
 	lingerWait = 2 * time.Second // for them
 	refuseWait = 5 * time.Second // for a reply instead of a greeting
 	replyGrace = 2 * time.Second // for what is said at the end
-	dataRate   = 1000            // octets of a message a minute, at least
 
-	heldStep = 1 << 20          // of a message of more octets each further so many come in heldWait
-	heldWait = 10 * time.Minute // at most: what it holds is held for long enough
-	lostWait = 10 * time.Second // the same for a message that there was no room for: it must only end
+	idleWait = 10 * time.Second // for a command or a write, while few places are left
 )
 
 // buffers are what a wire borrows while octets wait in either direction.
@@ -41,16 +38,15 @@ var bufferPool = sync.Pool{New: func() any {
 	return b
 }}
 
-// wire is the connection of a session: command lines and data in, replies out.
-// All but stop belongs to the session's goroutine.
-type wire struct {
-	conn     net.Conn
-	id       string        // of the session: set once, when it is registered
-	timeout  time.Duration // of a command line, a pause in the data, or a write
-	user     *int          // who is at the other end, where the connection doesn't tell: ServeUser
-	crowded  func() bool   // whether somebody may wait for our place soon; nil: never
-	seen     seen          // by others
-	*buffers               // nil while nothing waits
+// Conn is the connection of a session: command lines and data in, replies out.
+// All but Stop, Raw, Close and Received belongs to the session's goroutine.
+type Conn struct {
+	Timeout time.Duration // of a pause in the data, or a write
+	Crowded func() bool   // whether somebody may wait for our place soon; nil: never
+
+	sock     net.Conn // what was accepted: deadlines and the end are its own
+	conn     net.Conn // what is read and written: sock, or what is spoken over it
+	*buffers          // nil while nothing waits
 
 	try    func(fd uintptr) bool // reads without waiting, see tryRead
 	raw    syscall.RawConn       // nil: conn is no descriptor
@@ -64,49 +60,67 @@ type wire struct {
 	heldSince time.Time // when the last whole heldStep had come; zero before the first
 	lost      bool      // the message will be refused for want of room
 	writeErr  error
-	stopBy    atomic.Int64 // Unix nanoseconds; 0 until stop
+	received  atomic.Int64 // octets
+	stopBy    atomic.Int64 // Unix nanoseconds; 0 until Stop
 }
 
-func newWire(conn net.Conn) *wire {
-	w := &wire{conn: conn, timeout: defaultTimeout}
+// Init makes w the connection conn. It comes once, before anything else, and w stays
+// where it is from then on. timeout is Timeout.
+func (w *Conn) Init(conn net.Conn, timeout time.Duration) {
+	w.sock, w.conn, w.Timeout = conn, conn, timeout
 	if c, ok := conn.(syscall.Conn); ok {
 		if raw, err := c.SyscallConn(); err == nil {
 			w.raw = raw
 			w.try = w.tryRead
 		}
 	}
-	return w
 }
 
-// stop ends the session from another goroutine: a read that waits for a
+// Raw is what Init was given: who is at the other end.
+func (w *Conn) Raw() net.Conn { return w.sock }
+
+// Swap puts conn, which is spoken over Raw, in the place of what is read and
+// written. Nothing may wait in either direction.
+func (w *Conn) Swap(conn net.Conn) {
+	w.release()
+	w.conn, w.raw, w.try = conn, nil, nil
+}
+
+// Received is how many octets have come.
+func (w *Conn) Received() int64 { return w.received.Load() }
+
+// Cut ends the connection at once, whoever reads or writes.
+func (w *Conn) Cut() { w.sock.Close() }
+
+// Stop ends the session from another goroutine: a read that waits for a
 // command returns at once, data have until by, and a reply a little longer.
-func (w *wire) stop(by time.Time) {
+func (w *Conn) Stop(by time.Time) {
 	if w.stopBy.CompareAndSwap(0, by.UnixNano()) {
-		w.conn.SetReadDeadline(time.Unix(1, 0))
-		w.conn.SetWriteDeadline(by.Add(replyGrace))
+		w.sock.SetReadDeadline(time.Unix(1, 0))
+		w.sock.SetWriteDeadline(by.Add(replyGrace))
 	}
 }
 
-// stopped returns when all must be over, if stop was called.
-func (w *wire) stopped() (by time.Time, ok bool) {
+// stopped returns when all must be over, if Stop was called.
+func (w *Conn) stopped() (by time.Time, ok bool) {
 	ns := w.stopBy.Load()
 	return time.Unix(0, ns), ns != 0
 }
 
-// armRead sets the deadline of the next read. The order matters: stop first
+// armRead sets the deadline of the next read. The order matters: Stop first
 // says so and then wakes the reader, here the deadline comes first. A session that
 // may be in the way of others looks every idleWait whether it is.
-func (w *wire) armRead() error {
+func (w *Conn) armRead() error {
 	until := w.readUntil()
 	data := !w.dataStart.IsZero()
-	if look := time.Now().Add(idleWait); w.crowded != nil && !data && look.Before(until) {
+	if look := time.Now().Add(idleWait); w.Crowded != nil && !data && look.Before(until) {
 		until = look
 	}
-	w.conn.SetReadDeadline(until)
+	w.sock.SetReadDeadline(until)
 	by, ok := w.stopped()
 	switch {
 	case ok && data && by.Before(until):
-		w.conn.SetReadDeadline(by)
+		w.sock.SetReadDeadline(by)
 	case ok && !data:
 		return ErrStopped
 	}
@@ -114,7 +128,7 @@ func (w *wire) armRead() error {
 }
 
 // readUntil is when the next octets must come, where nobody waits for the place.
-func (w *wire) readUntil() time.Time {
+func (w *Conn) readUntil() time.Time {
 	if w.dataStart.IsZero() {
 		return w.lineEnd
 	}
@@ -123,12 +137,12 @@ func (w *wire) readUntil() time.Time {
 
 // inTheWay says that others may want the place of a client that has been silent for
 // long enough. In a message it may be: what it is made from may need the time.
-func (w *wire) inTheWay() bool {
-	return w.crowded != nil && w.dataStart.IsZero() && !time.Now().Before(w.idle.Add(idleWait)) && w.crowded()
+func (w *Conn) inTheWay() bool {
+	return w.Crowded != nil && w.dataStart.IsZero() && !time.Now().Before(w.idle.Add(idleWait)) && w.Crowded()
 }
 
 // readErr says what a read's error means; nil is to try again.
-func (w *wire) readErr(err error) error {
+func (w *Conn) readErr(err error) error {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return err
 	}
@@ -146,7 +160,7 @@ func (w *wire) readErr(err error) error {
 
 // source is what a borrowed bufio.Reader reads.
 type source struct {
-	w     *wire
+	w     *Conn
 	fd    int  // for the first read: without waiting, from here; else -1
 	first bool // the first read gives w.first
 }
@@ -163,7 +177,7 @@ func (s *source) Read(p []byte) (int, error) {
 }
 
 // read waits for octets with a buffer held: a line or a message has begun.
-func (w *wire) read(p []byte) (int, error) {
+func (w *Conn) read(p []byte) (int, error) {
 	w.await()
 	for {
 		if err := w.armRead(); err != nil {
@@ -182,7 +196,7 @@ func (w *wire) read(p []byte) (int, error) {
 
 // wait returns when at least one octet is in w.in; until then it holds no
 // buffer.
-func (w *wire) wait() error {
+func (w *Conn) wait() error {
 	w.release()
 	w.await()
 	for {
@@ -202,13 +216,13 @@ func (w *wire) wait() error {
 
 // await notes since when nothing comes. A line is one wait, however many pieces it
 // comes in.
-func (w *wire) await() {
+func (w *Conn) await() {
 	if !w.dataStart.IsZero() {
 		w.idle = time.Now()
 	}
 }
 
-func (w *wire) waitOnce() error {
+func (w *Conn) waitOnce() error {
 	if w.raw != nil {
 		if err := w.raw.Read(w.try); err != nil {
 			return err
@@ -232,7 +246,7 @@ func (w *wire) waitOnce() error {
 // tryRead is called by the runtime's poller, at once and whenever fd may be
 // readable. It reads what there is into a borrowed buffer; with nothing there
 // the buffer goes back before the goroutine sleeps.
-func (w *wire) tryRead(fd uintptr) bool {
+func (w *Conn) tryRead(fd uintptr) bool {
 	w.borrow()
 	w.src.fd = int(fd)
 	_, w.tryErr = w.in.Peek(1)
@@ -244,7 +258,7 @@ func (w *wire) tryRead(fd uintptr) bool {
 	return w.tryErr != errNothingYet
 }
 
-func (w *wire) borrow() {
+func (w *Conn) borrow() {
 	if w.buffers != nil {
 		return
 	}
@@ -253,7 +267,7 @@ func (w *wire) borrow() {
 }
 
 // release gives the buffers back. Both must be empty.
-func (w *wire) release() {
+func (w *Conn) release() {
 	if w.buffers == nil {
 		return
 	}
@@ -265,30 +279,30 @@ func (w *wire) release() {
 	bufferPool.Put(b)
 }
 
-// more gets further input, after writing the replies that are ready: the
+// More gets further input, after writing the replies that are ready: the
 // client may wait for them (RFC 2920 section 3.2).
-func (w *wire) more() error {
-	n := w.waiting()
+func (w *Conn) More() error {
+	n := w.Waiting()
 	if n == 0 {
-		return w.some()
+		return w.Some()
 	}
-	if err := w.flush(); err != nil {
+	if err := w.Flush(); err != nil {
 		return err
 	}
 	_, err := w.in.Peek(n + 1)
 	return err
 }
 
-// some is more, but only if nothing is waiting.
-func (w *wire) some() error {
-	if err := w.flush(); err != nil || w.waiting() > 0 {
+// Some is more, but only if nothing is waiting.
+func (w *Conn) Some() error {
+	if err := w.Flush(); err != nil || w.Waiting() > 0 {
 		return err
 	}
 	return w.wait()
 }
 
-// waiting is how many octets have been read and not yet used.
-func (w *wire) waiting() int {
+// Waiting is how many octets have been read and not yet used.
+func (w *Conn) Waiting() int {
 	if w.buffers == nil {
 		return 0
 	}
@@ -296,7 +310,7 @@ func (w *wire) waiting() int {
 }
 
 // peek returns the octets that are waiting.
-func (w *wire) peek() []byte {
+func (w *Conn) peek() []byte {
 	if w.buffers == nil {
 		return nil
 	}
@@ -304,27 +318,27 @@ func (w *wire) peek() []byte {
 	return b
 }
 
-// put adds r to what will be written.
-func (w *wire) put(r smtp.Reply) {
+// Put adds r to what will be written.
+func (w *Conn) Put(r smtp.Reply) {
 	w.borrow()
 	w.out = r.Append(w.out)
 	if len(w.out) >= outSize {
-		w.flush()
+		w.Flush()
 	}
 }
 
-// flush writes the replies that wait. An error is final.
-func (w *wire) flush() error {
+// Flush writes the replies that wait. An error is final.
+func (w *Conn) Flush() error {
 	if w.buffers == nil || len(w.out) == 0 || w.writeErr != nil {
 		return w.writeErr
 	}
-	limit := w.timeout
-	if w.crowded != nil && w.crowded() {
+	limit := w.Timeout
+	if w.Crowded != nil && w.Crowded() {
 		limit = min(limit, idleWait)
 	}
-	w.conn.SetWriteDeadline(time.Now().Add(limit))
+	w.sock.SetWriteDeadline(time.Now().Add(limit))
 	if by, ok := w.stopped(); ok {
-		w.conn.SetWriteDeadline(by.Add(replyGrace))
+		w.sock.SetWriteDeadline(by.Add(replyGrace))
 	}
 	_, w.writeErr = w.conn.Write(w.out)
 	if cap(w.out) > 4*outSize {
@@ -334,27 +348,30 @@ func (w *wire) flush() error {
 	return w.writeErr
 }
 
-// sendAway answers a client that has not been greeted, and closes. Its place
+// SendAway answers a client that has not been greeted, and closes. Its place
 // is wanted: there is no lingering.
-func (w *wire) sendAway(r smtp.Reply) {
-	w.timeout = refuseWait
-	w.put(r)
-	w.flush()
-	w.close(false)
+func (w *Conn) SendAway(r smtp.Reply) {
+	w.Timeout = refuseWait
+	w.Put(r)
+	w.Flush()
+	w.Close(false)
 }
 
-// close ends the connection. With linger the client gets the time to read our
+// Close ends the connection. With linger the client gets the time to read our
 // last reply: octets of its that we left unread would make the kernel reset
 // the connection and throw the reply away.
-func (w *wire) close(linger bool) {
-	defer w.conn.Close()
+func (w *Conn) Close(linger bool) {
+	defer w.sock.Close()
 	defer w.release()
-	half, ok := w.conn.(interface{ CloseWrite() error })
+	half, ok := w.sock.(closeWriter)
 	if !linger || !ok || w.writeErr != nil || half.CloseWrite() != nil {
 		return
 	}
-	w.conn.SetReadDeadline(time.Now().Add(lingerWait))
+	w.sock.SetReadDeadline(time.Now().Add(lingerWait))
 	w.borrow()
-	w.in.Reset(w.conn)
+	w.in.Reset(w.sock)
 	io.CopyN(io.Discard, w.in, lingerSize)
 }
+
+// closeWriter is what can end one direction and keep the other.
+type closeWriter interface{ CloseWrite() error }

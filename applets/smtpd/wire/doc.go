@@ -1,0 +1,17 @@
+// Package wire is the connection below an SMTP session (RFC 5321): command lines and
+// messages in, replies out, each within its time.
+//
+// It knows no verb and writes nothing of its own.
+//
+// Invariants:
+//   - Every wait has a deadline that is a total, never one per octet.
+//   - Who waits for a command holds no buffer, and nobody holds more than 64 KiB.
+//   - What is read and written may be swapped, for TLS; what was accepted stays, and
+//     with it deadlines and the end, which others may set and bring about.
+//
+// Files:
+//
+//	conn.go  reads, replies, time limits, the end
+//	line.go  command lines
+//	data.go  the time that a message may take
+package wire
