@@ -181,24 +181,31 @@ func tellNotes(env *cmdline.Env, conf *config.Config) {
 	}
 }
 
-// checkHosts tells what is wrong in hosts.allow and hosts.deny. A line that doesn't
-// count, or asks for a command, is an error.
+// checkHosts tells what is wrong in hosts.allow and hosts.deny, and why the server
+// can't read them, or the lines of its greeting. A line that doesn't count, or asks
+// for a command, is an error.
 func checkHosts(env *cmdline.Env, conf *config.Config) error {
 	bad := false
-	for _, file := range []string{conf.HostsAllow, conf.HostsDeny} {
-		problems, err := policy.CheckHosts(file)
-		if err != nil {
-			env.Say(fmt.Sprintf("warning: %v: no client is judged by what can't be read", err))
-			bad = bad || !errors.Is(err, fs.ErrPermission) // which the server may have
-		}
-		for _, p := range problems {
-			text := fmt.Sprintf("%s:%d: %v", file, p.Line, p.Err)
-			if !p.Fatal {
-				text = "warning: " + text
+	for i, path := range []string{conf.HostsAllow, conf.HostsDeny} {
+		err := server.AsServer(conf, func() error {
+			problems, err := policy.CheckHosts(path, i == 1)
+			for _, p := range problems {
+				text := fmt.Sprintf("%s:%d: %v", path, p.Line, p.Err)
+				if !p.Fatal {
+					text = "warning: " + text
+				}
+				env.Say(text)
+				bad = bad || p.Fatal
 			}
-			env.Say(text)
-			bad = bad || p.Fatal
+			return err
+		})
+		if err != nil {
+			env.Say("warning: " + err.Error())
+			bad = bad || !errors.Is(err, fs.ErrPermission) || os.Getuid() == 0 // which the server may have
 		}
+	}
+	if err := server.AsServer(conf, func() error { return policy.CheckBanner(conf.Banner) }); err != nil {
+		env.Say("warning: " + err.Error())
 	}
 	if bad {
 		return cmdline.ExitWith(sysexits.DataErr, cmdline.ErrAnswered)

@@ -15,6 +15,9 @@ const (
 	maxBannerLine = 400      // octets of one of them
 )
 
+// missedBanner is what becomes of the greeting while nothing is known of its file.
+const missedBanner = "until it can be read, the greeting goes without its lines"
+
 // banner is the file whose lines follow the greeting. One that can't be read shows
 // what it said before.
 type banner struct {
@@ -27,7 +30,7 @@ func (b *banner) follow(o Options) *banner {
 	if b != nil && b.path == o.Banner {
 		return b
 	}
-	return &banner{watchedFile: watchedFile{path: o.Banner, most: maxBannerFile}}
+	return &banner{watchedFile: watchedFile{path: o.Banner, most: maxBannerFile, missed: missedBanner}}
 }
 
 // Banner returns the lines that follow the greeting: of the file as it is now, in
@@ -40,9 +43,16 @@ func (p *Policy) Banner() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.refresh(func(text string) { b.lines = bannerLines(text) }, func(err error) {
-		p.o.Log.LogAttrs(context.Background(), slog.LevelWarn, "banner not read", maillog.File(b.path), maillog.Err(err))
+		p.o.Log.LogAttrs(context.Background(), slog.LevelWarn, "banner not read", maillog.File(b.path), maillog.Err(err), maillog.Reason(b.advice(err)))
 	})
 	return b.lines
+}
+
+// CheckBanner says why the file of a banner can't be read, what is missed, and what to
+// do.
+func CheckBanner(path string) error {
+	_, err := checked(path, maxBannerFile, missedBanner)
+	return err
 }
 
 // bannerLines makes lines of a greeting from a text.

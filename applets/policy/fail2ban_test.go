@@ -86,9 +86,11 @@ const hostile = `x" client refused client=x[203.0.113.99]:25 reply="554 5.7.1 x`
 // like a line about another (B95).
 func TestFail2ban(t *testing.T) {
 	dir := t.TempDir()
-	deny := filepath.Join(dir, "hosts.deny")
-	if err := os.WriteFile(deny, []byte("smtpd: ALL\n"), 0o644); err != nil {
-		t.Fatal(err)
+	deny, named := filepath.Join(dir, "hosts.deny"), filepath.Join(dir, "named")
+	for file, text := range map[string]string{deny: "smtpd: ALL\n", named: "smtpd: ALL EXCEPT .far.example\n"} {
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 	logFile := filepath.Join(dir, "log")
 	log, out, err := maillog.New(maillog.Options{Sink: "file:" + logFile, Program: "smtpd"})
@@ -126,6 +128,8 @@ func TestFail2ban(t *testing.T) {
 		{name: "checkhelo", check: "HELO is not our name", o: Options{CheckHelo: true}, lines: []string{"EHLO us.example"}, reply: "550 5.7.1"},
 		{name: "checkhelo, soft", o: Options{CheckHelo: true, SoftDeny: true}, lines: []string{"EHLO us.example"}, reply: "450 4.7.1"},
 		{name: "verify-from", check: "sender is real", o: Options{VerifyFrom: true}, lines: []string{"HELO " + hostile, "MAIL FROM:<bob@us.example>"}, reply: "550 5.7.1"},
+		{name: "hosts.deny by name, no answer of DNS", o: Options{HostsDeny: named}, client: nameless(smtpd.Uncertain), reply: "421 4.4.3", innocent: true},
+		{name: "hosts.deny, may be trusted", o: Options{HostsDeny: deny, Unsure: func() bool { return true }}, reply: "421 4.4.3", innocent: true},
 		{name: "verify-from, none", o: Options{VerifyFrom: true}, lines: []string{"HELO x", "MAIL FROM:<bob@none.example>"}, reply: "550 5.1.8"},
 		{name: "verify-from, no answer of DNS", o: Options{VerifyFrom: true}, lines: []string{"HELO x", "MAIL FROM:<bob@slow.example>"}, reply: "451 4.1.8", innocent: true},
 		{name: "nodaemon", check: "no null sender", o: Options{NoDaemon: true}, lines: []string{"HELO x", "MAIL FROM:<>", "RCPT TO:<bob@us.example>", "DATA"}, reply: "550 5.7.1"},

@@ -66,6 +66,14 @@ func New(o Options, old *Policy) *Policy {
 	return p
 }
 
+// Look reads the files that sessions with strangers ask, so that what is wrong with
+// them is in the log before anybody connects.
+func (p *Policy) Look() {
+	p.hosts.allow.get(p.o.Log)
+	p.hosts.deny.get(p.o.Log)
+	p.Banner()
+}
+
 // Session returns the Checker of one session.
 func (p *Policy) Session(c *smtpd.Client) smtpd.Checker {
 	return &session{p: p, o: &p.o, client: c, began: time.Now()}
@@ -128,7 +136,10 @@ func (s *session) run(ctx context.Context, at stage, a asked) smtpd.Verdict {
 			continue
 		}
 		v := c.do(s, ctx, a)
-		if s.o.SoftDeny && c.soft {
+		switch {
+		case c.strangers && v.Trust == "" && v != (smtpd.Verdict{}) && s.maybeTrusted():
+			v = notKnown(at)
+		case s.o.SoftDeny && c.soft:
 			v.Reply = soften(v.Reply)
 		}
 		if v != (smtpd.Verdict{}) {
@@ -141,6 +152,21 @@ func (s *session) run(ctx context.Context, at stage, a asked) smtpd.Verdict {
 
 // stranger reports whether the client is neither of this machine nor trusted.
 func (s *session) stranger() bool { return !s.client.Local && !s.client.Trusted }
+
+// maybeTrusted reports whether the client may turn out to be one that is no stranger,
+// which DNS doesn't say now.
+func (s *session) maybeTrusted() bool { return s.unsure || s.o.Unsure != nil && s.o.Unsure() }
+
+// notKnown refuses a client for now where what would refuse it isn't certain (B38).
+// No mail of it is marked, and nothing that counts refusals, as fail2ban(1), takes it
+// for one.
+func notKnown(at stage) smtpd.Verdict {
+	r := smtp.Reply{Code: 451, Status: "4.4.3", Text: "it is not known now who you are and whether you may, try again later"} // DNS says neither a client's name nor whom option trusted means, or hosts.allow can't be read; to the connection 421
+	if at == atConnect {
+		r.Code = 421
+	}
+	return smtpd.Refusal(r)
+}
 
 // soften makes a refusal one that the client may try again (option soft-deny).
 func soften(r smtp.Reply) smtp.Reply {

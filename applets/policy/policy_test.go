@@ -318,54 +318,6 @@ func TestShown(t *testing.T) {
 	}
 }
 
-// TestHostsFiles: what the two files say counts for who connects next, without a
-// restart, and what becomes of who is denied is option forbidden's to say.
-func TestHostsFiles(t *testing.T) {
-	dir := t.TempDir()
-	deny := filepath.Join(dir, "hosts.deny")
-	write := func(text string) {
-		t.Helper()
-		if err := os.WriteFile(deny, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	synctest.Test(t, func(t *testing.T) {
-		o := world(Options{HostsDeny: deny, HostsAllow: filepath.Join(dir, "none")})
-		p := New(o, nil)
-		ask := func() smtpd.Verdict {
-			time.Sleep(hostsFileWait) // no time passes outside
-			return p.Session(stranger()).Connect(t.Context())
-		}
-		want := func(text string, code int, refuse bool, words string) {
-			t.Helper()
-			write(text)
-			v := ask()
-			if v.Reply.Code != code || v.Refuse != refuse || !strings.Contains(v.Reply.Text+v.Greeting, words) {
-				t.Errorf("%q: %+v, want %d with %q", text, v, code, words)
-			}
-		}
-		if v := ask(); !v.Accepted() {
-			t.Errorf("without a file: %+v", v)
-		}
-		want("smtpd: .far.example\n", 554, true, "mx.far.example [198.51.100.7]: the administrator has closed")
-		want("smtpd: ALL EXCEPT .far.example\n", 0, false, "")
-		want("smtp: 198.51.100.: setenv WHY too much from %a\n", 554, true, "too much from 198.51.100.7")
-		want("ALL: ALL: setenv DENY go away\n", 521, false, "go away")
-		p = New(o, p)
-		if v := ask(); v.Accepted() {
-			t.Error("a reload forgets the file")
-		}
-		o.Forbidden = Forbidden{Take: true, Folder: "junk"}
-		p = New(o, p)
-		if v := ask(); !v.Accepted() || v.Mark.Folder != "junk" || v.Mark.Reason != "go away" || v.Greeting != "\nmail is taken, and marked as unwanted, from mx.far.example [198.51.100.7]: go away" {
-			t.Errorf("forbidden=folder:junk: %+v", v)
-		}
-		if c := with(func(c *smtpd.Client) { c.Trusted = true }); !p.Session(c).Connect(t.Context()).Accepted() {
-			t.Error("a trusted client is denied")
-		}
-	})
-}
-
 // BenchmarkSession: all checks of one session, from the connection to the end of a
 // message, with each option on, 10,000 lines of hosts.deny, and DNS that answers at
 // once.

@@ -33,7 +33,7 @@ func (s *session) recipient(ctx context.Context, a asked) smtpd.Verdict {
 	case c.Local && !c.NoRelay && r.Temporary():
 		return smtpd.Verdict{}
 	case c.NoRelay:
-	case r.Status == notRelayed && (s.unsure || s.o.Unsure != nil && s.o.Unsure()):
+	case r.Status == notRelayed && s.maybeTrusted():
 		return smtpd.Refusal(smtp.Reply{Code: 451, Status: "4.7.1", Text: "it is not known now who may send there, try again later"}) // DNS does not say whose addresses option trusted means
 	}
 	return smtpd.Refusal(r)

@@ -19,13 +19,15 @@ const hostsFileWait = 2 * time.Second
 // watchedFile is a small file that is read again when it has changed, or one that
 // it names.
 type watchedFile struct {
-	path string
-	most int64 // octets
+	path   string
+	most   int64  // octets
+	missed string // what becomes of sessions while nothing is known of it
 
 	mu       sync.Mutex // guards what follows, and what is made of the text
 	looked   time.Time
 	versions map[string]disk.Version // of the file, and of those that it names
 	failed   string                  // what was told of a file that can't be read
+	known    bool                    // it was read, or was not there
 }
 
 // refresh calls use with the text where it may be another one than before, of a file
@@ -42,7 +44,7 @@ func (w *watchedFile) refresh(use func(text string), tell func(err error)) {
 	text, version, err := readSmall(w.path, w.most)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		w.versions, w.failed = nil, ""
+		w.versions, w.failed, w.known = nil, "", true
 		use("")
 	case err != nil:
 		if w.failed != err.Error() {
@@ -50,7 +52,7 @@ func (w *watchedFile) refresh(use func(text string), tell func(err error)) {
 			tell(err)
 		}
 	default:
-		w.versions, w.failed = map[string]disk.Version{w.path: version}, ""
+		w.versions, w.failed, w.known = map[string]disk.Version{w.path: version}, "", true
 		use(text)
 	}
 }
@@ -70,6 +72,41 @@ func (w *watchedFile) same() bool {
 		}
 	}
 	return len(w.versions) > 0
+}
+
+// advice says what becomes of sessions while the file can't be read, and what to do.
+func (w *watchedFile) advice(err error) string {
+	if w.known {
+		return "what it said before goes on" + remedy(w.path, err)
+	}
+	return w.missed + remedy(w.path, err)
+}
+
+// remedy says what to do about a file that can't be read, behind other words.
+func remedy(path string, err error) string {
+	if !errors.Is(err, fs.ErrPermission) {
+		return ""
+	}
+	if _, err := os.Stat(path); err != nil {
+		return "; a directory above it is closed to the server: namei -l " + path + " shows which, chmod a+x opens it"
+	}
+	return "; the server may not read it: chmod a+r " + path + ", or give it to the server's group"
+}
+
+// checked reads a file for who asks whether it is in order; one that isn't there is
+// empty.
+func checked(path string, most int64, missed string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	text, _, err := readSmall(path, most)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", nil
+	case err != nil:
+		return "", fmt.Errorf("%w: %s%s", err, missed, remedy(path, err))
+	}
+	return text, nil
 }
 
 // readSmall reads a file of at most so many octets, with what tells whether it has

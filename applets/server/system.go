@@ -59,6 +59,7 @@ type system struct {
 
 	broken    func(name string) error // has a listener bound again, which then comes to listen
 	listening map[string]func()       // what ends each listener; of the goroutine that calls listen
+	strangers bool                    // one of them is for clients of the network
 }
 
 // assemble joins the packages. Nothing is accepted or delivered yet.
@@ -191,6 +192,9 @@ func (s *system) reload(ctx context.Context, conf *config.Config) {
 	s.settings.Store(now)
 	s.runner.Reload(s.deliverOptions(now))
 	s.smtp.Reload(s.smtpdOptions(now))
+	if s.strangers {
+		s.policy.Look()
+	}
 	s.log.LogAttrs(ctx, slog.LevelInfo, "configuration reloaded")
 }
 
@@ -206,12 +210,16 @@ func (s *system) listen(ctx context.Context, l service.Listener) error {
 	}
 	own, cancel := context.WithCancel(ctx)
 	s.listening[l.Name] = func() { cancel(); nl.Close() }
-	serve := func() error { return s.smtp.Serve(own, nl, smtpd.Relay) }
+	var serve func() error
 	switch l.Name {
 	case service.Submission:
 		serve = func() error { return s.smtp.Serve(own, nl, smtpd.Local) }
 	case service.Control:
 		serve = func() error { return control.Serve(ctx, nl, s.controls(ctx)) }
+	default:
+		s.strangers = true
+		s.policy.Look()
+		serve = func() error { return s.smtp.Serve(own, nl, smtpd.Relay) }
 	}
 	s.work.Go(func() {
 		defer cancel()

@@ -14,6 +14,7 @@ import (
 	"postoffice/applets/cmdline"
 	"postoffice/applets/config"
 	"postoffice/applets/privsep"
+	"postoffice/applets/privsep/creds"
 	"postoffice/applets/service"
 	"postoffice/applets/sysexits"
 	"postoffice/deliver/local/user"
@@ -67,6 +68,22 @@ func programUser(conf *config.Config) string {
 		return aliasUser
 	}
 	return "nobody"
+}
+
+// AsServer runs f, which opens files and starts nothing, with the rights that the
+// server has: those of the account that root's server runs as, or the caller's. Where
+// that account is missing or can't be become, f has the caller's.
+func AsServer(conf *config.Config, f func() error) error {
+	owner, err := ServerUser(conf)
+	if os.Getuid() != 0 || err != nil {
+		return f()
+	}
+	ran := false
+	err = creds.As(account.Account{Name: owner.Name, UID: owner.UID, GID: owner.GID}, -1, func() error { ran = true; return f() })
+	if !ran {
+		return f()
+	}
+	return err
 }
 
 // SharedUser says who else has the account that runs what aliases name, and could

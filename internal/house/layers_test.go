@@ -35,7 +35,7 @@ var layers = map[string][]string{
 		"deliver/local/user", "deliver/route", "internal/alias", "internal/dbm", "internal/smtp", "spool", "spool/envelope",
 	},
 	"applets/server": {
-		"applets/cmdline", "applets/config", "applets/control", "applets/policy", "applets/privsep", "applets/service", "applets/smtpd", "applets/sysexits",
+		"applets/cmdline", "applets/config", "applets/control", "applets/policy", "applets/privsep", "applets/privsep/creds", "applets/service", "applets/smtpd", "applets/sysexits",
 		"deliver", "deliver/local", "deliver/local/mailbox", "deliver/local/user", "deliver/remote", "deliver/route", "internal/account",
 		"internal/alias", "internal/disk", "internal/maillog", "internal/peer", "internal/smtp", "resolver", "spool", "spool/envelope", "spool/maildrop",
 	},

@@ -131,6 +131,63 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// TestUnsure: who is denied for want of what is not known now, the name or a file of
+// patterns, is told apart from who is denied whatever that is (B38).
+func TestUnsure(t *testing.T) {
+	silent := client("198.51.100.7", "")
+	silent.Unsure = true
+	known := client("198.51.100.7", "mx.example.org")
+	for _, tt := range []struct {
+		allow, deny string
+		silent      string // of the client whose name is not known now: "", denied, unsure
+		known       string
+	}{
+		{"", "smtpd: UNKNOWN", "", ""},
+		{"", "smtpd: .example.org", "", "denied"},
+		{"", "smtpd: ALL", "denied", "denied"},
+		{"", "smtpd: ALL EXCEPT KNOWN", "unsure", ""},
+		{"", "smtpd: 198.51.100.0/24 EXCEPT *.org", "unsure", ""},
+		{"", "smtpd: .example.net: allow\nALL: ALL", "unsure", "denied"},
+		{"", "smtpd: 10.: allow\nALL: ALL", "denied", "denied"},
+		{"", "ALL: ALL\nsmtpd: .example.net: allow", "denied", "denied"},
+		{"smtpd: .example.org", "ALL: ALL", "unsure", ""},
+		{"smtpd: .example.org", "", "", ""},
+		{"smtpd: .example.org: deny", "ALL: ALL", "denied", "denied"},
+		{"smtpd: 10.", "ALL: ALL", "denied", "denied"},
+		{"smtpd: 198.51.100.7: deny\nsmtpd: .example.org", "", "denied", "denied"},
+		{"smtpd: /none", "ALL: ALL", "unsure", "unsure"},
+		{"smtpd: /none: deny", "ALL: ALL", "denied", "denied"},
+		{"", "smtpd: /none", "", ""},
+		{"", "smtpd: /none: allow\nALL: ALL", "unsure", "unsure"},
+		{"", "ALL: ALL\nsmtpd: /none: allow", "denied", "denied"},
+		{"sshd: /none", "ALL: ALL", "denied", "denied"},
+	} {
+		allow, _ := Parse(tt.allow, noFiles)
+		deny, _ := Parse(tt.deny, noFiles)
+		for _, who := range []struct {
+			client Client
+			want   string
+		}{{silent, tt.silent}, {known, tt.known}} {
+			v, got := Judge(allow, deny, who.client), ""
+			switch {
+			case v.Unsure:
+				got = "unsure"
+			case v.Denied:
+				got = "denied"
+			}
+			if got != who.want || v.Unsure && !v.Denied {
+				t.Errorf("%q, %q: %q for %q, want %q", tt.allow, tt.deny, got, who.client.Name, who.want)
+			}
+		}
+	}
+	if v := Judge(Unread(), parse(t, "ALL: ALL"), known); !v.Unsure {
+		t.Errorf("hosts.allow is not known: %+v", v)
+	}
+	if v := Judge(nil, Unread(), known); v.Denied {
+		t.Errorf("hosts.deny is not known: %+v", v)
+	}
+}
+
 // TestProblems: a line that is wrong is told with its number, and the others count.
 func TestProblems(t *testing.T) {
 	read := files(map[string]string{"/etc/bad-hosts": "203.0.113.0/24\n.spam.example\n", "/etc/nested": "/etc/bad-hosts", "/etc/odd": "a@b"})
@@ -151,7 +208,7 @@ func TestProblems(t *testing.T) {
 		{"smtpd: [::1", `clients: "[::1" has no closing bracket`, false},
 		{"smtpd: ALL: twist /bin/echo no", "no command is run from here: the client is refused; setenv WHY gives it a reason", true},
 		{"smtpd: ALL: spawn (mail root) &", "no command is run from here: take spawn away, or watch the log", true},
-		{"smtpd: ALL: (echo x) &", "what stands behind the clients is no option; commands are not run from here", true},
+		{"smtpd: ALL: (echo x) &", "what stands behind the clients is no option; commands are not run from here, and an address of IPv6 stands in [ and ]", true},
 		{"smtpd: ALL: severity mail.info", "severity means nothing here", true},
 		{"smtpd: ALL: setenv FOO bar", "setenv FOO means nothing here: the reasons are WHY and DENY", true},
 		{"smtpd: /etc/none", "clients: open /etc/none: file does not exist", false},

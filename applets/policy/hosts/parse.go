@@ -3,6 +3,7 @@ package hosts
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 
 	"postoffice/internal/smtp"
@@ -28,6 +29,7 @@ type rule struct {
 	line    int
 	servers *list[server]
 	clients *list[pattern]
+	byName  bool // whom it matches hangs on the client's name
 	says    answer
 	why     string
 	cut     bool
@@ -40,6 +42,15 @@ const (
 	grants answer = iota + 1
 	denies
 )
+
+// denies reports whether the rule keeps out whom it matches. deny: it stands in
+// hosts.deny.
+func (r *rule) denies(deny bool) bool {
+	if r.says != 0 {
+		return r.says == denies
+	}
+	return deny
+}
 
 // A server is a pattern for us: a service's name, and which of its addresses.
 type server struct {
@@ -58,7 +69,7 @@ type parser struct {
 // Parse reads the text of hosts.allow or hosts.deny. read returns the text of a
 // file of patterns that a rule names by its path.
 func Parse(text string, read func(path string) (string, error)) (*Table, []Problem) {
-	p := &parser{read: read, files: map[string][]string{}, table: &Table{}}
+	p := &parser{read: read, files: map[string][]string{}, table: &Table{unread: [2]int{math.MaxInt, math.MaxInt}}}
 	number := 0
 	for text != "" && len(p.table.rules) < maxRules {
 		first := number + 1
@@ -115,9 +126,12 @@ func (p *parser) rule(number int, line string) {
 		return
 	}
 	r.clients, err = parseList(fields[1], p.patterns)
+	unread := (*unreadError)(nil)
 	if err != nil {
 		p.tell(number, true, fmt.Errorf("clients: %w", err))
-		return
+		if !errors.As(err, &unread) {
+			return
+		}
 	}
 	for _, option := range fields[2:] {
 		if err := p.option(&r, strings.TrimSpace(option)); err != nil {
@@ -125,7 +139,27 @@ func (p *parser) rule(number int, line string) {
 			return
 		}
 	}
+	if unread != nil {
+		p.missed(&r)
+		return
+	}
+	r.byName = r.clients.any(func(c *pattern) bool { return c.kind != all && c.kind != network })
 	p.table.rules = append(p.table.rules, r)
+}
+
+// unreadError is why a file of patterns can't be read.
+type unreadError struct{ error }
+
+func (e *unreadError) Unwrap() error { return e.error }
+
+// missed notes a rule whose clients are not known: it doesn't count, and who is
+// denied behind it may be one whom it lets in.
+func (p *parser) missed(r *rule) {
+	for of, deny := range []bool{false, true} {
+		if !r.denies(deny) {
+			p.table.unread[of] = min(p.table.unread[of], len(p.table.rules))
+		}
+	}
 }
 
 // splitFields splits a line at its colons, but those within brackets or behind a
@@ -191,7 +225,7 @@ func (p *parser) patterns(word string) ([]pattern, error) {
 		}
 		text, err := p.read(word)
 		if err != nil {
-			return nil, err
+			return nil, &unreadError{err}
 		}
 		inside = strings.Fields(text)
 		p.files[word] = inside
@@ -239,7 +273,7 @@ func (p *parser) option(r *rule, text string) error {
 	case "severity", "keepalive", "linger", "rfc931", "banners", "nice", "umask", "user", "group", "aclexec":
 		p.tell(r.line, false, fmt.Errorf("%s means nothing here", name))
 	default:
-		p.tell(r.line, true, errors.New("what stands behind the clients is no option; commands are not run from here"))
+		p.tell(r.line, true, errors.New("what stands behind the clients is no option; commands are not run from here, and an address of IPv6 stands in [ and ]"))
 	}
 	return nil
 }

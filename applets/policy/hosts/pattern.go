@@ -137,7 +137,7 @@ func (p *pattern) matches(c *Client) bool {
 	case known:
 		return c.Name != ""
 	case unknown:
-		return c.Name == "" && !c.Forged
+		return c.Name == "" && !c.Forged && !c.Unsure
 	case paranoid:
 		return c.Forged
 	case exact:
@@ -212,6 +212,19 @@ func (l *list[P]) has(matches func(p *P) bool) bool {
 	for i := range l.patterns {
 		if matches(&l.patterns[i]) {
 			return l.except == nil || !l.except.has(matches)
+		}
+	}
+	return false
+}
+
+// any reports whether a pattern of the list, or of what is taken out of it, is as
+// wanted.
+func (l *list[P]) any(wanted func(p *P) bool) bool {
+	for ; l != nil; l = l.except {
+		for i := range l.patterns {
+			if wanted(&l.patterns[i]) {
+				return true
+			}
 		}
 	}
 	return false

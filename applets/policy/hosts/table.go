@@ -11,6 +11,8 @@ import (
 type Table struct {
 	Files []string // files of patterns that it names
 
+	named    [2]int // the first rule that lets in by name, in hosts.allow and in hosts.deny
+	unread   [2]int // the first that would, and doesn't count since its file of patterns can't be read
 	rules    []rule
 	any      []int32 // rules that may match whoever it is
 	prefixes map[netip.Prefix][]int32
@@ -21,8 +23,14 @@ type Table struct {
 // index makes the ways to the rules.
 func (t *Table) index() {
 	t.prefixes, t.names = map[netip.Prefix][]int32{}, map[string][]int32{}
+	t.named = [2]int{len(t.rules), len(t.rules)}
 	seen := [2]map[int]bool{{}, {}}
 	for i := range t.rules {
+		for of, deny := range []bool{false, true} {
+			if r := &t.rules[i]; r.byName && !r.denies(deny) {
+				t.named[of] = min(t.named[of], i)
+			}
+		}
 		for _, p := range t.rules[i].clients.patterns {
 			n := int32(i)
 			switch p.kind {
@@ -53,10 +61,36 @@ func family(a netip.Addr) int {
 	return 1
 }
 
-// find returns the first rule that matches a client, nil if none does.
-func (t *Table) find(c Client) *rule {
+// Unread is the table of a file of which nothing is known now.
+func Unread() *Table { return &Table{unread: [2]int{0, 1}, named: [2]int{1, 1}} }
+
+// count is how many rules there are.
+func (t *Table) count() int {
 	if t == nil {
-		return nil
+		return 0
+	}
+	return len(t.rules)
+}
+
+// mayGrant reports whether a rule in front of rule i might let a client in, if all
+// were known that isn't now. deny: the table is hosts.deny's. nameless: the client's
+// name is not known.
+func (t *Table) mayGrant(i int, deny, nameless bool) bool {
+	if t == nil {
+		return false
+	}
+	of := 0
+	if deny {
+		of = 1
+	}
+	return t.unread[of] <= i || nameless && t.named[of] < i
+}
+
+// find returns the number of the first rule that matches a client, that of all
+// rules if none does.
+func (t *Table) find(c Client) int {
+	if t == nil {
+		return 0
 	}
 	best := t.first(t.any, &c, len(t.rules))
 	for _, bits := range t.lengths[family(c.Addr)] {
@@ -75,10 +109,7 @@ func (t *Table) find(c Client) *rule {
 			i += 1 + next
 		}
 	}
-	if best == len(t.rules) {
-		return nil
-	}
-	return &t.rules[best]
+	return best
 }
 
 // first returns the number of the first of some rules that matches, if it is
