@@ -90,6 +90,13 @@ func client(s string) (string, bool) {
 	return host(s)
 }
 
+// network takes an address, with or without brackets, or a network.
+func network(s string) (string, bool) {
+	t, ok := client(s)
+	_, literal := netip.ParseAddr(t)
+	return t, ok && (literal == nil || strings.Contains(t, "/"))
+}
+
 // relayHost takes a host name or an address in brackets, with or without a
 // port, and an IPv6 address without either; brackets round a name say that its MX is not to be asked for.
 func relayHost(s string) (string, bool) {

@@ -30,6 +30,7 @@ type Config struct {
 	LocalDomains []string // lower case, no trailing dot
 	LocalByDNS   bool
 	Trusted      []string // each an address, a prefix (a/n) or a host name
+	ProxyFrom    []string // each an address or a prefix
 
 	MXPool     bool     // take mail for domains with us as an exchanger that isn't the best
 	ForwardAll bool     // unknown domains go to RelayHost too

@@ -241,6 +241,18 @@ func prefix(text string) (netip.Prefix, error) {
 	return p.Masked(), nil
 }
 
+// within reports whether an address is in a list of addresses and networks, which the
+// configuration has checked.
+func within(list []string) func(netip.Addr) bool {
+	var nets peer.Networks
+	for _, text := range list {
+		if p, err := prefix(text); err == nil {
+			nets.Add(p)
+		}
+	}
+	return nets.Contains
+}
+
 // of says what the server has to know of an address.
 func (c *clients) of(a netip.Addr) (local, trusted bool) {
 	a = a.Unmap()

@@ -151,6 +151,7 @@ func (s *settings) smtpd(queue smtpd.Queue, checker func(*smtpd.Client) smtpd.Ch
 		Log:               s.log,
 		ClientName:        s.clientName,
 		Trusted:           s.clients.of,
+		Proxy:             within(s.conf.ProxyFrom),
 		Account:           accountOf,
 		Nobody:            accountless,
 		OwnSender:         s.senders.own,

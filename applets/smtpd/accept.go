@@ -78,8 +78,13 @@ func (s *Server) accept(ctx context.Context, l net.Listener, k Kind) error {
 	}
 }
 
-// begin starts the session of a connection just accepted, or its refusal.
+// begin starts the session of a connection just accepted, or its refusal. Whose it is
+// that a proxy passes on is known only once its header has come.
 func (s *Server) begin(conn net.Conn, k Kind) {
+	if p := s.options.Load().passedOn(conn, k); p != nil {
+		s.beginPassedOn(p, k)
+		return
+	}
 	place, refusal := s.admit(conn, k)
 	if !refusal.IsZero() {
 		s.turnAway(conn, k, refusal)
@@ -91,16 +96,19 @@ func (s *Server) begin(conn net.Conn, k Kind) {
 		place.Free()
 		return
 	}
+	go s.serve(w, k, place)
+}
+
+// serve serves a session that has a place, when it is its turn.
+func (s *Server) serve(w *conn, k Kind, place places.Place) {
+	defer place.Free()
+	defer s.unregister(w)
 	w.Crowded = place.Crowded
-	go func() {
-		defer place.Free()
-		defer s.unregister(w)
-		if r := s.await(w, place.Turn); !r.IsZero() {
-			s.refuse(w, k, r)
-			return
-		}
-		s.session(w, k, true)
-	}()
+	if r := s.await(w, place.Turn); !r.IsZero() {
+		s.refuse(w, k, r)
+		return
+	}
+	s.session(w, k, true)
 }
 
 // await returns when it is a client's turn: the zero Reply, or what it is told
@@ -128,8 +136,7 @@ func (s *Server) await(w *conn, turn <-chan bool) smtp.Reply {
 
 // unnamed is a client for the log of which nothing but its address is known.
 func unnamed(conn net.Conn) string {
-	addr, _ := netip.ParseAddrPort(conn.RemoteAddr().String())
-	return (&Client{Addr: netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())}).String()
+	return (&Client{Addr: asAddr(conn.RemoteAddr())}).String()
 }
 
 // admit takes a place for a connection. Who it is that the kernel can't tell gets
@@ -141,8 +148,7 @@ func (s *Server) admit(conn net.Conn, k Kind) (places.Place, smtp.Reply) {
 		place, refusal := s.places.Program(uid, o.places())
 		return place, noPlace(refusal, o)
 	}
-	addr, _ := netip.ParseAddrPort(conn.RemoteAddr().String())
-	place, refusal := s.places.Client(addr.Addr(), classOf(addr.Addr(), o), o.places())
+	place, refusal := s.places.Client(asAddr(conn.RemoteAddr()).Addr(), o.classOf(conn), o.places())
 	return place, noPlace(refusal, o)
 }
 
@@ -152,14 +158,34 @@ func (o *Options) places() places.Limits {
 }
 
 // classOf says which places a client on TCP takes.
-func classOf(a netip.Addr, o *Options) places.Class {
-	switch ours, trust := o.Trusted(a.Unmap()); {
+func (o *Options) classOf(conn net.Conn) places.Class {
+	p, _ := conn.(*passedOn)
+	switch ours, trust := o.standing(asAddr(conn.RemoteAddr()).Addr(), p != nil); {
 	case ours:
 		return places.Here
+	case p.unknown():
+		return places.Proxy
 	case trust:
 		return places.Trusted
 	}
 	return places.Stranger
+}
+
+// standing says whether an address is this machine's, and whether it may relay. One
+// that somebody else told is never this machine, whose rights nobody else can give, nor
+// trusted for that (A17).
+func (o *Options) standing(a netip.Addr, told bool) (local, trusted bool) {
+	local, trusted = o.Trusted(a)
+	if told && local {
+		return false, false
+	}
+	return local, trusted
+}
+
+// asAddr is an address of a connection, which has no other kind here; the zero one if it has.
+func asAddr(a net.Addr) netip.AddrPort {
+	addr, _ := netip.ParseAddrPort(a.String())
+	return netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
 }
 
 // noPlace is what a client without a place is told, else the zero Reply (R18): 421,
@@ -205,6 +231,10 @@ func (s *Server) refuse(w *conn, k Kind, r smtp.Reply) {
 		uid, _ := s.userOf(w.Raw())
 		who = fmt.Sprintf("uid %d", uid)
 	}
-	s.options.Load().Log.LogAttrs(s.ctx, slog.LevelInfo, "client refused", maillog.Client(who), maillog.Reply(r))
+	level := slog.LevelInfo
+	if unremarkable(w.Raw()) {
+		level = slog.LevelDebug
+	}
+	s.options.Load().Log.LogAttrs(s.ctx, level, "client refused", maillog.Client(who), maillog.Reply(r))
 	w.SendAway(r)
 }

@@ -4,8 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -35,15 +35,16 @@ func (s *session) identify(k Kind) error {
 	if k == Local {
 		return s.identifyProgram()
 	}
-	addr, err := netip.ParseAddrPort(s.wire.Raw().RemoteAddr().String())
-	if err != nil {
-		return err
+	conn := s.wire.Raw()
+	if c.Addr = asAddr(conn.RemoteAddr()); !c.Addr.IsValid() {
+		return fmt.Errorf("no address of IP: %v", conn.RemoteAddr())
 	}
-	c.Addr = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
-	if our, err := netip.ParseAddrPort(s.wire.Raw().LocalAddr().String()); err == nil {
-		c.Server = netip.AddrPortFrom(our.Addr().Unmap(), our.Port())
+	c.Server = asAddr(conn.LocalAddr())
+	if p, ok := conn.(*passedOn); ok {
+		c.Via, s.unknown = asAddr(p.Conn.RemoteAddr()), p.unknown()
 	}
-	c.Local, c.Trusted = s.o.Trusted(c.Addr.Addr())
+	c.Local, c.Trusted = s.o.standing(c.Addr.Addr(), c.Via.IsValid())
+	c.Trusted = c.Trusted && !s.unknown // the address is the proxy's
 	return nil
 }
 
@@ -89,6 +90,8 @@ func (s *session) findName(ctx context.Context) {
 	c := &s.client
 	switch {
 	case c.Kind == Local:
+	case s.unknown:
+		c.Naming = Uncertain
 	case c.Addr.Addr().IsLoopback():
 		c.Name, c.Naming = "localhost", Named
 	case c.Local:

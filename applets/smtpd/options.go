@@ -27,7 +27,8 @@ type Client struct {
 	Kind    Kind
 	Session string         // in the log
 	Addr    netip.AddrPort // never IPv4-mapped; zero for a program of this machine
-	Server  netip.AddrPort // the address of ours that it came to
+	Server  netip.AddrPort // the address of ours, or of a proxy, that it came to
+	Via     netip.AddrPort // of who told Addr, as a proxy does; zero: the kernel did
 	Name    string         // of Addr, from the DNS, and verified; "" is none
 	Naming  Naming         // what DNS said
 	Local   bool           // this machine: a program, or one of its own addresses
@@ -177,6 +178,9 @@ type Options struct {
 	// Trusted says whether an address is this machine's, and whether it may
 	// relay. nil: loopback is both, all others neither.
 	Trusted func(a netip.Addr) (local, trusted bool)
+	// Proxy says whether the connections of an address begin with a header of the PROXY
+	// protocol, which tells whose they are. nil: none do.
+	Proxy func(a netip.Addr) bool
 	// Account finds the login and full name of a user id, "" if it has none.
 	// nil: no names.
 	Account func(uid int) (login, full string, err error)
@@ -238,6 +242,9 @@ func (o Options) withDefaults() *Options {
 	}
 	if o.Trusted == nil {
 		o.Trusted = func(a netip.Addr) (local, trusted bool) { return a.IsLoopback(), a.IsLoopback() }
+	}
+	if o.Proxy == nil {
+		o.Proxy = func(netip.Addr) bool { return false }
 	}
 	if o.LoadAverage == nil {
 		o.LoadAverage = places.Average

@@ -35,6 +35,7 @@ type Server struct {
 	lastID   atomic.Int64 // microseconds of the last session's ID
 	places   places.Table
 	refusers [2]atomic.Int32 // refusals of connections beyond the limit being written, by their Kind
+	headers  atomic.Int32    // connections of which a proxy's header is still to come
 	verbs    []verb
 	userOf   func(net.Conn) (uid int, err error)
 
@@ -101,7 +102,16 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, k Kind) error {
 // connection's error. The end of ctx
 // ends the session with 421.
 func (s *Server) ServeConn(ctx context.Context, c net.Conn, k Kind) error {
-	return s.serveWire(ctx, newConn(c), k)
+	p := s.options.Load().passedOn(c, k)
+	if p == nil {
+		return s.serveWire(ctx, newConn(c), k)
+	}
+	w := newConn(p)
+	defer context.AfterFunc(ctx, func() { w.Stop(time.Now()) })()
+	if err := s.introduce(w, p); err != nil {
+		return err
+	}
+	return s.serveWire(ctx, w, k)
 }
 
 // ServeUser is ServeConn for a Local session that this process itself

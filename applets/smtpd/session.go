@@ -54,6 +54,7 @@ type session struct {
 	refusals int  // permanent refusals since the last message
 	commands int  // commands but RCPT since the last message
 	early    bool // a client that doesn't wait was logged
+	unknown  bool // a proxy doesn't say who it is, or looks itself whether we live
 	hurried  bool // the last MAIL of a stranger was refused
 }
 
@@ -96,16 +97,30 @@ func (s *session) admit(k Kind, limited bool) bool {
 		}
 	}
 	s.mark = v.Mark
-	switch {
-	case v.Trust != "" && v.Accepted():
-		s.client.Trusted = true
-		s.log(s.server.ctx, slog.LevelInfo, "client connected", maillog.Reason(v.Trust))
-	case s.barred == nil: // else it is logged as refused
-		s.log(s.server.ctx, slog.LevelInfo, "client connected")
+	if v.Accepted() {
+		s.client.Trusted = s.client.Trusted || v.Trust != ""
+		s.connected(v.Trust)
 	}
 	s.checker.Replied(VerbConnect, "", greeting)
 	s.wire.Put(greeting)
 	return true
+}
+
+// connected writes down that a session has begun, and what gives its client the right to
+// relay where that is none of its address.
+func (s *session) connected(trust string) {
+	var attrs []slog.Attr
+	if s.client.Via.IsValid() {
+		attrs = append(attrs, maillog.Reason("through "+s.client.Via.String()))
+	}
+	if trust != "" {
+		attrs = append(attrs, maillog.Reason(trust))
+	}
+	level := slog.LevelInfo
+	if s.unknown {
+		level = slog.LevelDebug
+	}
+	s.log(s.server.ctx, level, "client connected", attrs...)
 }
 
 // banner are the administrator's lines for the greeting.
@@ -157,7 +172,11 @@ func (s *session) turnAway(cause error, r smtp.Reply) (admitted bool) {
 	if cause != nil {
 		attrs = append(attrs, maillog.Err(cause))
 	}
-	s.log(s.server.ctx, slog.LevelInfo, "client refused", attrs...)
+	level := slog.LevelInfo
+	if s.unknown {
+		level = slog.LevelDebug
+	}
+	s.log(s.server.ctx, level, "client refused", attrs...)
 	s.wire.SendAway(r)
 	return false
 }

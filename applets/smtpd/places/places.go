@@ -29,13 +29,14 @@ func (l Limits) Users() peer.Places {
 func (l Limits) crowded(taken int) bool { return l.Clients > 0 && 4*taken >= 3*l.Clients }
 
 // Class are the clients on TCP that have places of their own: nobody outside keeps
-// out this machine, or who is trusted.
+// out this machine, who is trusted, or a proxy that looks whether the server lives.
 type Class uint8
 
 const (
 	Stranger Class = iota
 	Trusted
 	Here
+	Proxy
 )
 
 // A Refusal says why there is no place. The zero Refusal is none.

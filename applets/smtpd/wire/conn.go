@@ -107,6 +107,16 @@ func (w *Conn) stopped() (by time.Time, ok bool) {
 	return time.Unix(0, ns), ns != 0
 }
 
+// ReadBy sets the deadline of what its caller reads from Raw. ErrStopped says that the
+// end has come.
+func (w *Conn) ReadBy(until time.Time) error {
+	w.sock.SetReadDeadline(until)
+	if _, ok := w.stopped(); ok { // in this order: see armRead
+		return ErrStopped
+	}
+	return nil
+}
+
 // armRead sets the deadline of the next read. The order matters: Stop first
 // says so and then wakes the reader, here the deadline comes first. A session that
 // may be in the way of others looks every idleWait whether it is.

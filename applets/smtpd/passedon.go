@@ -1,0 +1,124 @@
+package smtpd
+
+import (
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"postoffice/applets/smtpd/proxy"
+	"postoffice/internal/maillog"
+)
+
+const (
+	headerWait = 5 * time.Second // for a proxy's header as a whole
+	maxHeaders = 1000            // connections of proxies whose header is still to come; further ones are closed
+)
+
+// passedOn is a connection of a proxy, which tells whose it is. Until its header has come
+// it has the proxy's own addresses.
+type passedOn struct {
+	net.Conn
+	header proxy.Header
+}
+
+// passedOn returns conn as that of a proxy, nil if it is none.
+func (o *Options) passedOn(conn net.Conn, k Kind) *passedOn {
+	if k == Local || !o.Proxy(asAddr(conn.RemoteAddr()).Addr()) {
+		return nil
+	}
+	return &passedOn{Conn: conn}
+}
+
+// unknown reports whether the proxy doesn't say who the client is, as it does when it is
+// itself, to see whether we live.
+func (p *passedOn) unknown() bool { return p != nil && !p.header.Client.IsValid() }
+
+// RemoteAddr is the client's, as far as it is known.
+func (p *passedOn) RemoteAddr() net.Addr {
+	if p.unknown() {
+		return p.Conn.RemoteAddr()
+	}
+	return net.TCPAddrFromAddrPort(p.header.Client)
+}
+
+// LocalAddr is the address that the client came to.
+func (p *passedOn) LocalAddr() net.Addr {
+	if p.unknown() {
+		return p.Conn.LocalAddr()
+	}
+	return net.TCPAddrFromAddrPort(p.header.Server)
+}
+
+// errNotHad is what a connection of another kind doesn't have.
+var errNotHad = errors.New("the connection has no such thing")
+
+// SyscallConn is the connection's own.
+func (p *passedOn) SyscallConn() (syscall.RawConn, error) {
+	if c, ok := p.Conn.(syscall.Conn); ok {
+		return c.SyscallConn()
+	}
+	return nil, errNotHad
+}
+
+// CloseWrite is the connection's own.
+func (p *passedOn) CloseWrite() error {
+	if c, ok := p.Conn.(interface{ CloseWrite() error }); ok {
+		return c.CloseWrite()
+	}
+	return errNotHad
+}
+
+// beginPassedOn is begin for the connection of a proxy: it waits for the header first.
+// However many have none yet, they take no place of others.
+func (s *Server) beginPassedOn(p *passedOn, k Kind) {
+	w := newConn(p)
+	if s.headers.Add(1) > maxHeaders || !s.register(w) {
+		s.headers.Add(-1)
+		p.Close()
+		return
+	}
+	go func() {
+		err := s.introduce(w, p)
+		s.headers.Add(-1)
+		if err != nil {
+			s.unregister(w)
+			return
+		}
+		place, refusal := s.admit(p, k)
+		if !refusal.IsZero() {
+			s.unregister(w)
+			s.turnAway(p, k, refusal)
+			return
+		}
+		s.serve(w, k, place)
+	}()
+}
+
+// introduce reads the header of a proxy's connection. An error is the end of that: what
+// comes is none, and nobody is there who would understand a reply. Who closes it before
+// the first octet only looked whether somebody listens.
+func (s *Server) introduce(w *conn, p *passedOn) (err error) {
+	if err = w.ReadBy(time.Now().Add(headerWait)); err == nil {
+		p.header, err = proxy.Read(p.Conn)
+	}
+	if err == nil {
+		return nil
+	}
+	level, event := slog.LevelInfo, "client refused"
+	if w.ReadBy(time.Now()) != nil || errors.Is(err, proxy.ErrNone) && !errors.Is(err, os.ErrDeadlineExceeded) {
+		level, event = slog.LevelDebug, "client gone"
+	}
+	s.options.Load().Log.LogAttrs(s.ctx, level, event, maillog.Client(unnamed(p)), maillog.Reason("option proxy-from names it, so that a PROXY header must come first"), maillog.Err(err))
+	p.Close()
+	return err
+}
+
+// unremarkable reports whether it is no event that a connection begins, or is refused: a
+// proxy looks every few seconds whether we live.
+func unremarkable(conn net.Conn) bool {
+	p, _ := conn.(*passedOn)
+	return p.unknown()
+}
