@@ -46,3 +46,12 @@ func (s *session) addrsOf(ctx context.Context, name string) ([]netip.Addr, error
 	}
 	return s.o.Addrs(ctx, name)
 }
+
+// maySubmit refuses strangers on the ports for our own users' mail (RFC 6409 section
+// 4.3), which is not for mail that comes in.
+func (s *session) maySubmit(context.Context, asked) smtpd.Verdict {
+	if s.client.Kind != smtpd.Submission && s.client.Kind != smtpd.SubmissionTLS {
+		return smtpd.Verdict{}
+	}
+	return smtpd.Refusal(smtp.Reply{Code: 530, Status: "5.7.0", Text: "this port is for those whose mail this server sends on, send mail for users of this server to port 25"}) // a stranger on the ports for submission
+}

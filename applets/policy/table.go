@@ -42,6 +42,7 @@ var checks = [...]check{
 		strangers: true, do: (*session).isLocalMX},
 	{name: "HELO is not our name", at: atHelo, option: "checkhelo", on: func(o *Options) bool { return o.CheckHelo },
 		strangers: true, soft: true, do: (*session).helloIsNotUs},
+	{name: "submission is for ours", at: atMail, strangers: true, soft: true, do: (*session).maySubmit},
 	{name: "sender is real", at: atMail, option: "verify-from", on: func(o *Options) bool { return o.VerifyFrom },
 		strangers: true, soft: true, do: (*session).senderIsReal},
 	{name: "no null sender", at: atData, option: "nodaemon", on: func(o *Options) bool { return o.NoDaemon },

@@ -236,5 +236,25 @@ func (s *Server) refuse(w *conn, k Kind, r smtp.Reply) {
 		level = slog.LevelDebug
 	}
 	s.options.Load().Log.LogAttrs(s.ctx, level, "client refused", maillog.Client(who), maillog.Reply(r))
+	if k == SubmissionTLS { // it would take no word of ours for one
+		w.Close(false)
+		return
+	}
 	w.SendAway(r)
+}
+
+// overload is the answer to a stranger while the load is too high, else the
+// zero Reply.
+func (s *session) overload() smtp.Reply {
+	if s.client.Kind == Local {
+		return smtp.Reply{}
+	}
+	over, err := s.server.places.Load.Above(s.o.Load, s.o.LoadAverage)
+	if err != nil {
+		s.log(s.server.ctx, slog.LevelWarn, "load unknown", maillog.Err(err))
+	}
+	if !over {
+		return smtp.Reply{}
+	}
+	return smtp.Reply{Code: 421, Status: "4.3.2", Text: s.o.Hostname + " is too busy, try again later"} // option load
 }

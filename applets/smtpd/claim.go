@@ -75,9 +75,9 @@ const somebody = -2
 func (s *session) holderOf() holder {
 	c := &s.client
 	switch {
-	case c.Kind == Relay && !c.Local:
+	case c.Kind != Local && !c.Local:
 		return holder{kind: network, addr: c.Addr.Addr()}
-	case c.Kind == Relay:
+	case c.Kind != Local:
 		return holder{kind: program, user: somebody}
 	case c.Absent:
 		return holder{}

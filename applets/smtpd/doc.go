@@ -36,6 +36,7 @@
 //	barred.go     a session whose client was refused and may only quit
 //	verbs.go      the table of commands, their order, and the short ones: HELO, EHLO
 //	              and all that take no mail
+//	starttls.go   TLS: its beginning, and what is known of it
 //	mail.go       MAIL and RCPT
 //	data.go       DATA
 //	header.go     the header of what comes, its hops, and our trace fields

@@ -191,7 +191,16 @@ func writeReceived(w *bufio.Writer, t *Transaction, id, hostname string) {
 		}
 		w.WriteString(smtp.FormatLiteral(c.Addr.Addr()) + ")")
 	}
-	w.WriteString("\n\tby " + hostname + " (postoffice) with " + with + " id " + id)
+	if c.TLS != nil && c.ESMTP { // RFC 3848; it has no word for SMTP without EHLO
+		with += "S"
+	}
+	w.WriteString("\n\tby " + hostname + " (postoffice) with " + with)
+	if c.TLS != nil {
+		w.WriteString(" (" + c.TLS.received() + ")\n\t")
+	} else {
+		w.WriteString(" ")
+	}
+	w.WriteString("id " + id)
 	if len(t.Recipients) == 1 {
 		w.WriteString("\n\tfor <" + t.Recipients[0].Path.String() + ">; ")
 	} else {

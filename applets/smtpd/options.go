@@ -2,6 +2,7 @@ package smtpd
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"log/slog"
 	"net/netip"
@@ -17,9 +18,15 @@ type Kind int
 const (
 	// Relay is a TCP connection to port 25, from this machine or any other.
 	Relay Kind = iota
+	// Submission is one to the port for mail of our own users (RFC 6409), which
+	// begins in the clear.
+	Submission
+	// SubmissionTLS is one to the port where TLS comes before the greeting (RFC 8314).
+	SubmissionTLS
 	// Local is a program of this machine's: the submission socket, whose
 	// peer's credentials say who it is, or sendmail -bs.
 	Local
+	kinds = iota // how many there are
 )
 
 // Client is the other end of a session.
@@ -38,6 +45,7 @@ type Client struct {
 	Full    string         // the account's full name; may be empty
 	Hello   string         // argument of HELO or EHLO, as sent
 	ESMTP   bool           // it said EHLO
+	TLS     *TLS           // nil: what it says comes in the clear
 	Absent  bool           // it left its message and has gone (ServeUser): no reply reaches it
 	NoRelay bool           // it may send to this machine alone, though it is of it
 	AskBy   time.Time      // until when other machines may be asked about it before the greeting; zero: see the context
@@ -189,6 +197,10 @@ type Options struct {
 	// OwnSender says whether the user of a program may give a reverse-path
 	// without a field in the header that tells of it. nil: every.
 	OwnSender func(c *Client, from smtp.Path) bool
+	// TLS returns what a handshake is made with, TLS 1.2 at least; nil: TLS can't be done
+	// now. Without it STARTTLS is not offered, and nobody is served on the port where
+	// TLS comes first.
+	TLS func() *tls.Config
 	// Mailbox returns what Delivered-To says in a mailbox to which a recipient leads
 	// at once; ok is false where it leads elsewhere. nil: no mailboxes are known.
 	Mailbox func(ctx context.Context, to smtp.Path) (deliveredTo string, ok bool)

@@ -34,7 +34,7 @@ type Server struct {
 	options  atomic.Pointer[Options]
 	lastID   atomic.Int64 // microseconds of the last session's ID
 	places   places.Table
-	refusers [2]atomic.Int32 // refusals of connections beyond the limit being written, by their Kind
+	refusers [kinds]atomic.Int32 // refusals of connections beyond the limit being written, by their Kind
 	headers  atomic.Int32    // connections of which a proxy's header is still to come
 	verbs    []verb
 	userOf   func(net.Conn) (uid int, err error)

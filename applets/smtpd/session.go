@@ -2,6 +2,7 @@ package smtpd
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -51,11 +52,12 @@ type session struct {
 	claimed  int64 // octets of room that were asked for, by steps
 	holder   holder
 
-	refusals int  // permanent refusals since the last message
-	commands int  // commands but RCPT since the last message
-	early    bool // a client that doesn't wait was logged
-	unknown  bool // a proxy doesn't say who it is, or looks itself whether we live
-	hurried  bool // the last MAIL of a stranger was refused
+	refusals int         // permanent refusals since the last message
+	commands int         // commands but RCPT since the last message
+	upgrade  *tls.Config // what the handshake that comes next is made with, once STARTTLS was taken
+	early    bool        // a client that doesn't wait was logged
+	unknown  bool        // a proxy doesn't say who it is, or looks itself whether we live
+	hurried  bool        // the last MAIL of a stranger was refused
 }
 
 // session runs a session and returns how it ended, see ServeConn. limited says
@@ -80,6 +82,9 @@ func (s *session) admit(k Kind, limited bool) bool {
 		return s.turnAway(err, smtp.Reply{Code: 421, Status: "4.3.0", Text: "the system does not tell who you are, try again later"}) // the kernel does not know the other end
 	}
 	s.show(Greeting)
+	if k == SubmissionTLS && !s.beginTLS() {
+		return false
+	}
 	if limited {
 		if r := s.overload(); !r.IsZero() {
 			return s.turnAway(nil, r)
@@ -150,22 +155,6 @@ func (s *session) dismiss() {
 	}
 }
 
-// overload is the answer to a stranger while the load is too high, else the
-// zero Reply.
-func (s *session) overload() smtp.Reply {
-	if s.client.Kind != Relay {
-		return smtp.Reply{}
-	}
-	over, err := s.server.places.Load.Above(s.o.Load, s.o.LoadAverage)
-	if err != nil {
-		s.log(s.server.ctx, slog.LevelWarn, "load unknown", maillog.Err(err))
-	}
-	if !over {
-		return smtp.Reply{}
-	}
-	return smtp.Reply{Code: 421, Status: "4.3.2", Text: s.o.Hostname + " is too busy, try again later"} // option load
-}
-
 // turnAway ends a session instead of greeting it.
 func (s *session) turnAway(cause error, r smtp.Reply) (admitted bool) {
 	attrs := []slog.Attr{maillog.Reply(r)}
@@ -218,6 +207,11 @@ func (s *session) line(ctx context.Context, line []byte, readErr error) (over bo
 		}
 	}
 	s.tell(text, r)
+	if s.upgrade != nil {
+		s.wire.Put(r)
+		err := s.secure()
+		return err != nil, err
+	}
 	switch r.Code {
 	case 221:
 		s.bye(r)
@@ -254,7 +248,7 @@ func (s *session) lineWait() time.Duration {
 
 // strict reports whether only CR LF ends a command. A program of this machine
 // may end it with LF in any case.
-func (s *session) strict() bool { return s.o.RejectBareNewline && s.client.Kind == Relay }
+func (s *session) strict() bool { return s.o.RejectBareNewline && s.client.Kind != Local }
 
 // stranger sees the first octets that a client sends: those of a TLS handshake
 // and of binary protocols hold no line to wait for.

@@ -18,6 +18,7 @@ type Seen struct {
 	Client   string // likewise
 	UID      int    // of a program's user; -1 for a TCP connection
 	Hello    string // as the client sent it
+	TLS      string // version and cipher; "" in the clear
 	QueueID  string // of the message that is being submitted; "" is none
 	State    string
 	Begun    time.Time
@@ -34,6 +35,7 @@ const (
 	Envelope  = "envelope"  // a message has its sender
 	Data      = "data"      // a message comes
 	Refused   = "refused"   // and has not gone
+	Handshake = "handshake" // TLS begins
 )
 
 // seen is a Seen that changes. Only its session changes it, apart from by.
@@ -114,8 +116,8 @@ func (s *session) state() string {
 // show lets others see how far the session has come.
 func (s *session) show(state string) {
 	is := &s.wire.seen.is // nobody else writes it
-	if is.State != state || is.QueueID != s.tx.ID || is.Hello != s.client.Hello {
-		s.wire.seen.set(Seen{Client: s.client.String(), UID: s.client.UID, Hello: s.client.Hello, QueueID: s.tx.ID, State: state})
+	if is.State != state || is.QueueID != s.tx.ID || is.Hello != s.client.Hello || is.TLS != s.client.TLS.String() {
+		s.wire.seen.set(Seen{Client: s.client.String(), UID: s.client.UID, Hello: s.client.Hello, TLS: s.client.TLS.String(), QueueID: s.tx.ID, State: state})
 	}
 }
 

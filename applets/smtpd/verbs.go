@@ -25,6 +25,7 @@ type verb struct {
 var verbs = []verb{
 	{name: "HELO", in: always, last: true, usage: "hostname", do: (*session).helo},
 	{name: "EHLO", in: always, last: true, usage: "hostname", do: (*session).ehlo},
+	{name: "STARTTLS", in: greeted | opened, last: true, only: (*session).offersTLS, do: (*session).startTLS},
 	{name: "MAIL", in: greeted, order: "a transaction is open, RSET ends it", usage: "FROM:<address> [SIZE=octets] [BODY=7BIT|8BITMIME]", do: (*session).mail},
 	{name: "RCPT", in: opened, order: "MAIL comes first", usage: "TO:<address>", do: (*session).rcpt},
 	{name: "DATA", in: opened, order: "MAIL comes first", last: true, do: (*session).data},
@@ -153,7 +154,7 @@ func (s *session) ehlo(ctx context.Context, arg string) smtp.Reply {
 		size += " " + strconv.FormatInt(s.o.Size, 10)
 	}
 	return smtp.Reply{Code: 250, Text: s.o.Hostname + " greets " + s.greeted() +
-		"\nPIPELINING\n" + size + "\n8BITMIME\nENHANCEDSTATUSCODES" + s.you()} // EHLO; a program of this machine hears whose it is
+		"\nPIPELINING\n" + size + "\n8BITMIME\nENHANCEDSTATUSCODES" + s.starts() + s.you()} // EHLO; a program of this machine hears whose it is
 }
 
 // you are the lines of EHLO's reply for a program of this machine: what we know

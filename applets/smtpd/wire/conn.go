@@ -373,6 +373,9 @@ func (w *Conn) SendAway(r smtp.Reply) {
 func (w *Conn) Close(linger bool) {
 	defer w.sock.Close()
 	defer w.release()
+	if t, ok := w.conn.(closeWriter); ok && w.conn != w.sock && w.writeErr == nil {
+		t.CloseWrite() // TLS says that this was all
+	}
 	half, ok := w.sock.(closeWriter)
 	if !linger || !ok || w.writeErr != nil || half.CloseWrite() != nil {
 		return

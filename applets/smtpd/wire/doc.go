@@ -14,4 +14,5 @@
 //	conn.go  reads, replies, time limits, the end
 //	line.go  command lines
 //	data.go  the time that a message may take
+//	tls.go   the change to TLS
 package wire

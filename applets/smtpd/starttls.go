@@ -1,0 +1,131 @@
+package smtpd
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"log/slog"
+	"strings"
+	"time"
+
+	"postoffice/applets/smtpd/wire"
+	"postoffice/internal/maillog"
+	"postoffice/internal/smtp"
+)
+
+const (
+	handshakeWait = 30 * time.Second // for a TLS handshake as a whole
+	maxPeerName   = 128              // octets of the name in a client's certificate that are shown
+)
+
+// TLS is what is known of a session under TLS.
+type TLS struct {
+	Version, Cipher uint16
+	Name            string // that the client asked for (SNI); "" none
+	Certificate     string // SHA-256 of the one that the client showed, in hex; "" none
+	Peer            string // the common name in it, which nobody has verified
+}
+
+func newTLS(state tls.ConnectionState) *TLS {
+	t := &TLS{Version: state.Version, Cipher: state.CipherSuite, Name: asName(state.ServerName)}
+	if len(state.PeerCertificates) > 0 {
+		cert := state.PeerCertificates[0]
+		sum := sha256.Sum256(cert.Raw)
+		t.Certificate, t.Peer = hex.EncodeToString(sum[:]), smtp.Printable(cert.Subject.CommonName, maxPeerName)
+	}
+	return t
+}
+
+// String is version and cipher for the log, "" in the clear.
+func (t *TLS) String() string {
+	if t == nil {
+		return ""
+	}
+	return tls.VersionName(t.Version) + " " + tls.CipherSuiteName(t.Cipher)
+}
+
+// received is the comment in a Received field.
+func (t *TLS) received() string {
+	version := strings.ReplaceAll(strings.ReplaceAll(tls.VersionName(t.Version), " ", ""), ".", "_")
+	return "version=" + version + " cipher=" + tls.CipherSuiteName(t.Cipher)
+}
+
+// attrs are what the log says of it once.
+func (t *TLS) attrs() []slog.Attr {
+	attrs := []slog.Attr{maillog.TLS(t.String())}
+	if t.Name != "" {
+		attrs = append(attrs, slog.String("sni", t.Name))
+	}
+	if t.Certificate != "" {
+		attrs = append(attrs, slog.String("cert", t.Certificate), slog.String("cert_name", t.Peer))
+	}
+	return attrs
+}
+
+// offersTLS says who has the verb STARTTLS.
+func (s *session) offersTLS() bool {
+	return s.o.TLS != nil && (s.client.Kind == Relay || s.client.Kind == Submission)
+}
+
+// starts is the line of EHLO's reply that offers STARTTLS, where it can be done.
+func (s *session) starts() string {
+	if !s.offersTLS() || s.client.TLS != nil || s.o.TLS() == nil {
+		return ""
+	}
+	return "\nSTARTTLS"
+}
+
+// startTLS is STARTTLS (RFC 3207). What the client sent behind it was said in the
+// clear, by whomever: the session ends (A9).
+func (s *session) startTLS(context.Context, string) smtp.Reply {
+	if s.client.TLS != nil {
+		return smtp.Reply{Code: 503, Status: "5.5.1", Text: "TLS has begun already, send the next command"} // STARTTLS within TLS
+	}
+	if s.wire.Waiting() > 0 {
+		return smtp.Reply{Code: 421, Status: "4.5.0", Text: "you sent on behind STARTTLS, wait for its reply"} // octets behind it, which nobody may take for what came under TLS
+	}
+	conf := s.o.TLS()
+	if conf == nil {
+		return smtp.Reply{Code: 454, Status: "4.7.0", Text: "TLS is not to be had now, try again later"} // the log says why
+	}
+	s.upgrade = conf
+	return smtp.Reply{Code: 220, Status: "2.0.0", Text: "begin TLS"} // STARTTLS
+}
+
+// beginTLS is the handshake before the greeting, on the port for that.
+func (s *session) beginTLS() bool {
+	if s.o.TLS != nil {
+		s.upgrade = s.o.TLS()
+	}
+	if s.upgrade == nil {
+		s.log(s.server.ctx, slog.LevelWarn, "client refused", maillog.Reason("TLS can't be done now"))
+		s.wire.Close(false)
+		return false
+	}
+	return s.secure() == nil
+}
+
+// secure makes the handshake and forgets what was said before (RFC 3207 section 4.2).
+// An error is the end of the session.
+func (s *session) secure() error {
+	conf := s.upgrade
+	s.upgrade = nil
+	s.show(Handshake)
+	state, err := s.wire.Secure(conf, handshakeWait)
+	if err != nil {
+		if s.checker != nil {
+			s.checker.Replied(VerbEnd, "", smtp.Reply{})
+		}
+		s.log(s.server.ctx, slog.LevelInfo, "TLS handshake failed", maillog.Err(smtp.InWords(err)))
+		s.wire.Close(!errors.Is(err, wire.ErrTimeout))
+		return err
+	}
+	s.reset()
+	s.phase, s.early = fresh, false
+	s.client.Hello, s.client.ESMTP = "", false
+	s.client.TLS = newTLS(state)
+	s.log(s.server.ctx, slog.LevelInfo, "TLS begun", s.client.TLS.attrs()...)
+	return nil
+}
