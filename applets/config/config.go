@@ -31,6 +31,7 @@ type Config struct {
 	LocalByDNS   bool
 	Trusted      []string // each an address, a prefix (a/n) or a host name
 	ProxyFrom    []string // each an address or a prefix
+	XClientFrom  []string // each an address or a prefix
 
 	MXPool     bool     // take mail for domains with us as an exchanger that isn't the best
 	ForwardAll bool     // unknown domains go to RelayHost too

@@ -152,6 +152,7 @@ func (s *settings) smtpd(queue smtpd.Queue, checker func(*smtpd.Client) smtpd.Ch
 		ClientName:        s.clientName,
 		Trusted:           s.clients.of,
 		Proxy:             within(s.conf.ProxyFrom),
+		XClient:           within(s.conf.XClientFrom),
 		Account:           accountOf,
 		Nobody:            accountless,
 		OwnSender:         s.senders.own,

@@ -101,10 +101,11 @@ func (s *Server) begin(conn net.Conn, k Kind) {
 
 // serve serves a session that has a place, when it is its turn.
 func (s *Server) serve(w *conn, k Kind, place places.Place) {
-	defer place.Free()
+	w.place = place
+	defer func() { w.place.Free() }() // XCLIENT changes it
 	defer s.unregister(w)
 	w.Crowded = place.Crowded
-	if r := s.await(w, place.Turn); !r.IsZero() {
+	if r := s.await(w, place.Turn, unnamed(w.Raw())); !r.IsZero() {
 		s.refuse(w, k, r)
 		return
 	}
@@ -113,11 +114,11 @@ func (s *Server) serve(w *conn, k Kind, place places.Place) {
 
 // await returns when it is a client's turn: the zero Reply, or what it is told
 // instead of a greeting. Until then it costs a goroutine and a timer.
-func (s *Server) await(w *conn, turn <-chan bool) smtp.Reply {
+func (s *Server) await(w *conn, turn <-chan bool, who string) smtp.Reply {
 	if turn == nil {
 		return smtp.Reply{}
 	}
-	w.seen.set(Seen{Client: unnamed(w.Raw()), UID: -1, State: Waiting})
+	w.seen.set(Seen{Client: who, UID: -1, State: Waiting})
 	wait := time.NewTimer(turnWait)
 	defer wait.Stop()
 	select {
@@ -159,13 +160,18 @@ func (o *Options) places() places.Limits {
 
 // classOf says which places a client on TCP takes.
 func (o *Options) classOf(conn net.Conn) places.Class {
-	p, _ := conn.(*passedOn)
-	switch ours, trust := o.standing(asAddr(conn.RemoteAddr()).Addr(), p != nil); {
-	case ours:
+	p, told := conn.(*passedOn)
+	ours, trust := o.standing(asAddr(conn.RemoteAddr()).Addr(), told)
+	return classFor(ours, trust, p.unknown())
+}
+
+func classFor(local, trusted, unknown bool) places.Class {
+	switch {
+	case local:
 		return places.Here
-	case p.unknown():
+	case unknown:
 		return places.Proxy
-	case trust:
+	case trusted:
 		return places.Trusted
 	}
 	return places.Stranger
@@ -246,7 +252,7 @@ func (s *Server) refuse(w *conn, k Kind, r smtp.Reply) {
 // overload is the answer to a stranger while the load is too high, else the
 // zero Reply.
 func (s *session) overload() smtp.Reply {
-	if s.client.Kind == Local {
+	if s.client.Kind == Local || !s.limited {
 		return smtp.Reply{}
 	}
 	over, err := s.server.places.Load.Above(s.o.Load, s.o.LoadAverage)

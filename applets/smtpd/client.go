@@ -5,12 +5,14 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"strconv"
 	"strings"
 	"time"
 
+	"postoffice/internal/maillog"
 	"postoffice/internal/peer"
 	"postoffice/internal/smtp"
 )
@@ -43,9 +45,18 @@ func (s *session) identify(k Kind) error {
 	if p, ok := conn.(*passedOn); ok {
 		c.Via, s.unknown = asAddr(p.Conn.RemoteAddr()), p.unknown()
 	}
-	c.Local, c.Trusted = s.o.standing(c.Addr.Addr(), c.Via.IsValid())
-	c.Trusted = c.Trusted && !s.unknown // the address is the proxy's
+	if s.o.XClient(c.Addr.Addr()) && !s.unknown {
+		s.front = c.Addr
+	}
+	s.stand()
 	return nil
+}
+
+// stand says what the client may, by its address.
+func (s *session) stand() {
+	c := &s.client
+	c.Local, c.Trusted = s.o.standing(c.Addr.Addr(), c.Via.IsValid())
+	c.Trusted = c.Trusted && !s.unknown // the address is that of who passes it on
 }
 
 // identifyProgram asks who is at the other end of a unix socket. Anything
@@ -91,7 +102,9 @@ func (s *session) findName(ctx context.Context) {
 	switch {
 	case c.Kind == Local:
 	case s.unknown:
-		c.Naming = Uncertain
+		c.Name, c.Naming = "", Uncertain
+	case c.Via.IsValid() && c.Addr.Addr().IsLoopback(): // it is none of ours, as somebody says
+		c.Name, c.Naming = "", Unnamed
 	case c.Addr.Addr().IsLoopback():
 		c.Name, c.Naming = "localhost", Named
 	case c.Local:
@@ -105,6 +118,63 @@ func (s *session) findName(ctx context.Context) {
 		name, naming := s.o.ClientName(ctx, c.Addr.Addr())
 		c.Name, c.Naming = asName(strings.TrimSuffix(name, ".")), naming
 	}
+}
+
+// welcome makes the Checker of a client that is known by now, asks it, and returns the
+// greeting, else, without ok, what the client is sent away with.
+func (s *session) welcome(ctx context.Context) (greeting smtp.Reply, ok bool) {
+	if s.checker != nil { // of whom XCLIENT has replaced
+		s.checker.Close()
+	}
+	s.checker = s.o.Checker(&s.client)
+	v := s.ask(ctx, s.checker.Connect)
+	greeting = smtp.Reply{Code: 220, Text: s.o.Hostname + " ESMTP postoffice" + s.banner() + v.Greeting} // the greeting, with option banner and the words for a client that is only just accepted
+	if !v.Accepted() {
+		greeting = v.Reply
+		if !s.bar(v) {
+			s.checker.Replied(VerbConnect, "", greeting)
+			return greeting, false
+		}
+	}
+	s.mark = v.Mark
+	if v.Accepted() {
+		s.client.Trusted = s.client.Trusted || v.Trust != ""
+		s.connected(v.Trust)
+	}
+	s.checker.Replied(VerbConnect, "", greeting)
+	return greeting, true
+}
+
+// connected writes down that a session has begun, and what gives its client the right to
+// relay where that is none of its address.
+func (s *session) connected(trust string) {
+	var attrs []slog.Attr
+	if s.client.Login != "" {
+		attrs = append(attrs, maillog.User(s.client.Login))
+	}
+	if s.client.Via.IsValid() {
+		trust = strings.TrimSuffix("through "+s.client.Via.String()+", "+trust, ", ")
+	}
+	if trust != "" {
+		attrs = append(attrs, maillog.Reason(trust))
+	}
+	level := slog.LevelInfo
+	if unremarkable(s.wire.Raw()) {
+		level = slog.LevelDebug
+	}
+	s.log(s.server.ctx, level, "client connected", attrs...)
+}
+
+// banner are the administrator's lines for the greeting.
+func (s *session) banner() string {
+	if s.client.Kind == Local || s.o.Banner == nil {
+		return ""
+	}
+	text := ""
+	for _, line := range s.o.Banner() {
+		text += "\n" + line
+	}
+	return text
 }
 
 // asName returns a name that a stranger chose with every octet outside the

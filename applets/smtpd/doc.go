@@ -31,7 +31,7 @@
 //	accept.go     the accept loop
 //	claim.go      room for a message that is being received
 //	client.go     who the client is
-//	passedon.go   connections that a proxy passes on, and what it says of them
+//	passedon.go   clients that another passes on: the PROXY header, and XCLIENT
 //	session.go    a session from greeting to end
 //	barred.go     a session whose client was refused and may only quit
 //	verbs.go      the table of commands, their order, and the short ones: HELO, EHLO

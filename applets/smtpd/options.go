@@ -46,6 +46,7 @@ type Client struct {
 	Hello   string         // argument of HELO or EHLO, as sent
 	ESMTP   bool           // it said EHLO
 	TLS     *TLS           // nil: what it says comes in the clear
+	Login   string         // the account as which it logged in to who told Addr; nothing follows from it
 	Absent  bool           // it left its message and has gone (ServeUser): no reply reaches it
 	NoRelay bool           // it may send to this machine alone, though it is of it
 	AskBy   time.Time      // until when other machines may be asked about it before the greeting; zero: see the context
@@ -189,6 +190,9 @@ type Options struct {
 	// Proxy says whether the connections of an address begin with a header of the PROXY
 	// protocol, which tells whose they are. nil: none do.
 	Proxy func(a netip.Addr) bool
+	// XClient says whether who has an address may say by XCLIENT whom it passes on. nil:
+	// nobody may.
+	XClient func(a netip.Addr) bool
 	// Account finds the login and full name of a user id, "" if it has none.
 	// nil: no names.
 	Account func(uid int) (login, full string, err error)
@@ -257,6 +261,9 @@ func (o Options) withDefaults() *Options {
 	}
 	if o.Proxy == nil {
 		o.Proxy = func(netip.Addr) bool { return false }
+	}
+	if o.XClient == nil {
+		o.XClient = func(netip.Addr) bool { return false }
 	}
 	if o.LoadAverage == nil {
 		o.LoadAverage = places.Average

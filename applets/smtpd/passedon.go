@@ -1,15 +1,19 @@
 package smtpd
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"syscall"
 	"time"
 
+	"postoffice/applets/smtpd/places"
 	"postoffice/applets/smtpd/proxy"
 	"postoffice/internal/maillog"
+	"postoffice/internal/smtp"
 )
 
 const (
@@ -121,4 +125,88 @@ func (s *Server) introduce(w *conn, p *passedOn) (err error) {
 func unremarkable(conn net.Conn) bool {
 	p, _ := conn.(*passedOn)
 	return p.unknown()
+}
+
+// isFront reports whether the client may say whom it passes on (option xclient-from).
+func (s *session) isFront() bool { return s.front.IsValid() }
+
+// xclient puts another client in the place of this one, as it is told by who passes that
+// on, and begins the session anew (Postfix's XCLIENT_README).
+func (s *session) xclient(ctx context.Context, arg string) smtp.Reply {
+	x, err := proxy.ParseXClient(arg)
+	if err != nil {
+		return smtp.Reply{Code: 501, Status: "5.5.4", Text: "wrong attribute: " + err.Error() + ", mend it or leave it out"} // see below
+	}
+	s.reset()
+	s.phase, s.refusals, s.commands = fresh, 0, 0
+	s.become(ctx, x)
+	s.show(Greeting)
+	greeting, ok := s.overload(), false
+	if greeting.IsZero() {
+		greeting = s.move()
+	}
+	if greeting.IsZero() {
+		greeting, ok = s.welcome(ctx)
+	}
+	if s.over = !ok; s.over {
+		s.log(ctx, slog.LevelInfo, "client refused", maillog.Reply(greeting))
+	}
+	return greeting
+}
+
+// become takes over what is told of a client. Of whom no address is told is a stranger
+// at the address of who passes them on.
+func (s *session) become(ctx context.Context, x proxy.XClient) {
+	c := &s.client
+	first := c.Via != s.front
+	switch {
+	case x.Addr != nil && x.Addr.IsValid():
+		c.Addr, s.unknown = netip.AddrPortFrom(*x.Addr, 0), false
+	case x.Addr != nil || first:
+		c.Addr, s.unknown = s.front, true
+	}
+	if x.Port != nil && !s.unknown {
+		c.Addr = netip.AddrPortFrom(c.Addr.Addr(), *x.Port)
+	}
+	if x.DestAddr != nil && x.DestAddr.IsValid() {
+		c.Server = netip.AddrPortFrom(*x.DestAddr, c.Server.Port())
+	}
+	if x.DestPort != nil {
+		c.Server = netip.AddrPortFrom(c.Server.Addr(), *x.DestPort)
+	}
+	c.Via, c.Hello, c.ESMTP = s.front, "", x.Extended != nil && *x.Extended
+	if x.Hello != nil {
+		c.Hello = *x.Hello
+	}
+	if x.Login != nil {
+		c.Login = *x.Login
+	}
+	s.stand()
+	switch n := x.Name; {
+	case n == nil && (x.Addr != nil || first):
+		s.findName(ctx)
+	case n == nil: // it stays
+	case n.Later:
+		c.Name, c.Naming = "", Uncertain
+	case n.Text == "":
+		c.Name, c.Naming = "", Unnamed
+	default:
+		c.Name, c.Naming = asName(n.Text), Named
+	}
+}
+
+// move gives up the session's place and takes one of the client's that it has now.
+func (s *session) move() smtp.Reply {
+	if !s.limited {
+		return smtp.Reply{}
+	}
+	c, w := &s.client, s.wire
+	w.place.Free()
+	var refusal places.Refusal
+	w.place, refusal = s.server.places.Client(c.Addr.Addr(), classFor(c.Local, c.Trusted, s.unknown), s.o.places())
+	w.Crowded = w.place.Crowded
+	if r := noPlace(refusal, s.o); !r.IsZero() {
+		return r
+	}
+	return s.server.await(w, w.place.Turn, c.String())
 }

@@ -21,6 +21,8 @@ type conn struct {
 	id   string // of the session: set once, when it is registered
 	user *int   // who is at the other end, where the connection doesn't tell: ServeUser
 	seen seen   // by others
+
+	place places.Place // the zero one where sessions aren't counted
 }
 
 func newConn(c net.Conn) *conn {
@@ -35,7 +37,7 @@ type Server struct {
 	lastID   atomic.Int64 // microseconds of the last session's ID
 	places   places.Table
 	refusers [kinds]atomic.Int32 // refusals of connections beyond the limit being written, by their Kind
-	headers  atomic.Int32    // connections of which a proxy's header is still to come
+	headers  atomic.Int32        // connections of which a proxy's header is still to come
 	verbs    []verb
 	userOf   func(net.Conn) (uid int, err error)
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"runtime"
 	"strings"
 	"time"
@@ -52,11 +53,15 @@ type session struct {
 	claimed  int64 // octets of room that were asked for, by steps
 	holder   holder
 
+	front netip.AddrPort // of a client that may say by XCLIENT whom it passes on; else the zero one
+
 	refusals int         // permanent refusals since the last message
 	commands int         // commands but RCPT since the last message
 	upgrade  *tls.Config // what the handshake that comes next is made with, once STARTTLS was taken
 	early    bool        // a client that doesn't wait was logged
-	unknown  bool        // a proxy doesn't say who it is, or looks itself whether we live
+	unknown  bool        // who passed it on doesn't say who it is, or looks itself whether we live
+	limited  bool        // the limits on the number of sessions hold
+	over     bool        // the next reply is the last one
 	hurried  bool        // the last MAIL of a stranger was refused
 }
 
@@ -65,19 +70,19 @@ type session struct {
 // below them keep their frames small: that is what lets the runtime halve the
 // stack of an idle session.
 func (s *Server) session(w *conn, k Kind, limited bool) (err error) {
-	ss := &session{server: s, o: s.options.Load(), wire: w, id: w.id, phase: fresh}
+	ss := &session{server: s, o: s.options.Load(), wire: w, id: w.id, phase: fresh, limited: limited}
 	ss.client.Session = ss.id
 	w.Timeout = ss.o.Timeout
 	defer ss.guard(&err)
 	defer ss.dismiss()
-	if !ss.admit(k, limited) {
+	if !ss.admit(k) {
 		return ErrRefused
 	}
 	return ss.loop(s.ctx)
 }
 
 // admit finds out who the client is and greets it, or turns it away.
-func (s *session) admit(k Kind, limited bool) bool {
+func (s *session) admit(k Kind) bool {
 	if err := s.identify(k); err != nil {
 		return s.turnAway(err, smtp.Reply{Code: 421, Status: "4.3.0", Text: "the system does not tell who you are, try again later"}) // the kernel does not know the other end
 	}
@@ -85,59 +90,16 @@ func (s *session) admit(k Kind, limited bool) bool {
 	if k == SubmissionTLS && !s.beginTLS() {
 		return false
 	}
-	if limited {
-		if r := s.overload(); !r.IsZero() {
-			return s.turnAway(nil, r)
-		}
+	if r := s.overload(); !r.IsZero() {
+		return s.turnAway(nil, r)
 	}
 	s.findName(s.server.ctx)
-	s.checker = s.o.Checker(&s.client)
-	v := s.ask(s.server.ctx, s.checker.Connect)
-	greeting := smtp.Reply{Code: 220, Text: s.o.Hostname + " ESMTP postoffice" + s.banner() + v.Greeting} // the greeting, with option banner and the words for a client that is only just accepted
-	if !v.Accepted() {
-		greeting = v.Reply
-		if !s.bar(v) {
-			s.checker.Replied(VerbConnect, "", greeting)
-			return s.turnAway(nil, greeting)
-		}
+	greeting, ok := s.welcome(s.server.ctx)
+	if !ok {
+		return s.turnAway(nil, greeting)
 	}
-	s.mark = v.Mark
-	if v.Accepted() {
-		s.client.Trusted = s.client.Trusted || v.Trust != ""
-		s.connected(v.Trust)
-	}
-	s.checker.Replied(VerbConnect, "", greeting)
 	s.wire.Put(greeting)
 	return true
-}
-
-// connected writes down that a session has begun, and what gives its client the right to
-// relay where that is none of its address.
-func (s *session) connected(trust string) {
-	var attrs []slog.Attr
-	if s.client.Via.IsValid() {
-		attrs = append(attrs, maillog.Reason("through "+s.client.Via.String()))
-	}
-	if trust != "" {
-		attrs = append(attrs, maillog.Reason(trust))
-	}
-	level := slog.LevelInfo
-	if s.unknown {
-		level = slog.LevelDebug
-	}
-	s.log(s.server.ctx, level, "client connected", attrs...)
-}
-
-// banner are the administrator's lines for the greeting.
-func (s *session) banner() string {
-	if s.client.Kind == Local || s.o.Banner == nil {
-		return ""
-	}
-	text := ""
-	for _, line := range s.o.Banner() {
-		text += "\n" + line
-	}
-	return text
 }
 
 // What a Checker is told of beside commands: the greeting, and an end that the
@@ -162,7 +124,7 @@ func (s *session) turnAway(cause error, r smtp.Reply) (admitted bool) {
 		attrs = append(attrs, maillog.Err(cause))
 	}
 	level := slog.LevelInfo
-	if s.unknown {
+	if unremarkable(s.wire.Raw()) {
 		level = slog.LevelDebug
 	}
 	s.log(s.server.ctx, level, "client refused", attrs...)
@@ -212,11 +174,11 @@ func (s *session) line(ctx context.Context, line []byte, readErr error) (over bo
 		err := s.secure()
 		return err != nil, err
 	}
-	switch r.Code {
-	case 221:
+	switch {
+	case r.Code == 221:
 		s.bye(r)
 		return true, nil
-	case 421:
+	case r.Code == 421, s.over:
 		s.log(ctx, slog.LevelInfo, "session ended", maillog.Reply(r))
 		s.bye(r)
 		return true, ErrRefused

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"postoffice/applets/smtpd/proxy"
 	"postoffice/internal/maillog"
 	"postoffice/internal/smtp"
 )
@@ -35,6 +36,7 @@ var verbs = []verb{
 	{name: "EXPN", in: always, last: true, usage: "list", do: (*session).expn},
 	{name: "HELP", in: always, usage: "[command]", do: (*session).help},
 	{name: "QUIT", in: always, last: true, do: (*session).quit},
+	{name: "XCLIENT", in: fresh | greeted, order: "a transaction is open, RSET ends it", last: true, usage: "attribute=value ...", only: (*session).isFront, do: (*session).xclient},
 	{name: "DEBUG", in: always, only: (*session).mayDebug, do: (*session).debug},
 	{name: smtp.VerbNoRelay, in: always, only: (*session).isProgram, do: (*session).noRelay},
 }
@@ -71,8 +73,11 @@ func (s *session) command(ctx context.Context, line string) smtp.Reply {
 	name, arg, _ := strings.Cut(strings.TrimRight(line, " "), " ")
 	v := s.find(name)
 	if v == nil {
-		if isForeign(name) {
+		switch {
+		case isForeign(name):
 			return notSMTP()
+		case smtp.EqualFold(name, "XCLIENT"):
+			return s.judge(nil, smtp.Reply{Code: 550, Status: "5.7.0", Text: "who you are is known by your connection, leave XCLIENT out"}) // option xclient-from doesn't name the client
 		}
 		return s.judge(nil, smtp.Reply{Code: 500, Status: "5.5.1", Text: "no such command, try HELP"}) // an unknown word
 	}
@@ -159,9 +164,12 @@ func (s *session) ehlo(ctx context.Context, arg string) smtp.Reply {
 
 // you are the lines of EHLO's reply for a program of this machine: what we know
 // of its own, and whose it is, which it can't know by itself in a chroot or a
-// user namespace.
+// user namespace; and what we know of those who pass clients on.
 func (s *session) you() string {
-	if s.client.Kind != Local {
+	switch {
+	case s.isFront():
+		return "\nXCLIENT " + proxy.XClientNames
+	case s.client.Kind != Local:
 		return ""
 	}
 	return "\n" + smtp.ParamReport + "\n" + smtp.KeywordUser + " " + asName(s.client.User)

@@ -228,7 +228,4 @@ func TestStatus(t *testing.T) {
 			t.Errorf("%+v: no advice", tt)
 		}
 	}
-	if got := unxtext("a+2Bb+40c+zz+4"); got != "a+b@c+zz+4" {
-		t.Errorf("unxtext: %q", got)
-	}
 }

@@ -3,7 +3,6 @@ package report
 import (
 	"bufio"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -35,7 +34,7 @@ func (r *Report) statusFields(rc Recipient, room int) string {
 	o := *rc.Outcome
 	switch {
 	case rc.ORCPT != "":
-		fmt.Fprintf(&w, "Original-Recipient: %s\n", smtp.Printable(unxtext(rc.ORCPT), 500))
+		fmt.Fprintf(&w, "Original-Recipient: %s\n", smtp.Printable(smtp.DecodeXtext(rc.ORCPT), 500))
 	case rc.Sent != rc.Address:
 		fmt.Fprintf(&w, "Original-Recipient: rfc822; %s\n", smtp.Printable(rc.Sent.String(), 500))
 	}
@@ -80,20 +79,4 @@ func relayHost(relay string) string {
 	}
 	addr, _, _ := strings.Cut(rest, "]")
 	return "[" + addr + "]"
-}
-
-// unxtext decodes the xtext of RFC 3461 section 4.
-func unxtext(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '+' && i+2 < len(s) {
-			if c, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
-				b.WriteByte(byte(c))
-				i += 2
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
 }

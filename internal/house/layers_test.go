@@ -71,7 +71,7 @@ var layers = map[string][]string{
 	"internal/smtp":         {"internal/idn"},
 	"applets/smtpd":         {"applets/smtpd/places", "applets/smtpd/proxy", "applets/smtpd/wire", "internal/maillog", "internal/message", "internal/peer", "internal/smtp"},
 	"applets/smtpd/places":  {"internal/peer"},
-	"applets/smtpd/proxy":   {},
+	"applets/smtpd/proxy":   {"internal/smtp"},
 	"applets/smtpd/wire":    {"internal/smtp"},
 	"applets/policy":        {"applets/policy/hosts", "applets/smtpd", "internal/disk", "internal/maillog", "internal/smtp"},
 	"applets/policy/hosts":  {"internal/smtp"},

@@ -2,6 +2,7 @@ package smtp
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 )
 
@@ -30,7 +31,7 @@ func CheckDSN(p Param) error {
 			return errRET
 		}
 	case "ENVID":
-		if len(p.Value) > maxENVID || !isXtext(p.Value) {
+		if len(p.Value) > maxENVID || !IsXtext(p.Value) {
 			return errENVID
 		}
 	case "NOTIFY":
@@ -39,7 +40,7 @@ func CheckDSN(p Param) error {
 		}
 	case "ORCPT":
 		kind, text, _ := strings.Cut(p.Value, ";")
-		if len(p.Value) > maxORCPT || !isAtom(kind) || !isXtext(text) {
+		if len(p.Value) > maxORCPT || !isAtom(kind) || !IsXtext(text) {
 			return errORCPT
 		}
 	default:
@@ -79,9 +80,9 @@ func isAtom(s string) bool {
 	return s != ""
 }
 
-// isXtext reports whether s is xtext (RFC 3461 section 4) for at least one
+// IsXtext reports whether s is xtext (RFC 3461 section 4) for at least one
 // octet, and for printable ASCII alone.
-func isXtext(s string) bool {
+func IsXtext(s string) bool {
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
 		case c <= ' ' || c > '~' || c == '=':
@@ -102,7 +103,7 @@ func hexDigit(c byte) int { return strings.IndexByte("0123456789ABCDEF", c) }
 // ENVID makes the parameter of text, which is xtext already or, as from people
 // who know nothing of it, printable ASCII that needs to be encoded.
 func ENVID(text string) (Param, error) {
-	if !isXtext(text) {
+	if !IsXtext(text) {
 		text = encodeXtext(text)
 	}
 	p := Param{Name: "ENVID", Value: text}
@@ -117,6 +118,22 @@ func encodeXtext(s string) string {
 		if c := s[i]; c <= ' ' || c > '~' || c == '+' || c == '=' {
 			b.Write([]byte{'+', digits[c>>4], digits[c&15]})
 			continue
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// DecodeXtext decodes the xtext of RFC 3461 section 4. What is none stays as it is.
+func DecodeXtext(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '+' && i+2 < len(s) {
+			if c, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
+				b.WriteByte(byte(c))
+				i += 2
+				continue
+			}
 		}
 		b.WriteByte(s[i])
 	}

@@ -114,3 +114,10 @@ func FuzzXtext(f *testing.F) {
 		}
 	})
 }
+
+// TestDecodeXtext: what is no xtext stays.
+func TestDecodeXtext(t *testing.T) {
+	if got := DecodeXtext("a+2Bb+40c+zz+4"); got != "a+b@c+zz+4" {
+		t.Errorf("%q", got)
+	}
+}
