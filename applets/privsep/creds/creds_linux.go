@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -51,23 +52,41 @@ func As(a account.Account, dirGID int, f func() error) error {
 
 // OnThread runs f on a thread that nothing else uses meanwhile, never on the
 // process's first one, whose ids stand for the process in /proc. If f is not
-// clean afterwards the thread ends. The runtime makes no new threads from a
-// locked one, so that nothing inherits what f changes.
+// clean afterwards the thread ends, and has ended when OnThread returns: a system
+// call in all threads (Reduce) would have another result in it, for which the
+// runtime ends the process. The runtime makes no new threads from a locked one, so
+// that nothing inherits what f changes.
 func OnThread(f func() (clean bool)) {
-	done := make(chan struct{})
+	unclean := make(chan int, 1) // a thread's ID
 	go func() {
-		defer close(done)
+		defer close(unclean)
 		runtime.LockOSThread()
-		if unix.Gettid() == os.Getpid() {
+		tid := unix.Gettid()
+		if tid == os.Getpid() {
 			OnThread(f) // this one stays taken meanwhile
 			runtime.UnlockOSThread()
 			return
 		}
 		if f() {
 			runtime.UnlockOSThread()
+		} else {
+			unclean <- tid
 		}
 	}()
-	<-done
+	if tid, ok := <-unclean; ok {
+		awaitEnd(tid)
+	}
+}
+
+// threadWait is for a thread to end that has nothing left to do: only who debugs us
+// can keep it.
+const threadWait = 10 * time.Second
+
+// awaitEnd returns when a thread of this process has ended.
+func awaitEnd(tid int) {
+	for end := time.Now().Add(threadWait); unix.Tgkill(os.Getpid(), tid, 0) == nil && time.Now().Before(end); {
+		time.Sleep(50 * time.Microsecond)
+	}
 }
 
 // ids are the effective ids of a thread.

@@ -7,7 +7,7 @@
 // Invariants:
 //   - The goroutine is locked to its thread, only the effective ids change (a
 //     user must not be able to signal the master), and a thread that can't be
-//     switched back ends.
+//     switched back ends, before anything else goes on.
 //   - Ids of all threads change in Become alone, in a process that has done
 //     nothing else.
 //   - The process's first thread, whose ids stand for the process in /proc,
