@@ -5,21 +5,27 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
-	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"postoffice/applets/service"
+	"postoffice/internal/testenv"
 )
 
 // TestMain lets the test binary be every applet and role by its name, so that
 // the scripts run what users run.
 func TestMain(m *testing.M) {
+	os.Exit(testenv.Main(func() int { return runCommands(m) }, func(argv0 string) func() int {
+		if _, ok := programs().Role(argv0); !ok {
+			return nil
+		}
+		return func() int { return Main(os.Args) }
+	}))
+}
+
+// runCommands is the program under each of its names, or the tests.
+func runCommands(m *testing.M) int {
 	main := func() { os.Exit(Main(os.Args)) }
-	if strings.HasPrefix(os.Args[0], service.Name+": ") { // a role; one that isn't known must not run the tests again
-		main()
-	}
 	commands := map[string]func(){"postoffice": main}
 	for _, a := range programs().Applets {
 		if a.Name == configApplet.Name {
@@ -30,10 +36,8 @@ func TestMain(m *testing.M) {
 			commands[other] = main
 		}
 	}
-	for _, r := range programs().Roles {
-		commands[r.Argv0] = main
-	}
 	testscript.Main(m, commands)
+	return 0
 }
 
 // TestScripts runs the command lines of testdata/script.

@@ -9,22 +9,13 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"postoffice/applets/cmdline"
 	"postoffice/applets/service"
+	"postoffice/internal/testenv"
 )
-
-// TestMain lets the test binary be the role that waits for its configuration.
-func TestMain(m *testing.M) {
-	if os.Args[0] == OwnerRole {
-		io.Copy(io.Discard, os.Stdin)
-		return
-	}
-	m.Run()
-}
 
 // TestNoTerminal: what reads the queue for root has a session of its own, so
 // that one who took over the server's account can't type into root's terminal
@@ -40,14 +31,8 @@ func TestNoTerminal(t *testing.T) {
 		env := &cmdline.Env{Stdout: io.Discard, Stderr: io.Discard}
 		ended <- asUser(t.Context(), env, service.User{Name: "nobody", UID: 65534, GID: 65534}, []string{OwnerRole, "mailq", "mailq"}, r)
 	}()
-	limit := time.After(10 * time.Second)
-	for own := false; !own; {
-		select {
-		case <-limit:
-			t.Fatal("no child with a session of its own")
-		case <-time.After(10 * time.Millisecond):
-			own = leadsSession(t)
-		}
+	if !testenv.Eventually(func() bool { return leadsSession(t) }) {
+		t.Fatal("no child with a session of its own")
 	}
 	w.Close()
 	<-ended

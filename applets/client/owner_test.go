@@ -1,12 +1,28 @@
 package client
 
 import (
+	"io"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
 
 	"postoffice/applets/cmdline"
+	"postoffice/internal/testenv"
 )
+
+// TestMain lets the test binary be the role that waits for its configuration.
+func TestMain(m *testing.M) {
+	os.Exit(testenv.Main(m.Run, func(argv0 string) func() int {
+		if argv0 != OwnerRole {
+			return nil
+		}
+		return func() int {
+			io.Copy(io.Discard, os.Stdin)
+			return 0
+		}
+	}))
+}
 
 // "mailq | head" ends in silence, also where a child lists the queue.
 func TestChildEnd(t *testing.T) {

@@ -24,23 +24,25 @@ import (
 	"postoffice/applets/service"
 	"postoffice/deliver/local"
 	"postoffice/internal/account"
+	"postoffice/internal/testenv"
 )
 
 // TestMain is also every process that the tests start: /proc/self/exe with a
 // role in argv[0], as the binary itself.
 func TestMain(m *testing.M) {
-	if strings.HasPrefix(os.Args[0], UserRole) {
-		os.Exit(fakeUser())
-	}
-	switch os.Args[0] {
-	case ServerRole:
-		os.Exit(fakeServer())
-	case runnerRole:
-		os.Exit(fakeRunner(os.Args[1:]))
-	case thiefRole:
-		os.Exit(fakeThief())
-	}
-	os.Exit(m.Run())
+	os.Exit(testenv.Main(m.Run, func(argv0 string) func() int {
+		switch {
+		case strings.HasPrefix(argv0, UserRole):
+			return fakeUser
+		case argv0 == ServerRole:
+			return fakeServer
+		case argv0 == runnerRole:
+			return func() int { return fakeRunner(os.Args[1:]) }
+		case argv0 == thiefRole:
+			return fakeThief
+		}
+		return nil
+	}))
 }
 
 // fakeServer does what it is told on connections to the listener "control", a

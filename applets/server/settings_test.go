@@ -14,7 +14,11 @@ import (
 	"postoffice/applets/config"
 	"postoffice/applets/sysexits"
 	"postoffice/internal/disk"
+	"postoffice/internal/testenv"
 )
+
+// TestMain: no test here is to start a process of the server's.
+func TestMain(m *testing.M) { os.Exit(testenv.Main(m.Run, nil)) }
 
 // TestZero: an option that says 0 is 0 for who uses it, and not a default.
 func TestZero(t *testing.T) {

@@ -8,19 +8,18 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"postoffice/internal/testenv"
 )
 
 // TestMain is also every process that the tests start.
 func TestMain(m *testing.M) {
-	switch {
-	case os.Args[0] == MasterRole:
-		os.Exit(fakeMaster(os.Args[1:]))
-	case os.Args[0] == workerRole:
-		os.Exit(fakeWorker())
-	case len(os.Args) == 2 && os.Args[1] == firstRole:
+	if len(os.Args) == 2 && os.Args[1] == firstRole { // unshare(1) gives it its argv[0]
 		os.Exit(fakeFirst())
 	}
-	os.Exit(m.Run())
+	os.Exit(testenv.Main(m.Run, func(argv0 string) func() int {
+		return map[string]func() int{MasterRole: func() int { return fakeMaster(os.Args[1:]) }, workerRole: fakeWorker}[argv0]
+	}))
 }
 
 // safeLog is a log that can be read while it is written, and waited for.
@@ -49,7 +48,7 @@ func (l *safeLog) String() string {
 // wait returns when text has been logged n times.
 func (l *safeLog) wait(t *testing.T, text string, n int) {
 	t.Helper()
-	limit := time.After(30 * time.Second)
+	limit := time.After(time.Minute)
 	for {
 		l.mu.Lock()
 		if strings.Count(l.text.String(), text) >= n {

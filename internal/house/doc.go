@@ -11,6 +11,7 @@
 //	replies_test.go  the page of replies, made from the code
 //	main_test.go     where they run
 //	crash_test.go    what runs suites of power cuts is named so
+//	roles_test.go    what a test binary is that the code under test starts
 //	make_test.go     what make says and installs
 //	start_test.go    size, start-up and reproducible builds
 package house

@@ -15,7 +15,11 @@ import (
 
 	"postoffice/applets/privsep/creds"
 	"postoffice/applets/service"
+	"postoffice/internal/testenv"
 )
+
+// TestMain: no test here is to start a child.
+func TestMain(m *testing.M) { os.Exit(testenv.Main(m.Run, nil)) }
 
 // TestDoor: of all that may come out of a door only a link that the child itself
 // gives away, as who it is to be, is taken (A85). We are the child here.
