@@ -58,12 +58,15 @@ go: # the sentence that says which Go is needed, where it is missing
 deps: go ## install the Debian packages that the tests use (as root)
 	@sh testdata/tools/deps.sh
 
+# Each part runs, whatever became of those before it.
 test: deps ## run every test, as shipped and with the race detector; needs root
 	@sh testdata/tools/root.sh
-	CGO_ENABLED=0 $(GO) test -tags e2e -timeout 25m ./... $(STANDINS)
-	CGO_ENABLED=0 $(GO) test -tags lite ./internal/dbm ./internal/idn
-	CGO_ENABLED=0 $(GO) test -tags peerflag -run '^TestPeerFlag$$' ./applets
-	$(FEWER) CGO_ENABLED=1 $(GO) test -race -timeout 20m -skip '$(CRASH)' ./...
+	@failed=; part() { echo "$$*"; env "$$@" || failed="$$failed$$*\n"; }; \
+	part CGO_ENABLED=0 $(GO) test -tags e2e -timeout 25m ./... $(STANDINS); \
+	part CGO_ENABLED=0 $(GO) test -tags lite ./internal/dbm ./internal/idn; \
+	part CGO_ENABLED=0 $(GO) test -tags peerflag -run '^TestPeerFlag$$' ./applets; \
+	part $(FEWER) CGO_ENABLED=1 $(GO) test -race -timeout 20m -skip '$(CRASH)' ./...; \
+	[ -z "$$failed" ] || { printf 'failed:\n%b' "$$failed" >&2; exit 1; }
 
 quick: go ## run the tests beside the code, without root, in half a minute
 	CGO_ENABLED=0 $(GO) test -short -skip '$(CRASH)|^TestInterleav' ./... $(STANDINS)
