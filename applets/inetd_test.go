@@ -134,7 +134,7 @@ func TestInetdBesideServer(t *testing.T) {
 	if r, _ := c.Greeting(); r.Code != 421 || strings.Contains(r.Text, "/") {
 		t.Errorf("greeting: %v, want 421 and no path", r)
 	}
-	conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+	conn.SetReadDeadline(time.Now().Add(time.Minute))
 	if n, err := conn.Read(make([]byte, 1)); n != 0 {
 		t.Errorf("more after that: %v", err)
 	}

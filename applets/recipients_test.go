@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"postoffice/applets/server"
 	"postoffice/applets/smtpd"
@@ -144,18 +143,16 @@ func (p private) aliases(t *testing.T, text string) {
 // reaches waits until the recipients of all messages are those, in order.
 func (p private) reaches(t *testing.T, sink *testenv.Sink, want string) {
 	t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(20 * time.Second); ; <-tick.C {
+	var got string
+	if !testenv.Eventually(func() bool {
 		var to []string
 		for _, m := range sink.Messages() {
 			to = append(to, m.To()...)
 		}
-		if got := strings.Join(to, " "); got == want {
-			return
-		} else if time.Now().After(end) {
-			t.Fatalf("delivered to %s, want %s", got, want)
-		}
+		got = strings.Join(to, " ")
+		return got == want
+	}) {
+		t.Fatalf("delivered to %s, want %s", got, want)
 	}
 }
 
@@ -167,17 +164,12 @@ func (p private) mailbox(t *testing.T) string {
 		uid = 65534
 	}
 	path := filepath.Join(p.dir, login(t, uid))
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(20 * time.Second); ; <-tick.C {
-		text, err := os.ReadFile(path)
-		if len(text) > 0 {
-			return string(text)
-		}
-		if time.Now().After(end) {
-			t.Fatalf("no mail: %v", err)
-		}
+	var text []byte
+	var err error
+	if !testenv.Eventually(func() bool { text, err = os.ReadFile(path); return len(text) > 0 }) {
+		t.Fatalf("no mail: %v", err)
 	}
+	return string(text)
 }
 
 // login is the name of a user.

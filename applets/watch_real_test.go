@@ -12,7 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"postoffice/applets/control"
 	"postoffice/applets/service"
@@ -87,17 +86,15 @@ func (p private) serve() {
 		cmd.Process.Signal(syscall.SIGTERM)
 		cmd.Wait()
 	})
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(20 * time.Second); ; <-tick.C {
-		client, err := control.Dial(p.t.Context(), filepath.Join(p.dir, "run", service.Control))
-		if err == nil {
+	var err error
+	if !testenv.Eventually(func() bool {
+		client, failed := control.Dial(p.t.Context(), filepath.Join(p.dir, "run", service.Control))
+		if err = failed; err == nil {
 			client.Close()
-			return
 		}
-		if time.Now().After(end) {
-			p.t.Fatal(err)
-		}
+		return err == nil
+	}) {
+		p.t.Fatal(err)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"postoffice/deliver/local"
 	"postoffice/internal/testenv"
@@ -235,18 +234,7 @@ func (r *rig) answer(f func(string) (local.Result, bool)) {
 // gone waits until a message has left the queue.
 func (r *rig) gone(id spool.ID) {
 	r.t.Helper()
-	tick, limit := time.NewTicker(10*time.Millisecond), time.After(10*time.Second)
-	defer tick.Stop()
-	for {
-		if _, err := r.queue.Read(id); errors.Is(err, spool.ErrGone) {
-			return
-		}
-		select {
-		case <-tick.C:
-			continue
-		case <-limit:
-		}
-		break
+	if !testenv.Eventually(func() bool { _, err := r.queue.Read(id); return errors.Is(err, spool.ErrGone) }) {
+		r.t.Errorf("%s is in the queue still\nlog:\n%s", id, r.log)
 	}
-	r.t.Errorf("%s is in the queue still\nlog:\n%s", id, r.log)
 }

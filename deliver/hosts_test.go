@@ -356,11 +356,11 @@ func TestSlowDNS(t *testing.T) {
 		run.Wake(r.mail("s@x.example", "x@nowhere.example"))
 	}
 	run.Wake(r.mail("s@x.example", "x@slow.example", "alice"))
-	timeout := time.After(10 * time.Second)
+	timeout := time.After(time.Minute)
 	select {
 	case <-delivered:
 	case <-timeout:
-		t.Errorf("alice has no mail after 10 s\n%s", r.log)
+		t.Errorf("alice has no mail after a minute\n%s", r.log)
 	}
 }
 

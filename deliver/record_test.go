@@ -155,7 +155,7 @@ func TestA34OneRunner(t *testing.T) {
 	}
 	r.want()
 	r.wantBox("alice", 50)
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := NewRunner(r.o).Pass(ctx); err != nil {
 		t.Error(err)

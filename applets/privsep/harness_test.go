@@ -205,7 +205,7 @@ func (l *safeLog) String() string {
 // wait returns when text has been logged n times.
 func (l *safeLog) wait(t *testing.T, text string, n int) {
 	t.Helper()
-	limit := time.After(30 * time.Second)
+	limit := time.After(time.Minute)
 	for {
 		l.mu.Lock()
 		if strings.Count(l.text.String(), text) >= n {

@@ -270,15 +270,7 @@ func TestNoUsersLeft(t *testing.T) {
 	for _, pid := range pids {
 		awaitEnd(t, pid)
 	}
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > goroutines && time.Now().Before(end); {
-		<-tick.C
-	}
-	if f, n := countFiles(t), runtime.NumGoroutine(); f > files || n > goroutines {
-		stacks := make([]byte, 64<<10)
-		t.Errorf("%d descriptors and %d goroutines, before %d and %d\n%s", f, n, files, goroutines, stacks[:runtime.Stack(stacks, true)])
-	}
+	asBefore(t, files, goroutines)
 }
 
 // TestNoDescriptorsA73: a master that may open no more files defers what needs

@@ -291,8 +291,5 @@ func awaitEnd(t *testing.T, pid int) {
 	}
 	must(t, err)
 	defer unix.Close(fd)
-	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 20_000)
-	if err != nil || n != 1 {
-		t.Fatalf("process %d does not end: %v", pid, err)
-	}
+	waitReadable(t, fd, fmt.Sprintf("process %d to end", pid))
 }

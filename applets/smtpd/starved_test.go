@@ -75,7 +75,7 @@ func TestStarved(t *testing.T) {
 		conns = append(conns, c)
 	}
 	for i, c := range conns { // each leaves when it has been greeted
-		c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		c.SetReadDeadline(time.Now().Add(time.Minute))
 		if line, err := bufio.NewReader(c).ReadString('\n'); err != nil || !strings.HasPrefix(line, "220 ") {
 			t.Fatalf("connection %d: %q, %v", i, line, err)
 		}

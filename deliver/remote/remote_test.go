@@ -26,12 +26,9 @@ import (
 func TestMain(m *testing.M) {
 	before := runtime.NumGoroutine()
 	code := m.Run()
-	for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before; runtime.Gosched() {
-		if time.Now().After(end) {
-			pprof.Lookup("goroutine").WriteTo(os.Stderr, 1)
-			code = 1
-			break
-		}
+	if !testenv.Eventually(func() bool { return runtime.NumGoroutine() <= before }) {
+		pprof.Lookup("goroutine").WriteTo(os.Stderr, 1)
+		code = 1
 	}
 	os.Exit(code)
 }

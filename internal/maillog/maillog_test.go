@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"postoffice/internal/smtp"
+	"postoffice/internal/testenv"
 )
 
 // at is the time of the lines in the tests.
@@ -215,10 +216,8 @@ func wantLine(t *testing.T, path, text string) {
 // waitFor waits for a condition that another goroutine brings about.
 func waitFor(t *testing.T, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); runtime.Gosched() {
-		if time.Now().After(end) {
-			t.Fatal("waited in vain")
-		}
+	if !testenv.Eventually(ok) {
+		t.Fatal("waited in vain")
 	}
 }
 

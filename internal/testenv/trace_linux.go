@@ -271,9 +271,15 @@ func descriptorOf(pid, fd int) (int, error) {
 	return unix.PidfdGetfd(pidfd, fd, 0)
 }
 
+// ioctl does not give up where a signal of the runtime's interrupts it: a call that
+// got no answer would wait for ever.
 func (tr *Tracer) ioctl(what uintptr, arg unsafe.Pointer) syscall.Errno {
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(tr.fd), what, uintptr(arg))
-	return errno
+	for {
+		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(tr.fd), what, uintptr(arg))
+		if errno != unix.EINTR {
+			return errno
+		}
+	}
 }
 
 // meets notes a call and returns the fault if it is this one's.

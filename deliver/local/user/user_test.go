@@ -45,7 +45,7 @@ func asUser(t *testing.T, prepare func(dir string)) (dir string, done bool) {
 	if prepare != nil {
 		prepare(dir)
 	}
-	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.timeout=60s", "-test.v")
+	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.timeout=5m", "-test.v")
 	cmd.Env = append(os.Environ(), preparedDir+"="+dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: userUID, Gid: userGID, Groups: []uint32{userGID}}}
 	out, err := cmd.CombinedOutput()
@@ -75,7 +75,7 @@ func newUser(t *testing.T, change func(*Options)) *fixture {
 		DefaultUser: "alice",
 		Aliases:     p.aliases,
 		AliasOwner:  os.Getuid(),
-		ProgramTime: 10 * time.Second,
+		ProgramTime: time.Minute,
 		Shells:      filepath.Join(dir, "shells"),
 		Accounts:    account.Passwd(filepath.Join(dir, "passwd")),
 		Alone:       account.NewSystem(account.Names{Passwd: filepath.Join(dir, "passwd"), Group: filepath.Join(dir, "group"), NSSwitch: "/nonexistent"}).Alone,

@@ -80,7 +80,7 @@ func TestOnlyTheMasterIsRoot(t *testing.T) {
 	f := letters.NewFleet(k.Site, k.from, 6000, "alice@one.test", "bob@one.test")
 	f.Write(4, net.JoinHostPort(k.IP, k.port))
 	seen := map[string]bool{}
-	for end := time.After(3 * time.Second); ; {
+	for end, last := time.After(3*time.Second), time.After(time.Minute); ; {
 		for pid, argv0 := range k.Family() {
 			master := pid == k.cmd.Process.Pid
 			for fd, name := range descriptors(t, pid) {
@@ -110,10 +110,12 @@ func TestOnlyTheMasterIsRoot(t *testing.T) {
 		}
 		select {
 		case <-end:
-			if len(f.Snapshot()) == 0 || !seen["socket"] {
-				t.Errorf("nothing was under way: %d letters, descriptors %v", len(f.Snapshot()), seen)
+			if len(f.Snapshot()) > 0 && seen["socket"] {
+				return
 			}
-			return
+			end = time.After(time.Second)
+		case <-last:
+			t.Fatalf("nothing was under way: %d letters, descriptors %v", len(f.Snapshot()), seen)
 		default:
 		}
 	}
@@ -215,7 +217,7 @@ func TestReloadIsAllOrNothing(t *testing.T) {
 }
 
 // TestTermWithOpenSession has SIGTERM come while a session is open: it gets 421,
-// and the tree is gone within 20 seconds.
+// and the tree ends by itself.
 func TestTermWithOpenSession(t *testing.T) {
 	k := borderSite(t)
 	conn, err := k.from.Dial(net.JoinHostPort(k.IP, k.port))

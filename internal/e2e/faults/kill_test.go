@@ -138,7 +138,7 @@ func (k *keeper) greets() bool {
 		return false
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(300 * time.Millisecond))
+	conn.SetDeadline(time.Now().Add(5 * time.Second))
 	buf := make([]byte, 4)
 	n, err := conn.Read(buf)
 	return err == nil && strings.HasPrefix(string(buf[:n]), "220")

@@ -27,6 +27,8 @@ var (
 	faultSeed = flag.Uint64("faultseed", 0, "which system calls the short form takes; 0: others each time, the seed is printed")
 	// faultOnly repeats what a run has found.
 	faultOnly = flag.String("faultonly", "", "only the faults in system calls whose text contains this: \"ENOSPC at smtpd's fsync 6\"")
+	// faultPart is for a machine that others wait for.
+	faultPart = flag.String("faultpart", "1/1", "which part of the faults the long form takes: 2/5 is the second of five")
 )
 
 // enough failures end a test before its time.
@@ -121,7 +123,14 @@ func (x *trial) sample(all []testenv.Fault) []testenv.Fault {
 	if *faultOnly != "" {
 		return slices.DeleteFunc(all, func(f testenv.Fault) bool { return !strings.Contains(f.String(), *faultOnly) })
 	}
-	if *faults == "long" || len(all) <= sampled {
+	if *faults == "long" {
+		var part, of int
+		if _, err := fmt.Sscanf(*faultPart, "%d/%d", &part, &of); err != nil || part < 1 || part > of {
+			x.T.Fatalf("-faultpart=%s: want two numbers, as 2/5", *faultPart)
+		}
+		return all[len(all)*(part-1)/of : len(all)*part/of]
+	}
+	if len(all) <= sampled {
 		return all
 	}
 	seed := *faultSeed
@@ -183,8 +192,8 @@ func (x *trial) settled(m meeting) {
 		x.twice++
 	}
 	for _, word := range []string{"panic: ", "fatal error: "} {
-		if strings.Contains(m.words, word) {
-			bad("a panic")
+		if _, rest, found := strings.Cut(m.words, word); found {
+			bad("%s%.2000s", word, rest)
 		}
 	}
 	if m.wrong != "" {
@@ -259,11 +268,19 @@ func (x *trial) submitTraced(user string, f testenv.Fault) meeting {
 		lan.Until(x.T, 30*time.Second, "no arrival is under way", func() bool { return files(x.keeper.Site, "tmp") == 0 })
 		x.Drained(30 * time.Second)
 	} else {
-		x.Gone(60 * time.Second)
+		x.over(f)
 		x.emptied()
 	}
 	m.calls, m.hit = tracer.Seen()
 	return m
+}
+
+// over waits until all processes have ended by themselves.
+func (x *trial) over(f testenv.Fault) {
+	x.T.Helper()
+	lan.Until(x.T, time.Minute, fmt.Sprintf("%v: all processes have ended: %v", f, x.Family()), func() bool {
+		return len(x.Family()) == 0
+	})
 }
 
 // emptied runs the queue if something is in it, at most twice.

@@ -248,7 +248,7 @@ func TestWhoOwnsWhatB53(t *testing.T) {
 }
 
 // TestTermWhileAProgramRuns ends the server while a program runs that never
-// ends, whatever it is asked: all is over within 20 seconds, the program too, and
+// ends, whatever it is asked: all ends by itself, the program too, and
 // the message waits.
 func TestTermWhileAProgramRuns(t *testing.T) {
 	k := borderSite(t)

@@ -38,7 +38,7 @@ func TestSocketActivation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	notify.SetReadDeadline(time.Now().Add(20 * time.Second))
+	notify.SetReadDeadline(time.Now().Add(time.Minute))
 	state := make([]byte, 4096)
 	n, err := notify.Read(state)
 	if err != nil || !strings.Contains("\n"+string(state[:n])+"\n", "\nREADY=1\n") {
@@ -55,15 +55,11 @@ func TestSocketActivation(t *testing.T) {
 	lan.Until(t, 20*time.Second, "both messages are in the mailbox", func() bool {
 		return lan.Contains(s.Mailbox("alice"), "Subject: activated") && lan.Contains(s.Mailbox("alice"), "Subject: while it runs")
 	})
-	begin := time.Now()
 	p.Cmd.Process.Signal(os.Interrupt)
 	select {
 	case <-p.Done:
-	case <-time.After(25 * time.Second):
-		t.Fatal("still there 25 s after SIGINT")
-	}
-	if took := time.Since(begin); took > 20*time.Second {
-		t.Errorf("took %v to end", took)
+	case <-time.After(time.Minute):
+		t.Fatal("still there a minute after SIGINT")
 	}
 	if reply, err := d.Say(""); err == nil && !strings.HasPrefix(reply, "421") {
 		t.Errorf("the open session was told %q at the end, want 421", reply)

@@ -33,7 +33,7 @@ func NewDialogue(conn net.Conn, hello string) (*Dialogue, error) {
 
 // Say sends a line, "" sends nothing, and returns the last line of the reply.
 func (d *Dialogue) Say(line string) (string, error) {
-	d.Conn.SetDeadline(time.Now().Add(30 * time.Second))
+	d.Conn.SetDeadline(time.Now().Add(patience))
 	if line != "" {
 		if _, err := io.WriteString(d.Conn, line+"\r\n"); err != nil {
 			return "", err

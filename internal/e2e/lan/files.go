@@ -35,10 +35,14 @@ func ReadDir(t *testing.T, dir string) []os.DirEntry {
 	return all
 }
 
-// Until waits for a condition, at most for the given time, and ends the test
-// with what when it never comes true.
+// patience is what every condition gets, however busy the machine is.
+const patience = time.Minute
+
+// Until waits for a condition, at most for the given time, or a minute if that is
+// shorter, and ends the test with what when it never comes true.
 func Until(t *testing.T, limit time.Duration, what string, cond func() bool) {
 	t.Helper()
+	limit = max(limit, patience)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for end := time.Now().Add(limit); !cond(); <-tick.C {
