@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"postoffice/applets/cmdline"
+	"postoffice/internal/testenv"
 )
 
 // oldOptions is each option that the first postoffice knew, old names too, but
@@ -61,7 +62,7 @@ spam=folder:~/spam
 func oldFile(t *testing.T, text string) private {
 	t.Helper()
 	dir := inetdDir(t)
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := net.Listen("tcp", testenv.OwnAddress()+":0")
 	if err != nil {
 		t.Fatal(err)
 	}

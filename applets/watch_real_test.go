@@ -33,7 +33,7 @@ func newPrivate(t *testing.T, sink *testenv.Sink) private {
 		t.Fatal(err)
 	}
 	host, port, _ := strings.Cut(sink.Start(t), ":")
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := net.Listen("tcp", testenv.OwnAddress()+":0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"postoffice/internal/testenv"
 )
 
 func TestRunDir(t *testing.T) {
@@ -139,7 +141,7 @@ func TestListenA78(t *testing.T) {
 
 // TestPortFreeSoon: a port that is freed meanwhile is no error.
 func TestPortFreeSoon(t *testing.T) {
-	busy, err := net.Listen("tcp4", "127.0.0.1:0")
+	busy, err := net.Listen("tcp4", testenv.OwnAddress()+":0")
 	must(t, err)
 	time.AfterFunc(10*time.Millisecond, func() { busy.Close() })
 	ls, err := Listen(t.Context(), []string{busy.Addr().String()}, slog.New(slog.DiscardHandler))

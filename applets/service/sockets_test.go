@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"postoffice/internal/testenv"
 )
 
 // watched is a run directory with the socket submission, looked at all the time.
@@ -162,7 +164,7 @@ func TestRunDirOfAnother(t *testing.T) {
 // TestPortTakenR53: it is tried again until the port is free, and an inherited
 // socket is left to the service manager.
 func TestPortTakenR53(t *testing.T) {
-	taken, err := net.Listen("tcp4", "127.0.0.1:0")
+	taken, err := net.Listen("tcp4", testenv.OwnAddress()+":0")
 	must(t, err)
 	log := &safeLog{}
 	a := taken.Addr().String()

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"postoffice/internal/testenv"
 )
 
 // What goes wrong with a connection is told in words, not in Go's: who the peer
@@ -23,7 +25,7 @@ func TestErrorsAreWords(t *testing.T) {
 	}
 	port := func(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }
 	defer mute.Close() // the kernel takes connections, nobody talks
-	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	gone, err := net.Listen("tcp", testenv.OwnAddress()+":0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +49,7 @@ func TestErrorsAreWords(t *testing.T) {
 		o    Options
 		want string
 	}{
-		{"nobody there", HopTo([]Target{{Host: "[127.0.0.1]", Addrs: []netip.Addr{local}, Port: port(gone)}}), o, "could not connect, connection refused"},
+		{"nobody there", HopTo([]Target{{Host: "[127.0.0.1]", Addrs: []netip.Addr{netip.MustParseAddr(testenv.OwnAddress())}, Port: port(gone)}}), o, "could not connect, connection refused"},
 		{"closed at once", HopTo([]Target{{Host: "[127.0.0.1]", Addrs: []netip.Addr{local}, Port: port(l)}}), o, "connection lost, the other side closed it"},
 		{"mute", HopTo([]Target{{Host: "[127.0.0.1]", Addrs: []netip.Addr{local}, Port: port(mute)}}), slow, "peer too slow: no answer in time"},
 		{"no store", HopToStore(filepath.Join(t.TempDir(), "store")), o, "could not connect, no such file or directory"},

@@ -40,3 +40,11 @@ func Eventually(ok func() bool) bool {
 	}
 	return true
 }
+
+// OwnAddress is an address of this machine that no other process uses: a port of
+// it that was free, or is given up for a moment, is nobody else's meanwhile. A port of
+// 127.0.0.1 may become that of any program's connection.
+func OwnAddress() string {
+	pid := os.Getpid()
+	return fmt.Sprintf("127.%d.%d.%d", 1+pid>>16&63, pid>>8&255, pid&255)
+}
