@@ -36,7 +36,7 @@ func digit(c byte) bool  { return '0' <= c && c <= '9' }
 
 // host takes a host name and drops a final dot.
 func host(s string) (string, bool) {
-	s = strings.TrimSuffix(s, ".")
+	s = smtp.AsHost(s)
 	if len(s) > 253 {
 		return "", false
 	}

@@ -102,7 +102,7 @@ func TestValues(t *testing.T) {
 		{"server-user", "_mail-1", "_mail-1"}, {"server-user", "-x", ""}, {"server-user", "a:b", ""}, {"server-user", "a b", ""},
 		{"hostname", "MX.example.org.", "MX.example.org"}, {"hostname", "Auto", "auto"}, {"hostname", "192.0.2.1", ""}, {"hostname", "a..b", ""}, {"hostname", "-a", ""},
 		{"self", "mx.example.org", "mx.example.org"},
-		{"local-domains", "A.example, b.example", "a.example,b.example"}, {"local-domains", "[192.0.2.1]", "[192.0.2.1]"}, {"local-domains", "a@b", ""},
+		{"local-domains", "A.example, b.example", "a.example,b.example"}, {"local-domains", "[192.0.2.1]", "[192.0.2.1]"}, {"local-domains", "a@b", ""}, {"local-domains", "b\u00fccher.example.", "xn--bcher-kva.example"},
 		{"trusted", "192.0.2.1,[192.0.2.2] 192.0.2.77/24 [IPv6:2001:db8::1] ::ffff:192.0.2.3 mail.example", "192.0.2.1,192.0.2.2,192.0.2.0/24,2001:db8::1,192.0.2.3,mail.example"},
 		{"trusted", "192.0.2.0/33", ""}, {"trusted", "fe80::1%eth0", ""},
 		{"relay-host", "smart.example:587", "smart.example:587"}, {"relay-host", "[192.0.2.1]:25", "[192.0.2.1]:25"},

@@ -151,7 +151,7 @@ var options = []option{
 		doc:  "Whether clients are refused that call themselves by a name or an address of this machine.",
 		bind: func(c *Config) value { return flag(&c.CheckHelo) }},
 	{name: "verify-from", def: "yes",
-		doc:  "Whether strangers' reverse-paths are refused whose domain doesn't exist, takes no mail, or is one of this machine's.",
+		doc:  "Whether strangers' reverse-paths are refused that have no domain, or one that doesn't exist, takes no mail, or is this machine's.",
 		bind: func(c *Config) value { return flag(&c.VerifyFrom) }},
 	{name: "nodaemon", def: "no",
 		doc:  "Whether mail from the null sender, as reports are, is refused; the refusal comes at DATA.",

@@ -120,6 +120,8 @@ func TestChecks(t *testing.T) {
 		{"nodaemon, a program", Options{NoDaemon: true}, &smtpd.Client{Kind: smtpd.Local, Local: true, Trusted: true}, null, ""},
 		{"no nodaemon", Options{}, stranger(), null, ""},
 		{"verify-from, ours", Options{VerifyFrom: true}, stranger(), mail("bob@us.example"), "550 5.7.1"},
+		{"verify-from, bare", Options{VerifyFrom: true}, stranger(), mail("bob"), "550 5.1.7"},
+		{"verify-from, bare, trusted", Options{VerifyFrom: true}, trusted, mail("bob"), ""},
 		{"verify-from, ours, soft", Options{VerifyFrom: true, SoftDeny: true}, stranger(), mail("bob@us.example"), "450 4.7.1"},
 		{"verify-from, none", Options{VerifyFrom: true}, stranger(), mail("bob@none.example"), "550 5.1.8"},
 		{"verify-from, DNS says nothing", Options{VerifyFrom: true}, stranger(), mail("bob@slow.example"), "451 4.1.8"},

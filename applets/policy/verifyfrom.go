@@ -9,13 +9,16 @@ import (
 )
 
 // senderIsReal refuses a stranger's reverse-path in a domain that doesn't exist or
-// takes no mail, since no report could reach it, and one in a domain of ours: who
-// sends in our names is of this machine, trusted, or logged in. The null sender
+// takes no mail, since no report could reach it, and one in a domain of ours,
+// or without any: who sends in our names is of this machine, trusted, or logged in. The null sender
 // passes (B24).
 func (s *session) senderIsReal(ctx context.Context, a asked) smtpd.Verdict {
 	domain := a.path.Domain
-	if a.path.IsNull() || domain == "" {
+	switch {
+	case a.path.IsNull():
 		return smtpd.Verdict{}
+	case domain == "":
+		return smtpd.Refusal(smtp.Reply{Code: 550, Status: "5.1.7", Text: "a sender without a domain is of this machine: send with your whole address"}) // option verify-from: a stranger with a bare name
 	}
 	switch where, err := s.o.Domain(ctx, domain); {
 	case err != nil:

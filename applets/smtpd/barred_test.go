@@ -133,12 +133,14 @@ func TestBarredShare(t *testing.T) {
 	})
 }
 
-// TestMark: mail of a client that is only just accepted carries the reason, and its
-// folder goes with it.
+// TestMark: mail of a client that is only just accepted carries the reason, which the
+// log has too, and its folder goes with it.
 func TestMark(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &memQueue{}
 		o := options(q)
+		var lines logLines
+		o.Log = lines.logger()
 		o.Checker = func(c *Client) Checker { return marking{domainPolicy{Client: c}} }
 		c := dial(t, New(o))
 		c.envelope("a@b.example", "alice@us.example")
@@ -147,6 +149,9 @@ func TestMark(t *testing.T) {
 		got := q.all[0]
 		if !strings.Contains(got.Data, "\nX-Spam: no name\n") || got.Mark.Folder != "junk" {
 			t.Errorf("%+v\n%s", got.Mark, got.Data)
+		}
+		if !strings.Contains(lines.String(), `reason="marked: no name"`) {
+			t.Errorf("the log has\n%s", &lines)
 		}
 	})
 }

@@ -120,6 +120,9 @@ func (s *session) commit(ctx context.Context, h *header, info smtp.DataInfo) smt
 	}
 	attrs := []slog.Attr{maillog.From(s.tx.ReversePath),
 		maillog.NRcpt(len(s.tx.Recipients)), maillog.Size(h.written), maillog.MsgID(string(h.msgid))}
+	if reason := s.mark.Reason; reason != "" {
+		attrs = append(attrs, maillog.Reason("marked: "+reason))
+	}
 	s.log(ctx, slog.LevelInfo, "message queued", attrs...)
 	in.Release()
 	text := "queued as " + id

@@ -58,6 +58,7 @@ twice: two
 first;second: alice
 empty:
 commas: alice,, ,bob,
+idn: a@bücher.example, a@far.example.
 `
 	path := filepath.Join(t.TempDir(), "aliases")
 	write(t, path, file)
@@ -87,6 +88,7 @@ commas: alice,, ,bob,
 		{"twice", []Target{addr("one", "")}, ""},
 		{"first;second", []Target{addr("alice", "")}, ""},
 		{"commas", []Target{addr("alice", ""), addr("bob", "")}, ""},
+		{"idn", []Target{addr("a", "xn--bcher-kva.example"), addr("a", "far.example")}, ""},
 		{"empty", nil, "line 24: alias empty: no targets"},
 		{"nobody", nil, "no such alias"},
 		{"# comment", nil, "no such alias"},

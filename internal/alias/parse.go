@@ -323,7 +323,7 @@ func mailbox(name string) (Target, error) {
 }
 
 func address(s string) (Target, error) {
-	p, err := smtp.ParseAddress(s)
+	p, err := smtp.ParseWritten(s)
 	if err != nil {
 		return Target{}, fmt.Errorf("%q is no address: %w", s, err)
 	}

@@ -14,6 +14,43 @@ import (
 	"testing"
 )
 
+// TestPagesListed: each page of the manual is in the lists that readers begin with,
+// those of README.md and of postoffice(8), and where one leads to another its section is right.
+func TestPagesListed(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := os.ReadFile("docs/man/postoffice.8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, also, _ := strings.Cut(string(first), ".Sh SEE ALSO")
+	pages, err := filepath.Glob("docs/man/*.[1-9]")
+	if err != nil || len(pages) == 0 {
+		t.Fatal(err)
+	}
+	for _, page := range pages {
+		name, section := strings.TrimSuffix(filepath.Base(page), path.Ext(page)), path.Ext(page)[1:]
+		if !strings.Contains(string(readme), name+"("+section+")") {
+			t.Errorf("README.md has no %s(%s)", name, section)
+		}
+		if name != "postoffice" && !strings.Contains(also, ".Xr "+name+" "+section) {
+			t.Errorf("postoffice(8) has no %s(%s) under SEE ALSO", name, section)
+		}
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`Xr (\S+) ([1-9])`).FindAllStringSubmatch(string(text), -1) {
+			ours, err := filepath.Glob("docs/man/" + m[1] + ".[1-9]")
+			if err != nil || len(ours) > 0 && !slices.Contains(ours, "docs/man/"+m[1]+"."+m[2]) {
+				t.Errorf("%s leads to %s(%s), and there is %v", page, m[1], m[2], ours)
+			}
+		}
+	}
+}
+
 // TestFileLists: the doc.go of each package of several files lists them in a line
 // each, and its tests where it has nothing else.
 func TestFileLists(t *testing.T) {

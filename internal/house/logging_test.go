@@ -45,6 +45,51 @@ func TestLoggingPage(t *testing.T) {
 	}
 }
 
+// oldLines is the section of the page that maps the log of the first postoffice.
+const oldLines = "## The lines of the first postoffice"
+
+// oldLineNames are what section 3.15 of its reference has, and what else its log is
+// searched for.
+var oldLineNames = []string{"deliver mail from F (CLIENT) to USER (FULL)", "delivery failed from F (CLIENT) to USER (FULL)", "deliver mail from F (qid Q) to R (HOST)",
+	"delivery failed from F (qid Q) to R (HOST)", "VIRUS from", "EOF during DATA from NAME", "IP teergrube", "runq every N minutes", "session timeout", "MAILER-DAEMON",
+	"[SPAM]", "[DENY]", "Auditing on", "AUDIT:", "REJECT:", "WRONG NUMBER:", "is a local mx", "alias loop", "double-bounce:", "Coal for", "Zombie", "server exit on signal", "CRASH with signal"}
+
+// TestOldLogLines: the page says for each line of the first postoffice's log which
+// events say the same, and these are there, with fields that are there, or why none
+// does.
+func TestOldLogLines(t *testing.T) {
+	page, err := os.ReadFile(loggingPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(page), oldLines)
+	real := logLines(t)
+	old := ""
+	rows := regexp.MustCompile(`(?m)^\| (.+) \| (.+) \|$`).FindAllStringSubmatch(section, -1)
+	for _, m := range rows[min(2, len(rows)):] { // the table's head
+		old += m[1] + "\n"
+		for part := range strings.SplitSeq(m[2], "; ") {
+			event, fields, _ := strings.Cut(part, ":")
+			if strings.HasPrefix(event, "none") {
+				continue
+			}
+			if real[event] == "" || real[event] == "field" {
+				t.Errorf("%s: %q is no event", m[1], event)
+			}
+			for _, f := range regexp.MustCompile("`([a-z_]+)`").FindAllStringSubmatch(fields, -1) {
+				if real[f[1]] != "field" {
+					t.Errorf("%s: %s: %s is no field", m[1], event, f[1])
+				}
+			}
+		}
+	}
+	for _, name := range oldLineNames {
+		if !strings.Contains(old, name) {
+			t.Errorf("%s has nothing about %q", loggingPage, name)
+		}
+	}
+}
+
 // levelNames are the levels from low to high.
 var levelNames = []string{"Debug", "Info", "Warn", "Error"}
 

@@ -236,7 +236,7 @@ func (r *fieldReader) add(run fieldRun, domain string, end int) {
 	if domain == "" {
 		end = run.end
 	}
-	p := Path{run.local, asHost(domain)}
+	p := Path{run.local, AsHost(domain)}
 	switch again, err := ParseAddress(p.String()); {
 	case err != nil:
 		r.spoil(err)
@@ -247,10 +247,10 @@ func (r *fieldReader) add(run fieldRun, domain string, end int) {
 	}
 }
 
-// asHost returns a domain as people write it in the form that a path has: less
-// one dot behind it, and with A-labels (RFC 5891) for labels outside ASCII. What
-// can't be made so stays as it is, and is no domain.
-func asHost(domain string) string {
+// AsHost returns a domain as people write it, in files and on command lines, in the
+// form that a path has: less one dot behind it, and with A-labels (RFC 5891) for
+// labels outside ASCII. What can't be made so stays as it is, and is no domain.
+func AsHost(domain string) string {
 	if name, dotted := strings.CutSuffix(domain, "."); dotted && name != "" {
 		domain = name
 	}

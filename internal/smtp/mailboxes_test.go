@@ -152,7 +152,7 @@ func FuzzMailboxes(f *testing.F) {
 			var want, have []string
 			for _, a := range list {
 				at := strings.LastIndexByte(a.Address, '@')
-				p := Path{a.Address[:at], asHost(a.Address[at+1:])}
+				p := Path{a.Address[:at], AsHost(a.Address[at+1:])}
 				if _, err := ParseAddress(p.String()); err == nil {
 					want = append(want, p.String())
 				}

@@ -22,7 +22,7 @@ var (
 // "FROM:" or "TO:" and begins with "<", and returns the text of the parameters
 // behind it. "<>" gives the null path; whether that, or a local part without a
 // domain, is allowed is the caller's decision. A source route is checked and
-// dropped (RFC 5321 section 3.6.1); HasSourceRoute tells.
+// dropped (RFC 5321 section 3.6.1).
 //
 // It takes two things that RFC 5321 does not: dots anywhere in a local part
 // (they are printed quoted), and "_" in a domain. It refuses what other servers
@@ -90,9 +90,14 @@ func ParseAddress(s string) (Path, error) {
 	return p, nil
 }
 
-// HasSourceRoute reports whether arg, which ParsePath took, names hosts to
-// pass through.
-func HasSourceRoute(arg string) bool { return strings.HasPrefix(arg, "<@") }
+// ParseWritten is ParseAddress for an address that somebody wrote into a file: its
+// domain is taken as AsHost takes it.
+func ParseWritten(s string) (Path, error) {
+	if at := strings.LastIndexByte(s, '@'); at >= 0 {
+		s = s[:at+1] + AsHost(s[at+1:])
+	}
+	return ParseAddress(s)
+}
 
 // checkOctets looks at all of s, parameters too, so that no octet of it can
 // end a word, a line or an address early.

@@ -198,6 +198,18 @@ func TestParseAddress(t *testing.T) {
 	}
 }
 
+// TestParseWritten: what people write as a domain is one.
+func TestParseWritten(t *testing.T) {
+	for s, want := range map[string]Path{
+		"a@b.example.": {"a", "b.example"}, "a@b\u00fccher.example": {"a", "xn--bcher-kva.example"}, "a@b.example": {"a", "b.example"}, "alice": {"alice", ""},
+		`"a@b."@x.`: {"a@b.", "x"}, `"a@b."`: {"a@b.", ""}, "a@": {}, "a@.": {}, "a@x..": {}, "\u00fc@x": {}, "a@[192.0.2.1]": {"a", "[192.0.2.1]"},
+	} {
+		if got, err := ParseWritten(s); got != want || (err == nil) == want.IsNull() {
+			t.Errorf("%q: got %q, %v; want %q", s, got, err, want)
+		}
+	}
+}
+
 func TestParseParams(t *testing.T) {
 	for _, tt := range []struct {
 		s, want string // want: the parameters, joined by ","; "!" refused

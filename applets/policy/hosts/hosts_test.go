@@ -57,6 +57,8 @@ func TestPatterns(t *testing.T) {
 		{"UNKNOWN", []Client{nameless}, []Client{four, short, forged}},
 		{"PARANOID", []Client{forged}, []Client{four, nameless}},
 		{".example.org", []Client{four, six}, []Client{nameless, short}},
+		{".b\u00fccher.example", []Client{client("192.0.2.1", "mx.xn--bcher-kva.example")}, []Client{four}},
+		{"b\u00fccher.example", []Client{client("192.0.2.1", "xn--bcher-kva.example")}, []Client{four}},
 		{".org", []Client{four}, []Client{short}},
 		{".mple.org", nil, []Client{four}},
 		{"example.org", nil, []Client{four}},

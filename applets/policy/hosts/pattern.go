@@ -65,12 +65,12 @@ func parsePattern(word string) (pattern, error) {
 		prefix, err := parseNetwork(word)
 		return pattern{kind: network, prefix: prefix}, err
 	case strings.HasPrefix(word, "."):
-		return pattern{kind: suffix, text: smtp.Fold(word)}, nil
+		return pattern{kind: suffix, text: "." + smtp.Fold(smtp.AsHost(word[1:]))}, nil
 	}
 	if a, err := netip.ParseAddr(word); err == nil {
 		return pattern{kind: network, prefix: netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen())}, nil
 	}
-	return pattern{kind: exact, text: smtp.Fold(word)}, nil
+	return pattern{kind: exact, text: smtp.Fold(smtp.AsHost(word))}, nil
 }
 
 // parseNetwork reads 192.0.2., 192.0.2.0/24, 192.0.2.0/255.255.255.0, [2001:db8::1]
