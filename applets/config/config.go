@@ -57,6 +57,11 @@ type Config struct {
 	Timeout           time.Duration // of a session that waits
 	Clients           int           // sessions in all; 0 no limit
 	ClientsPerAddress int           // 0 no limit
+	GreetDelay        time.Duration // before the greeting of a stranger
+	EarlyTalk         string        // Reject or Tag
+	SoftErrors        int           // before each reply to a stranger waits
+	ErrorDelay        time.Duration // that wait
+	HardErrors        int           // before a session ends; 0 no limit
 	Load              float64       // 1-minute load average; 0 off
 	MinFree           int64         // octets; 0 off
 	Hops              int
@@ -98,6 +103,7 @@ const (
 // What Config.BareNewline may hold.
 const (
 	Normalize = "normalize"
+	Tag       = "tag"
 	Reject    = "reject"
 )
 

@@ -121,19 +121,29 @@ func (s *session) findName(ctx context.Context) {
 }
 
 // welcome makes the Checker of a client that is known by now, asks it, and returns the
-// greeting, else, without ok, what the client is sent away with.
-func (s *session) welcome(ctx context.Context) (greeting smtp.Reply, ok bool) {
+// greeting; with ErrRefused what the client is sent away with, with another error what
+// ended the session meanwhile. first says that nothing was said to the client yet.
+func (s *session) welcome(ctx context.Context, first bool) (greeting smtp.Reply, err error) {
 	if s.checker != nil { // of whom XCLIENT has replaced
 		s.checker.Close()
 	}
 	s.checker = s.o.Checker(&s.client)
 	v := s.ask(ctx, s.checker.Connect)
+	if first && v.Accepted() && v.Trust == "" {
+		switch err := s.listen(); err {
+		case nil:
+		case errEarly:
+			v = s.early(v)
+		default:
+			return greeting, err
+		}
+	}
 	greeting = smtp.Reply{Code: 220, Text: s.o.Hostname + " ESMTP postoffice" + s.banner() + v.Greeting} // the greeting, with option banner and the words for a client that is only just accepted
 	if !v.Accepted() {
 		greeting = v.Reply
 		if !s.bar(v) {
 			s.checker.Replied(VerbConnect, "", greeting)
-			return greeting, false
+			return greeting, ErrRefused
 		}
 	}
 	s.mark = v.Mark
@@ -142,7 +152,7 @@ func (s *session) welcome(ctx context.Context) (greeting smtp.Reply, ok bool) {
 		s.connected(v.Trust)
 	}
 	s.checker.Replied(VerbConnect, "", greeting)
-	return greeting, true
+	return greeting, nil
 }
 
 // connected writes down that a session has begun, and what gives its client the right to

@@ -33,7 +33,8 @@
 //	client.go     who the client is
 //	passedon.go   clients that another passes on: the PROXY header, and XCLIENT
 //	session.go    a session from greeting to end
-//	barred.go     a session whose client was refused and may only quit
+//	patience.go   who is kept waiting: before the greeting, for many errors, and where a
+//	              client was refused and may only quit
 //	verbs.go      the table of commands, their order, and the short ones: HELO, EHLO
 //	              and all that take no mail
 //	starttls.go   TLS: its beginning, and what is known of it

@@ -286,10 +286,10 @@ func TestCommandsWithoutMessage(t *testing.T) {
 		c := dial(t, New(options(&memQueue{})))
 		for i := range 150 {
 			r := c.do("XYZZY")
-			if i < maxRefusals && r.Code != 500 || i == maxRefusals && r.Code != 421 {
+			if i < defaultErrors && r.Code != 500 || i == defaultErrors && r.Code != 421 {
 				t.Fatalf("XYZZY %d: %v", i, r)
 			}
-			if i == maxRefusals {
+			if i == defaultErrors {
 				return
 			}
 		}

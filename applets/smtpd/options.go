@@ -172,6 +172,12 @@ type Options struct {
 	Programs          int     // Local sessions at a time, beside those of root and the server's user; 0 is 1000
 	Load              float64 // refuse Relay above this load of one minute; 0 is never
 
+	SoftErrors int           // permanent refusals without a message after which a stranger waits for each reply
+	HardErrors int           // such refusals that end the session; 0 is 20, negative no limit
+	ErrorDelay time.Duration // that wait; 0 is none
+	GreetDelay time.Duration // a stranger is greeted so long after it came; 0 is at once
+	TagEarly   bool          // mark the mail of who speaks before that, instead of refusing it
+
 	Hops              int  // refuse a message with so many Received fields; 0 is 100
 	RejectBareNewline bool // refuse CR and LF that stand alone, instead of mending them
 
@@ -227,6 +233,7 @@ const (
 	defaultClients  = 100
 	defaultPrograms = 1000
 	defaultHops     = 100
+	defaultErrors   = 20
 
 	turnWait = 30 * time.Second // for a session of an address that has as many as it may
 
@@ -234,7 +241,6 @@ const (
 	maxEnvelope   = 96 << 10         // octets of all its RCPT lines
 	recipientCost = 160              // octets of memory for a recipient beside its address
 	maxSurplus    = 10_000           // RCPT after those limits, before the session ends
-	maxRefusals   = 20               // permanent refusals without a message
 	maxCommands   = 100              // commands but RCPT without a message
 	maxHello      = 255              // octets of HELO's argument
 	nameWait      = 5 * time.Second  // for all that DNS is asked about a client before its greeting
@@ -250,6 +256,7 @@ func (o Options) withDefaults() *Options {
 	setDefault(&o.Clients, defaultClients)
 	setDefault(&o.Programs, defaultPrograms)
 	setDefault(&o.Hops, defaultHops)
+	setDefault(&o.HardErrors, defaultErrors)
 	if o.Checker == nil {
 		o.Checker = func(c *Client) Checker { return trustedOnly{Client: c} }
 	}

@@ -141,14 +141,15 @@ func (s *session) xclient(ctx context.Context, arg string) smtp.Reply {
 	s.phase, s.refusals, s.commands = fresh, 0, 0
 	s.become(ctx, x)
 	s.show(Greeting)
-	greeting, ok := s.overload(), false
+	greeting := s.overload()
 	if greeting.IsZero() {
 		greeting = s.move()
 	}
-	if greeting.IsZero() {
-		greeting, ok = s.welcome(ctx)
+	if s.over = !greeting.IsZero(); !s.over {
+		greeting, err = s.welcome(ctx, false)
+		s.over = err != nil
 	}
-	if s.over = !ok; s.over {
+	if s.over {
 		s.log(ctx, slog.LevelInfo, "client refused", maillog.Reply(greeting))
 	}
 	return greeting

@@ -58,7 +58,7 @@ type session struct {
 	refusals int         // permanent refusals since the last message
 	commands int         // commands but RCPT since the last message
 	upgrade  *tls.Config // what the handshake that comes next is made with, once STARTTLS was taken
-	early    bool        // a client that doesn't wait was logged
+	hasty    bool        // a client that doesn't wait was logged
 	unknown  bool        // who passed it on doesn't say who it is, or looks itself whether we live
 	limited  bool        // the limits on the number of sessions hold
 	over     bool        // the next reply is the last one
@@ -94,9 +94,13 @@ func (s *session) admit(k Kind) bool {
 		return s.turnAway(nil, r)
 	}
 	s.findName(s.server.ctx)
-	greeting, ok := s.welcome(s.server.ctx)
-	if !ok {
+	greeting, err := s.welcome(s.server.ctx, true)
+	switch {
+	case err == ErrRefused:
 		return s.turnAway(nil, greeting)
+	case err != nil:
+		s.lost(err)
+		return false
 	}
 	s.wire.Put(greeting)
 	return true
@@ -128,7 +132,11 @@ func (s *session) turnAway(cause error, r smtp.Reply) (admitted bool) {
 		level = slog.LevelDebug
 	}
 	s.log(s.server.ctx, level, "client refused", attrs...)
-	s.wire.SendAway(r)
+	if s.wire.Waiting() > 0 { // else the kernel throws the reply away
+		s.bye(r)
+	} else {
+		s.wire.SendAway(r)
+	}
 	return false
 }
 
@@ -161,6 +169,7 @@ func (s *session) line(ctx context.Context, line []byte, readErr error) (over bo
 	default:
 		return true, s.lost(readErr)
 	}
+	s.slowDown(ctx)
 	if r.Code == 354 {
 		s.wire.Put(r)
 		s.show(Data)

@@ -123,7 +123,7 @@ func (s *session) secure() error {
 		return err
 	}
 	s.reset()
-	s.phase, s.early = fresh, false
+	s.phase, s.hasty = fresh, false
 	s.client.Hello, s.client.ESMTP = "", false
 	s.client.TLS = newTLS(state)
 	s.log(s.server.ctx, slog.LevelInfo, "TLS begun", s.client.TLS.attrs()...)

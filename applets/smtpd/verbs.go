@@ -109,11 +109,11 @@ func (s *session) run(ctx context.Context, v *verb, arg string) smtp.Reply {
 // worn reports whether the client has used up what it may say without sending
 // a message (A14).
 func (s *session) worn() bool {
-	return s.refusals >= maxRefusals || s.commands >= maxCommands || s.surplus >= maxSurplus
+	return s.o.HardErrors > 0 && s.refusals >= s.o.HardErrors || s.commands >= maxCommands || s.surplus >= maxSurplus
 }
 
 func tooMuch() smtp.Reply {
-	return smtp.Reply{Code: 421, Status: "4.7.0", Text: "too many commands or errors without a message, mend what was refused and come again"} // 20 refusals, or 100 commands
+	return smtp.Reply{Code: 421, Status: "4.7.0", Text: "too many commands or errors without a message, mend what was refused and come again"} // option hard-errors, or 100 commands
 }
 
 // judge counts a command and its reply, and answers 421 instead of r where the
@@ -132,8 +132,8 @@ func (s *session) judge(v *verb, r smtp.Reply) smtp.Reply {
 	if v == nil || !v.last || s.wire.Waiting() == 0 {
 		return r
 	}
-	if !s.early {
-		s.early = true
+	if !s.hasty {
+		s.hasty = true
 		s.log(s.server.ctx, slog.LevelDebug, "client did not wait", maillog.Reason(v.name))
 	}
 	if r.Code >= 400 {

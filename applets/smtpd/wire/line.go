@@ -109,3 +109,23 @@ func readNow(fd int, p []byte) (int, error) {
 		return n, nil
 	}
 }
+
+// Quiet waits until by, or until something comes. Nothing is held until then.
+func (w *Conn) Quiet(by time.Time) (came bool, err error) {
+	w.idle, w.lineEnd = time.Now(), by
+	switch err := w.Some(); err {
+	case nil:
+		return true, nil
+	case ErrTimeout:
+		return false, nil
+	default:
+		return false, err
+	}
+}
+
+// Rest writes what is ready, and holds no buffer from then on where nothing has come.
+func (w *Conn) Rest() {
+	if w.Flush(); w.Waiting() == 0 {
+		w.release()
+	}
+}

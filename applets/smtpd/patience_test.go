@@ -162,3 +162,144 @@ type marking struct{ domainPolicy }
 func (marking) Connect(context.Context) Verdict {
 	return Verdict{Greeting: "\nwe take it, and mark it", Mark: Mark{Reason: "no name", Folder: "junk"}}
 }
+
+// patient are the options of a server that greets strangers after five seconds.
+func patient(log *logLines, q Queue) Options {
+	o := proxied(log)
+	o.Queue, o.GreetDelay = q, 5*time.Second
+	return o
+}
+
+// Who waits for the greeting gets it after that time, which its place in the line of its
+// address counts for; this machine, who is trusted, submission and a proxy's own
+// connections don't wait.
+func TestGreetDelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log logLines
+		o := patient(&log, &memQueue{})
+		o.ClientsPerAddress = 1
+		s := New(o)
+		l := servePipes(t, s, Relay)
+		submission := servePipes(t, s, Submission)
+		greeted := func(l *pipeListener, addr string, want time.Duration) *talker {
+			t.Helper()
+			start := time.Now()
+			c, r := l.connect(t, addr)
+			if r.Code != 220 || time.Since(start) != want {
+				t.Errorf("%s: %v after %v, want 220 after %v", addr, r, time.Since(start), want)
+			}
+			return c
+		}
+		greeted(l, "127.0.0.1:1", 0)
+		greeted(l, "10.1.1.1:1", 0)
+		greeted(submission, "192.0.2.8:1", 0)
+		c := greeted(l, strangerAddr, o.GreetDelay)
+		start := time.Now()
+		l.introduced(t, localV2).want(220)
+		l.introduced(t, headerOf("10.1.1.1")).want(220)
+		if time.Since(start) != 0 {
+			t.Errorf("a proxy and a trusted client behind it: after %v", time.Since(start))
+		}
+		start = time.Now()
+		two, three := l.arrive(t, strangerAddr), l.introduced(t, headerOf("192.0.2.9"))
+		go func() {
+			time.Sleep(3 * time.Second)
+			c.do("QUIT")
+		}()
+		three.want(220)
+		if two.want(220); time.Since(start) != o.GreetDelay {
+			t.Errorf("who waited for its turn meanwhile, and a stranger behind a proxy: greeted after %v, want %v", time.Since(start), o.GreetDelay)
+		}
+	})
+}
+
+// Who speaks before the greeting is told so and loses the connection, and runs no
+// command; or its mail is marked. Who goes away, and the server's end, end the wait.
+func TestEarlyTalk(t *testing.T) {
+	for _, after := range []time.Duration{0, 3 * time.Second} {
+		for _, tag := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				var log logLines
+				q := &memQueue{}
+				o := patient(&log, q)
+				o.TagEarly = tag
+				l := servePipes(t, New(o), Relay)
+				start := time.Now()
+				c := l.arrive(t, strangerAddr)
+				go func() {
+					time.Sleep(after)
+					c.send("EHLO x\r\n")
+				}()
+				if tag {
+					c.want(220)
+					c.want(250)
+					c.envelope("a@b.example", "alice@us.example")
+					c.do("\r\n.")
+					if all := q.messages(); len(all) != 1 || all[0].Mark.Reason == "" {
+						t.Errorf("tagged: stored %v", all)
+					}
+					return
+				}
+				if r := c.read(); r.Code != 554 || r.Status != "5.5.1" || time.Since(start) != after {
+					t.Errorf("%v after %v, want 554 5.5.1 after %v", r, time.Since(start), after)
+				}
+				if r := c.read(); !r.IsZero() || !strings.Contains(log.String(), "client refused") {
+					t.Errorf("%v, want the end; log %s", r, &log)
+				}
+			})
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var log logLines
+		s := New(patient(&log, &memQueue{}))
+		l := servePipes(t, s, Relay)
+		l.arrive(t, strangerAddr).conn.Close()
+		synctest.Wait()
+		if strings.Contains(log.String(), "level=INFO") {
+			t.Errorf("who goes away at once: %s", &log)
+		}
+		c := l.arrive(t, strangerAddr)
+		synctest.Wait()
+		start := time.Now()
+		go s.Shutdown(context.Background())
+		if r := c.read(); r.Code != 421 || time.Since(start) != 0 {
+			t.Errorf("at the end: %v after %v, want 421 at once", r, time.Since(start))
+		}
+	})
+}
+
+// A14: beyond the soft limit each reply of a stranger waits, without a buffer, and beyond
+// the hard one the session ends; a message forgives. This machine and who is trusted
+// don't wait.
+func TestErrorDelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log logLines
+		o := proxied(&log)
+		o.SoftErrors, o.HardErrors, o.ErrorDelay = 3, 6, 2*time.Second
+		s := New(o)
+		for addr, delayed := range map[string]bool{strangerAddr: true, "10.1.1.1:1": false, "127.0.0.1:1": false} {
+			c := dialFrom(t, s, Relay, addr)
+			for i := range 7 {
+				start := time.Now()
+				r := c.do("NONSENSE")
+				want := time.Duration(0)
+				if delayed && i+1 > o.SoftErrors {
+					want = o.ErrorDelay
+				}
+				if code := map[bool]int{true: 500, false: 421}[i < o.HardErrors]; r.Code != code || time.Since(start) != want {
+					t.Errorf("%s: error %d: %v after %v, want %d after %v", addr, i+1, r, time.Since(start), code, want)
+				}
+			}
+		}
+		c := dialFrom(t, s, Relay, strangerAddr)
+		for range o.SoftErrors {
+			c.do("NONSENSE")
+		}
+		c.envelope("a@b.example", "alice@us.example")
+		c.do("\r\n.")
+		start := time.Now()
+		if c.do("NONSENSE"); time.Since(start) != 0 {
+			t.Errorf("after a message: %v", time.Since(start))
+		}
+	})
+}
