@@ -93,7 +93,7 @@ func auditRest(verb, line, cause string, r smtp.Reply) string {
 		return cause
 	}
 	switch auditVerb(verb) {
-	case "DATA":
+	case "DATA", "BDAT":
 		switch {
 		case !refused, r.Code == 503:
 			return ""

@@ -14,11 +14,19 @@ import (
 
 // data opens the message in the queue; loop then sends 354 and calls receive.
 func (s *session) data(ctx context.Context, _ string) smtp.Reply {
+	if r := s.open(ctx); !r.IsZero() {
+		return r
+	}
+	return smtp.Reply{Code: 354, Text: "end the message with a line that is a dot"} // DATA
+}
+
+// open begins the message in the queue, or says what speaks against that.
+func (s *session) open(ctx context.Context) smtp.Reply {
 	if len(s.tx.Recipients) == 0 {
 		if s.refused > 0 {
-			return smtp.Reply{Code: 554, Status: "5.5.1", Text: "no recipient was taken, see the replies to RCPT"} // DATA when all were refused
+			return smtp.Reply{Code: 554, Status: "5.5.1", Text: "no recipient was taken, see the replies to RCPT"} // DATA or BDAT when all were refused
 		}
-		return smtp.Reply{Code: 503, Status: "5.5.1", Text: "RCPT comes first"} // DATA without a recipient
+		return smtp.Reply{Code: 503, Status: "5.5.1", Text: "RCPT comes first"} // DATA or BDAT without a recipient
 	}
 	if r := s.ask(ctx, func(ctx context.Context) Verdict { return s.checker.Data(ctx, &s.tx) }).Reply; !r.IsZero() {
 		s.log(ctx, slog.LevelInfo, "message refused", maillog.From(s.tx.ReversePath), maillog.NRcpt(len(s.tx.Recipients)), maillog.Reply(r))
@@ -30,7 +38,7 @@ func (s *session) data(ctx context.Context, _ string) smtp.Reply {
 		return s.notQueued(ctx, err)
 	}
 	s.incoming = in
-	return smtp.Reply{Code: 354, Text: "end the message with a line that is a dot"} // DATA
+	return smtp.Reply{}
 }
 
 // receive reads the message up to its final dot and returns the reply to that.
@@ -47,6 +55,11 @@ func (s *session) receive(ctx context.Context) (smtp.Reply, error) {
 	if err != nil {
 		return smtp.Reply{}, err
 	}
+	return s.conclude(ctx, h, info), nil
+}
+
+// conclude ends the message, and the transaction, and returns the reply.
+func (s *session) conclude(ctx context.Context, h *header, info smtp.DataInfo) smtp.Reply {
 	r := s.verdict(ctx, h, info)
 	if r.IsZero() {
 		r = s.commit(ctx, h, info)
@@ -58,7 +71,7 @@ func (s *session) receive(ctx context.Context) (smtp.Reply, error) {
 		s.refusals++
 	}
 	s.reset()
-	return r, nil
+	return r
 }
 
 // verdict is what speaks against a message that was read to its end, apart

@@ -6,12 +6,13 @@
 // kept: Checker and Queue do, and they are the only way out of here.
 //
 // Invariants:
-//   - 250 to the final dot is written only after Incoming.Commit returned nil.
-//   - A command line gets one reply, whatever its length or octets, and the
-//     rest of a refused line never runs as a command.
+//   - 250 to the final dot, or the last chunk, is written only after Incoming.Commit returned nil.
+//   - A command line gets one reply, whatever its length or octets, and neither
+//     the rest of a refused line nor a chunk of BDAT ever runs as a command.
 //   - A reply holds printable ASCII only, and no path and no option's name.
 //   - Every wait has a deadline that is a total, never one per octet.
-//   - A session that waits for a command holds no buffer, and no session holds
+//   - A session that waits for a command holds no buffer, but for the header of a
+//     message that comes in chunks and its block for the queue, and no session holds
 //     more than 256 KiB whatever its client sends.
 //   - The accept loop writes to nobody and waits for nobody: whose a connection is
 //     the kernel and files of this machine tell, and one too many is answered
@@ -39,7 +40,8 @@
 //	              and all that take no mail
 //	starttls.go   TLS: its beginning, and what is known of it
 //	mail.go       MAIL and RCPT
-//	data.go       DATA
+//	bdat.go       BDAT: messages in chunks
+//	data.go       DATA, and what becomes of a message at its end
 //	header.go     the header of what comes, its hops, and our trace fields
 //	sessions.go   which sessions there are, and the end of one
 package smtpd

@@ -29,6 +29,9 @@ func FuzzSession(f *testing.F) {
 	f.Add("NOOP "+strings.Repeat("a", 3000)+"\r\nHELP\r\nEHLO \x1b\xff(\r\nVRFY x", true, false)
 	f.Add("EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<bob>\r\nDATA\r\n\r\n.\r\r\n.\n\r\n..\r\n", false, false)
 	f.Fuzz(func(t *testing.T, in string, strict, program bool) {
+		if strings.Contains(strings.ToUpper(in), "BDAT") {
+			return // a chunk may take in the tail: FuzzBDAT
+		}
 		q := &memQueue{}
 		o := options(q)
 		o.RejectBareNewline = strict
@@ -285,6 +288,7 @@ func FuzzVerdicts(f *testing.F) {
 	for stage := range 6 { // each of them refuses, with each code
 		for _, move := range "147:=CFILORUX[^adgjmpsvy|" {
 			f.Add(whole+whole, strings.Repeat("0", stage)+string(move))
+			f.Add("EHLO x\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<alice@us.example>\r\nBDAT 5\r\na: b\nBDAT 6 LAST\r\nQUIT\r\n", strings.Repeat("0", stage)+string(move))
 		}
 	}
 	for _, moves := range []string{"0\r\n250 ok\x1b[0m\xff 421-", "00000", strings.Repeat("0 x\n", 200)} {

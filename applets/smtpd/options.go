@@ -120,7 +120,7 @@ type Checker interface {
 	// Rcpt is asked about a recipient. A path that no message in the queue can have
 	// is refused with the status 5.1.3 (smtp.Reported).
 	Rcpt(ctx context.Context, to smtp.Path) Verdict
-	// Data is asked before 354.
+	// Data is asked before 354, or before the first chunk of a message is read.
 	Data(ctx context.Context, t *Transaction) Verdict
 	// Message is asked when a message has come to its end and nothing else speaks
 	// against it.
@@ -241,7 +241,7 @@ const (
 	maxEnvelope   = 96 << 10         // octets of all its RCPT lines
 	recipientCost = 160              // octets of memory for a recipient beside its address
 	maxSurplus    = 10_000           // RCPT after those limits, before the session ends
-	maxCommands   = 100              // commands but RCPT without a message
+	maxCommands   = 100              // commands but RCPT and BDAT without a message
 	maxHello      = 255              // octets of HELO's argument
 	nameWait      = 5 * time.Second  // for all that DNS is asked about a client before its greeting
 	policyWait    = 60 * time.Second // for one answer of a Checker about a stranger

@@ -25,9 +25,11 @@ const (
 	greeted                     // no transaction open
 	mailed                      // MAIL was taken
 	addressed                   // and at least one RCPT
+	chunked                     // and at least one BDAT
 
-	always = fresh | greeted | mailed | addressed
-	opened = mailed | addressed
+	always   = fresh | greeted | opened
+	opened   = envelope | chunked
+	envelope = mailed | addressed
 )
 
 // session is one connection. All of it belongs to its goroutine.
@@ -49,14 +51,15 @@ type session struct {
 	reported []smtp.Recipient // of them, those that go into the queue beside good ones
 	surplus  int              // RCPT beyond what a transaction takes
 	incoming Incoming
-	coming   int64 // octets of the message
-	claimed  int64 // octets of room that were asked for, by steps
+	arriving *arriving // of incoming, if it comes in chunks
+	coming   int64     // octets of the message
+	claimed  int64     // octets of room that were asked for, by steps
 	holder   holder
 
 	front netip.AddrPort // of a client that may say by XCLIENT whom it passes on; else the zero one
 
 	refusals int         // permanent refusals since the last message
-	commands int         // commands but RCPT since the last message
+	commands int         // since the last message, but RCPT and BDAT
 	upgrade  *tls.Config // what the handshake that comes next is made with, once STARTTLS was taken
 	hasty    bool        // a client that doesn't wait was logged
 	unknown  bool        // who passed it on doesn't say who it is, or looks itself whether we live
@@ -166,16 +169,21 @@ func (s *session) line(ctx context.Context, line []byte, readErr error) (over bo
 		r = s.command(ctx, text)
 	case readErr == wire.ErrTooLong:
 		r = s.judge(nil, smtp.Reply{Code: 500, Status: "5.5.2", Text: fmt.Sprintf("a command line has at most %d octets, send a shorter one", wire.MaxLine)}) // the line is longer
+		s.over = isBDAT(text)
 	default:
 		return true, s.lost(readErr)
 	}
 	s.slowDown(ctx)
-	if r.Code == 354 {
+	switch {
+	case r.Code == 354:
 		s.wire.Put(r)
 		s.show(Data)
-		if r, err = s.receive(ctx); err != nil {
-			return true, s.lost(err)
-		}
+		r, err = s.receive(ctx)
+	case readErr == nil && isBDAT(text):
+		r, err = s.chunk(ctx, text, r)
+	}
+	if err != nil {
+		return true, s.lost(err)
 	}
 	s.tell(text, r)
 	if s.upgrade != nil {
@@ -323,6 +331,11 @@ func stack() string {
 // reset ends the transaction, if one is open.
 func (s *session) reset() {
 	s.abort()
+	if m := s.arriving; m != nil {
+		s.arriving = nil
+		m.header.free()
+		s.wire.EndData()
+	}
 	s.tx = Transaction{}
 	s.server.places.Lists.Drop(s.held)
 	s.held = 0

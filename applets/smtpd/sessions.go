@@ -109,6 +109,8 @@ func (s *session) state() string {
 		return Connected
 	case s.phase == greeted:
 		return Idle
+	case s.phase == chunked:
+		return Data
 	}
 	return Envelope
 }

@@ -18,6 +18,7 @@ type verb struct {
 	in    phase                 // where it is allowed
 	order string                // told where it isn't, after 503
 	last  bool                  // a client waits for its reply (RFC 2920 section 3.1)
+	many  bool                  // a message may need any number of it
 	usage string                // its arguments, for HELP; "" means that it takes none
 	only  func(s *session) bool // who has it; nil: everybody
 	do    func(s *session, ctx context.Context, arg string) smtp.Reply
@@ -26,10 +27,11 @@ type verb struct {
 var verbs = []verb{
 	{name: "HELO", in: always, last: true, usage: "hostname", do: (*session).helo},
 	{name: "EHLO", in: always, last: true, usage: "hostname", do: (*session).ehlo},
-	{name: "STARTTLS", in: greeted | opened, last: true, only: (*session).offersTLS, do: (*session).startTLS},
+	{name: "STARTTLS", in: greeted | envelope, order: "HELO or EHLO comes first, and a message that has begun is ended before", last: true, only: (*session).offersTLS, do: (*session).startTLS},
 	{name: "MAIL", in: greeted, order: "a transaction is open, RSET ends it", usage: "FROM:<address> [SIZE=octets] [BODY=7BIT|8BITMIME]", do: (*session).mail},
-	{name: "RCPT", in: opened, order: "MAIL comes first", usage: "TO:<address>", do: (*session).rcpt},
-	{name: "DATA", in: opened, order: "MAIL comes first", last: true, do: (*session).data},
+	{name: "RCPT", in: envelope, order: "MAIL comes first, and all recipients before the message", many: true, usage: "TO:<address>", do: (*session).rcpt},
+	{name: "DATA", in: envelope, order: "MAIL comes first, and a message that came with BDAT goes on with that", last: true, do: (*session).data},
+	{name: "BDAT", in: opened, order: "MAIL comes first", many: true, usage: "octets [LAST]", do: (*session).bdat},
 	{name: "RSET", in: always, do: (*session).rset},
 	{name: "NOOP", in: always, last: true, usage: "[text]", do: (*session).noop},
 	{name: "VRFY", in: always, last: true, usage: "address", do: (*session).vrfy},
@@ -123,7 +125,7 @@ func (s *session) judge(v *verb, r smtp.Reply) smtp.Reply {
 	if v == nil && s.worn() {
 		return tooMuch()
 	}
-	if v == nil || v.name != "RCPT" {
+	if v == nil || !v.many {
 		s.commands++
 	}
 	if r.Permanent() && !(v != nil && v.name == "RCPT" && s.client.Trusted) {
@@ -159,7 +161,7 @@ func (s *session) ehlo(ctx context.Context, arg string) smtp.Reply {
 		size += " " + strconv.FormatInt(s.o.Size, 10)
 	}
 	return smtp.Reply{Code: 250, Text: s.o.Hostname + " greets " + s.greeted() +
-		"\nPIPELINING\n" + size + "\n8BITMIME\nENHANCEDSTATUSCODES" + s.starts() + s.you()} // EHLO; a program of this machine hears whose it is
+		"\nPIPELINING\n" + size + "\n8BITMIME\nCHUNKING\nENHANCEDSTATUSCODES" + s.starts() + s.you()} // EHLO; a program of this machine hears whose it is
 }
 
 // you are the lines of EHLO's reply for a program of this machine: what we know

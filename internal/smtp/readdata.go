@@ -36,10 +36,7 @@ func ReadData(dst io.Writer, src *bufio.Reader, o DataOptions) (DataInfo, error)
 	d := dataReader{dst: dst, limit: o.Limit, out: block[:0]}
 	for {
 		if _, err := src.Peek(1); err != nil {
-			if err == io.EOF {
-				err = io.ErrUnexpectedEOF
-			}
-			return d.info, err
+			return d.info, unexpected(err)
 		}
 		chunk, _ := src.Peek(src.Buffered())
 		n, ended := d.take(chunk)
@@ -49,6 +46,70 @@ func ReadData(dst io.Writer, src *bufio.Reader, o DataOptions) (DataInfo, error)
 			return d.info, nil
 		}
 	}
+}
+
+// A ChunkReader reads a message that comes in chunks of counted octets (RFC 3030).
+// It writes what ReadData would write of the same octets, but no dot is taken away
+// or ends anything. Between two chunks it holds at most one octet, a CR.
+type ChunkReader struct{ d dataReader }
+
+// NewChunkReader returns a ChunkReader that writes to dst.
+func NewChunkReader(dst io.Writer, o DataOptions) *ChunkReader {
+	return &ChunkReader{dataReader{dst: dst, limit: o.Limit, counted: true}}
+}
+
+// Read reads a chunk of n octets, all of them whatever the destination says, and
+// writes it. It returns what was seen of the message up to there. The error is the
+// source's alone, as ReadData's.
+func (c *ChunkReader) Read(src *bufio.Reader, n int64) (DataInfo, error) {
+	block := blocks.Get().(*[blockSize]byte)
+	defer blocks.Put(block)
+	c.d.out = block[:0]
+	defer func() { c.d.out = nil }()
+	for n > 0 {
+		if _, err := src.Peek(1); err != nil {
+			return c.d.info, unexpected(err)
+		}
+		piece, _ := src.Peek(int(min(n, int64(src.Buffered()))))
+		c.d.take(piece)
+		src.Discard(len(piece)) // cannot fail: they are buffered
+		n -= int64(len(piece))
+	}
+	c.d.flush()
+	return c.d.info, nil
+}
+
+// End is the end of the message, behind its last chunk. A CR that is its last
+// octet stands alone, and a last line without an end gets one.
+func (c *ChunkReader) End() DataInfo {
+	var last [2]byte
+	d := &c.d
+	d.out = last[:0]
+	if d.state == afterCR {
+		d.state = inLine
+		d.info.BareNewline = true
+		d.put(' ')
+		d.flush()
+	}
+	if d.open {
+		d.put('\n')
+		d.flush()
+	}
+	return d.info
+}
+
+// DropChunk reads the n octets of a chunk that is refused, and forgets them.
+func DropChunk(src *bufio.Reader, n int64) error {
+	_, err := io.CopyN(io.Discard, src, n)
+	return unexpected(err)
+}
+
+// unexpected is the end of the input in the middle of something.
+func unexpected(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 // Where a dataReader stands. A CR, and a dot behind a true CR LF, are held
@@ -64,11 +125,13 @@ const (
 )
 
 type dataReader struct {
-	dst   io.Writer
-	limit int64
-	out   []byte // not yet written; its capacity is a block
-	state dataState
-	info  DataInfo
+	dst     io.Writer
+	limit   int64
+	counted bool   // its octets are counted: a dot is one like the others
+	out     []byte // not yet written; its capacity is a block
+	open    bool   // what was flushed last ends in the middle of a line
+	state   dataState
+	info    DataInfo
 }
 
 // take reads b up to its end or the message's and returns how much that was.
@@ -78,7 +141,7 @@ func (d *dataReader) take(b []byte) (n int, ended bool) {
 		c := rest[0]
 		switch d.state {
 		case lineStart:
-			if c == '.' {
+			if c == '.' && !d.counted {
 				d.state = afterDot
 				rest = rest[1:]
 				continue
@@ -190,6 +253,7 @@ func (d *dataReader) flush() {
 	if len(b) == 0 {
 		return
 	}
+	d.open = b[len(b)-1] != '\n'
 	d.info.NUL = d.info.NUL || bytes.IndexByte(b, 0) >= 0
 	d.info.Octets += int64(len(b))
 	d.info.Size += int64(len(b) + bytes.Count(b, []byte{'\n'}))

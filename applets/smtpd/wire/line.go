@@ -10,8 +10,9 @@ import (
 )
 
 const (
-	MaxLine = 2048    // octets of a command line with its line end
-	maxSkip = 1 << 20 // octets of a longer one that are read before the session ends
+	MaxLine   = 2048    // octets of a command line with its line end
+	lineStart = 16      // octets of one that is too long that are returned
+	maxSkip   = 1 << 20 // octets of a longer one that are read before the session ends
 )
 
 // What ends the reading of a line or a message, beside the connection's own errors.
@@ -30,6 +31,7 @@ var (
 // ReadLine returns the next command line without its end, which must come within
 // wait; it is valid until the next call. LF alone ends a line too, unless strict. begin, if not
 // nil, sees the start of the line before its end has come, and may end the session.
+// Of a line that is ErrTooLong the start is returned.
 func (w *Conn) ReadLine(strict bool, wait time.Duration, begin func([]byte) error) ([]byte, error) {
 	w.idle = time.Now()
 	w.lineEnd = w.idle.Add(wait)
@@ -47,7 +49,7 @@ func (w *Conn) ReadLine(strict bool, wait time.Duration, begin func([]byte) erro
 			return bytes.TrimSuffix(b[:i], []byte("\r")), nil
 		}
 		if len(b) >= MaxLine {
-			return nil, w.skipLine(strict)
+			return w.skipLine(strict)
 		}
 		seen = len(b)
 		if err := w.More(); err != nil {
@@ -72,21 +74,22 @@ func endOfLine(b []byte, seen int, strict bool) int {
 	}
 }
 
-// skipLine drops a line up to and with its end.
-func (w *Conn) skipLine(strict bool) error {
+// skipLine drops a line up to and with its end, and returns its start.
+func (w *Conn) skipLine(strict bool) (start []byte, err error) {
+	start = bytes.Clone(w.peek()[:lineStart])
 	for skipped := 0; skipped < maxSkip; {
 		b := w.peek()
 		if i := endOfLine(b, 0, strict); i >= 0 {
 			w.in.Discard(i + 1)
-			return ErrTooLong
+			return start, ErrTooLong
 		}
 		w.in.Discard(len(b) - 1) // the last may be half of the end
 		skipped += len(b) - 1
 		if err := w.More(); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return ErrEndless
+	return nil, ErrEndless
 }
 
 // errNothingYet is a read that would have to wait.

@@ -3,6 +3,8 @@
 package peers
 
 import (
+	"os"
+	"regexp"
 	"testing"
 	"time"
 
@@ -49,6 +51,10 @@ func TestEximBothWays(t *testing.T) {
 	theirs.Swaks(theirs.IP+":25", "--from", "bob@ex.test", "--to", "bob@one.test", "--header", "Subject: from exim")
 	lan.Until(t, 30*time.Second, "exim's message is in bob's mailbox", func() bool {
 		return lan.Contains(ours.Mailbox("bob"), "Subject: from exim")
+	})
+	lan.Until(t, 10*time.Second, "exim says that it came in chunks", func() bool {
+		log, err := os.ReadFile(theirs.Path("ex", "log", "mainlog"))
+		return err == nil && regexp.MustCompile(`=> bob@one\.test .* K .*C="250 2\.0\.0 queued as `).Match(log)
 	})
 	ours.Drained(10 * time.Second)
 }
