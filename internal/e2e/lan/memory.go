@@ -67,6 +67,16 @@ func statusOf(pid int) (Status, bool) {
 	return s, s.Peak > 0
 }
 
+// Anon is what all processes of the binary on the host together have of memory that
+// is no file's, in KiB.
+func (h *Host) Anon() (sum int) {
+	for pid := range h.Family() {
+		s, _ := statusOf(pid)
+		sum += s.Anon
+	}
+	return sum
+}
+
 // Meter follows the peaks of all processes of the binary on some hosts. The
 // kernel keeps a process's peak, so one late look at a process says all; the
 // ticker is there for those that end by themselves.
