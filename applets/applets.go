@@ -16,7 +16,7 @@ import (
 // roles: one without the descriptors that it inherits ends at once.
 func programs() cmdline.Programs {
 	return cmdline.Programs{
-		Applets: []cmdline.Applet{smtpdApplet, sendmail, mailq, runq, queueApplet, routeApplet, sessionsApplet, newaliases, dbmApplet, configApplet},
+		Applets: []cmdline.Applet{smtpdApplet, sendmail, mailq, runq, queueApplet, routeApplet, sessionsApplet, limitsApplet, newaliases, dbmApplet, configApplet},
 		Plain:   plainApplet(),
 		Roles:   append(server.Roles(), cmdline.Role{Argv0: client.OwnerRole, Run: runAsOwner}),
 	}

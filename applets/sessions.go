@@ -110,3 +110,54 @@ func endSessions(ctx context.Context, env *cmdline.Env, request func(func(*contr
 	}
 	return nil
 }
+
+var limitsApplet = cmdline.Applet{
+	Name:  "limits",
+	Usage: "[--json]",
+	Short: "show who comes too fast and is refused for a while",
+	Run:   runLimits,
+}
+
+func runLimits(ctx context.Context, env *cmdline.Env) error {
+	asJSON := env.Flags.Bool("json", false, "one JSON object per limit")
+	if err := env.Parse(); err != nil {
+		return err
+	}
+	if len(env.Args) > 0 {
+		return cmdline.Usagef("limits takes no arguments, got %.40q", env.Args[0])
+	}
+	return client.AtServer(ctx, env, func(request func(func(*control.Client) error) error) error {
+		show := limitsText(env, time.Now())
+		if *asJSON {
+			show = func(l control.Limit) error { return cmdline.PrintJSON(env.Stdout, l) }
+		}
+		return request(func(c *control.Client) error {
+			var failed error
+			err := c.Limits(ctx, func(l control.Limit) bool {
+				failed = show(l)
+				return failed == nil
+			})
+			if failed != nil {
+				return fmt.Errorf("write the list: %w", failed)
+			}
+			return err
+		})
+	})
+}
+
+// limitsText prints a limit a line, below a line of headings.
+func limitsText(env *cmdline.Env, now time.Time) func(control.Limit) error {
+	const line = "%-20s %8s %8s  %s\n"
+	first := true
+	return func(l control.Limit) error {
+		if first {
+			first = false
+			if _, err := fmt.Fprintf(env.Stdout, line, "Network", "Refused", "Wait", "Why"); err != nil {
+				return err
+			}
+		}
+		why := fmt.Sprintf("more than %d %s in %v (option %s)", l.Most, l.What, time.Duration(l.Seconds)*time.Second, l.Option)
+		_, err := fmt.Fprintf(env.Stdout, line, cmdline.Printed(l.Network), fmt.Sprint(l.Refused), ago(l.Until, now), cmdline.Printed(why))
+		return err
+	}
+}

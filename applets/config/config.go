@@ -62,8 +62,13 @@ type Config struct {
 	SoftErrors        int           // before each reply to a stranger waits
 	ErrorDelay        time.Duration // that wait
 	HardErrors        int           // before a session ends; 0 no limit
-	Load              float64       // 1-minute load average; 0 off
-	MinFree           int64         // octets; 0 off
+	RateTime          time.Duration // in which a stranger's address may have what follows; each 0 no limit
+	RateConnections   int
+	RateMessages      int
+	RateRecipients    int
+	RateUnknown       int
+	Load              float64 // 1-minute load average; 0 off
+	MinFree           int64   // octets; 0 off
 	Hops              int
 	QReturn           time.Duration
 	BareNewline       string        // Normalize or Reject

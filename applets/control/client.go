@@ -180,6 +180,7 @@ type collector struct {
 	event func([]Event) bool // for a watcher; nil: nobody watches
 	steps func([]Step) bool  // for a route; nil: nobody asked for one
 	each  func(Session) bool // for sessions; nil: nobody asked for them
+	limit func(Limit) bool   // for limits; nil: nobody asked for them
 	build builder            // of what is shown
 	size  int                // of a route's lines, in octets
 
@@ -193,7 +194,7 @@ func (a *collector) add(line []byte) (text string, over bool, err error) {
 		return "", true, fmt.Errorf("read the server's answer: %w", err)
 	}
 	switch {
-	case f.Data != nil && a.data == nil, f.Watched != nil && a.event == nil, f.Steps != nil && a.steps == nil, f.Sessions != nil && a.each == nil:
+	case f.Data != nil && a.data == nil, f.Watched != nil && a.event == nil, f.Steps != nil && a.steps == nil, f.Sessions != nil && a.each == nil, f.Limits != nil && a.limit == nil:
 		return "", true, fmt.Errorf("the server's answer has what nobody asked for: %.40q", line)
 	case f.Data != nil:
 		_, err := a.data.Write(f.Data)
@@ -206,6 +207,13 @@ func (a *collector) add(line []byte) (text string, over bool, err error) {
 	case f.Sessions != nil:
 		for _, one := range f.Sessions {
 			if !a.each(one) {
+				return "", true, errEnough
+			}
+		}
+		return "", false, nil
+	case f.Limits != nil:
+		for _, one := range f.Limits {
+			if !a.limit(one) {
 				return "", true, errEnough
 			}
 		}

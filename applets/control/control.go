@@ -43,6 +43,7 @@ const (
 
 	Sessions   = "sessions" // the SMTP sessions of now
 	EndSession = "end"      // the end of one
+	Limits     = "limits"   // who comes too fast and is refused
 
 	// These change one message.
 	Hold    = "hold"    // keep it in the queue untried

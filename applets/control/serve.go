@@ -52,6 +52,7 @@ type Handler struct {
 
 	Sessions   func(p Peer) iter.Seq[Session] // that p may see
 	EndSession func(p Peer, id string) error
+	Limits     func(p Peer) ([]Limit, error)
 
 	// Nobody says whether no account has a uid. nil: each is somebody's.
 	Nobody func(uid int) bool
@@ -201,6 +202,14 @@ func (s *server) do(ctx context.Context, a *answer, peer Peer, req Request) (tex
 		return "", s.question(ctx, a, peer, func() error { return s.route(ctx, a, peer, req) })
 	case req.Do == Sessions && h.Sessions != nil:
 		return "", s.question(ctx, a, peer, func() error { return a.sessions(h.Sessions(peer)) })
+	case req.Do == Limits && h.Limits != nil:
+		return "", s.question(ctx, a, peer, func() error {
+			all, err := h.Limits(peer)
+			if err != nil {
+				return err
+			}
+			return inBatches(all, func(l Limit) Limit { return l }, a.line, func(some []Limit) frame { return frame{Limits: some} })
+		})
 	case req.Do == EndSession && h.EndSession != nil:
 		return "", h.EndSession(peer, req.ID)
 	case changes(req.Do) && h.Act != nil:

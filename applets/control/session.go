@@ -53,3 +53,25 @@ func (c *Client) EndSession(ctx context.Context, id string) error {
 	_, err := c.ask(ctx, Request{Do: EndSession, ID: id}, collector{})
 	return err
 }
+
+// Limit is a network that comes too fast and is refused something, as postoffice limits
+// shows it, and its --json object.
+type Limit struct {
+	Network string    `json:"network"` // an address, or a network with its length
+	What    string    `json:"what"`    // connections, messages, recipients or unknown recipients
+	Option  string    `json:"option"`  // that says so
+	Most    int       `json:"most"`    // that the network may have
+	Seconds int       `json:"seconds"` // in so many
+	Refused int       `json:"refused"` // since it was let on the last time
+	Until   time.Time `json:"until"`   // when one more is allowed
+}
+
+// Limits calls show with each network that is refused something now, until it returns
+// false. Who may not see them gets an *Error with code 77.
+func (c *Client) Limits(ctx context.Context, show func(Limit) bool) error {
+	_, err := c.ask(ctx, Request{Do: Limits}, collector{limit: show})
+	if err == errEnough {
+		return nil
+	}
+	return err
+}

@@ -25,7 +25,7 @@ const maxRoute = 16 << 20
 
 // frame is one line of an answer. Message begins a message; Recipients and
 // History go on with the one begun last, Data with a message's octets, Watched
-// with what a watcher sees, Steps with a route, Sessions with sessions; Done or Error is the last line.
+// with what a watcher sees, Steps with a route, Sessions with sessions, Limits with limits; Done or Error is the last line.
 type frame struct {
 	Message    *Message    `json:"message,omitempty"`
 	Recipients []Recipient `json:"recipients,omitempty"`
@@ -34,6 +34,7 @@ type frame struct {
 	Watched    []Event     `json:"watched,omitzero"` // an empty one begins the watch
 	Steps      []Step      `json:"steps,omitempty"`
 	Sessions   []Session   `json:"sessions,omitempty"`
+	Limits     []Limit     `json:"limits,omitempty"`
 	Done       *done       `json:"done,omitempty"`
 	Error      *Error      `json:"error,omitempty"`
 }
@@ -77,7 +78,7 @@ func decodeFrame(line []byte) (frame, error) {
 		return frame{}, err
 	}
 	parts := 0
-	for _, there := range []bool{f.Message != nil, f.Recipients != nil, f.History != nil, f.Data != nil, f.Watched != nil, f.Steps != nil, f.Sessions != nil, f.Done != nil, f.Error != nil} {
+	for _, there := range []bool{f.Message != nil, f.Recipients != nil, f.History != nil, f.Data != nil, f.Watched != nil, f.Steps != nil, f.Sessions != nil, f.Limits != nil, f.Done != nil, f.Error != nil} {
 		if there {
 			parts++
 		}

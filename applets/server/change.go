@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,11 +9,15 @@ import (
 	"iter"
 	"log/slog"
 	"os"
+	"slices"
+	"strings"
+	"time"
 
 	"postoffice/applets/cmdline"
 	"postoffice/applets/config"
 	"postoffice/applets/control"
 	"postoffice/applets/smtpd"
+	"postoffice/applets/smtpd/rates"
 	"postoffice/applets/sysexits"
 	"postoffice/deliver"
 	"postoffice/internal/maillog"
@@ -152,6 +157,7 @@ func (s *system) controls(ctx context.Context) control.Handler {
 		},
 		Sessions:   s.sessions,
 		EndSession: s.endSession,
+		Limits:     s.limits,
 		Act: func(request context.Context, p control.Peer, r control.Request) error {
 			return s.act(request, ctx, p, r)
 		},
@@ -193,3 +199,29 @@ func (s *system) endSession(p control.Peer, id string) error {
 	}
 	return &control.Error{Code: sysexits.Unavailable, Text: fmt.Sprintf("no session %q that you may see", clean(id))}
 }
+
+// limits are the networks that come too fast now, the busiest first.
+func (s *system) limits(p control.Peer) ([]control.Limit, error) {
+	if !s.settings.Load().viewer(p.UID).Admin {
+		return nil, &control.Error{Code: sysexits.NoPerm, Text: "only root, the server-user and trusted-users see who is limited"}
+	}
+	now := time.Now()
+	all := []control.Limit{}
+	for _, l := range s.smtp.Limited() {
+		one := control.Limit{
+			Network: l.Network.String(), What: l.Kind.String(), Option: rateOptions[l.Kind], Most: l.Most,
+			Seconds: int(l.Per / time.Second), Refused: l.Refused, Until: now.Add(l.Wait),
+		}
+		if l.Network.IsSingleIP() {
+			one.Network = l.Network.Addr().String()
+		}
+		all = append(all, one)
+	}
+	slices.SortFunc(all, func(a, b control.Limit) int {
+		return cmp.Or(b.Refused-a.Refused, strings.Compare(a.Network, b.Network), strings.Compare(a.What, b.What))
+	})
+	return all, nil
+}
+
+// rateOptions are the options behind each kind.
+var rateOptions = [...]string{rates.Connections: "rate-connections", rates.Messages: "rate-messages", rates.Recipients: "rate-recipients", rates.Unknown: "rate-unknown"}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"postoffice/applets/config"
 	"postoffice/applets/control"
@@ -86,5 +87,33 @@ func TestSessionsViewers(t *testing.T) {
 	}
 	if err := s.endSession(control.Peer{}, "NOSUCH"); err == nil {
 		t.Error("a session that there isn't was ended")
+	}
+}
+
+// roomy is a queue that takes any envelope.
+type roomy struct{ smtpd.Queue }
+
+func (roomy) Room(context.Context) (int64, error) { return 1 << 30, nil }
+func (roomy) NewID() (string, error)              { return "Q1", nil }
+
+// TestLimitsViewers: root, the server's user and trusted users see who is limited, whatever
+// queue-view says.
+func TestLimitsViewers(t *testing.T) {
+	const joe, trusted = 71000, 1
+	conf := &config.Config{QueueView: config.ViewAll, RateTime: time.Minute, RateConnections: 3, RateMessages: 1, RateRecipients: 2, RateUnknown: 4}
+	s := &system{smtp: smtpd.New(smtpd.Options{Hostname: "us.example", Rates: rateLimits(conf), Queue: roomy{}})}
+	s.settings.Store(&settings{conf: conf, senders: senders{trusted: []string{login(t, trusted)}}})
+	for range 2 {
+		talk(t, func(c net.Conn) error { return s.smtp.ServeConn(context.Background(), fromOutside{c}, smtpd.Relay) }, "HELO x\r\nMAIL FROM:<>\r\nQUIT\r\n")
+	}
+	for uid, want := range map[int]int{0: 1, trusted: 1, joe: 0} {
+		all, err := s.limits(control.Peer{UID: uid})
+		refused, ok := errors.AsType[*control.Error](err)
+		if len(all) != want || ok != (want == 0) || ok && refused.Code != sysexits.NoPerm {
+			t.Errorf("uid %d: %+v, %v, want %d", uid, all, err, want)
+		}
+		if want == 1 && (all[0].Network != "192.0.2.7" || all[0].Option != "rate-messages" || all[0].Most != 1 || all[0].Refused != 1) {
+			t.Errorf("%+v", all[0])
+		}
 	}
 }

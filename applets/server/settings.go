@@ -19,6 +19,7 @@ import (
 	"postoffice/applets/config"
 	"postoffice/applets/policy"
 	"postoffice/applets/smtpd"
+	"postoffice/applets/smtpd/rates"
 	"postoffice/applets/sysexits"
 	"postoffice/deliver"
 	"postoffice/deliver/local"
@@ -149,6 +150,7 @@ func (s *settings) smtpd(queue smtpd.Queue, checker func(*smtpd.Client) smtpd.Ch
 		ErrorDelay:        s.conf.ErrorDelay,
 		GreetDelay:        s.conf.GreetDelay,
 		TagEarly:          s.conf.EarlyTalk == config.Tag,
+		Rates:             rateLimits(s.conf),
 		Hops:              s.conf.Hops,
 		RejectBareNewline: s.conf.BareNewline == config.Reject,
 		Queue:             queue,
@@ -162,6 +164,14 @@ func (s *settings) smtpd(queue smtpd.Queue, checker func(*smtpd.Client) smtpd.Ch
 		Nobody:            accountless,
 		OwnSender:         s.senders.own,
 	}
+}
+
+// rateLimits are how fast strangers may come.
+func rateLimits(c *config.Config) rates.Limits {
+	l := rates.Limits{Per: c.RateTime}
+	l.Most[rates.Connections], l.Most[rates.Messages] = c.RateConnections, c.RateMessages
+	l.Most[rates.Recipients], l.Most[rates.Unknown] = c.RateRecipients, c.RateUnknown
+	return l
 }
 
 // maxPlaces is how many sessions programs of this machine have at most; where

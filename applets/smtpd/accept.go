@@ -8,10 +8,12 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"syscall"
 	"time"
 
 	"postoffice/applets/smtpd/places"
+	"postoffice/applets/smtpd/rates"
 	"postoffice/internal/maillog"
 	"postoffice/internal/smtp"
 )
@@ -86,7 +88,7 @@ func (s *Server) begin(conn net.Conn, k Kind) {
 		return
 	}
 	place, refusal := s.admit(conn, k)
-	if !refusal.IsZero() {
+	if !refusal.reply.IsZero() {
 		s.turnAway(conn, k, refusal)
 		return
 	}
@@ -142,15 +144,40 @@ func unnamed(conn net.Conn) string {
 
 // admit takes a place for a connection. Who it is that the kernel can't tell gets
 // one too, for as long as it takes to say so.
-func (s *Server) admit(conn net.Conn, k Kind) (places.Place, smtp.Reply) {
+func (s *Server) admit(conn net.Conn, k Kind) (places.Place, refusal) {
 	o := s.options.Load()
 	if k == Local {
 		uid, _ := s.userOf(conn)
-		place, refusal := s.places.Program(uid, o.places())
-		return place, noPlace(refusal, o)
+		place, r := s.places.Program(uid, o.places())
+		return place, refusal{reply: noPlace(r, o)}
 	}
-	place, refusal := s.places.Client(asAddr(conn.RemoteAddr()).Addr(), o.classOf(conn), o.places())
-	return place, noPlace(refusal, o)
+	return s.enter(asAddr(conn.RemoteAddr()).Addr(), o.classOf(conn), o)
+}
+
+// refusal is why no session begins.
+type refusal struct {
+	reply smtp.Reply
+	known bool // the log has it
+}
+
+// enter takes a place for a client on TCP, if it doesn't come too fast.
+func (s *Server) enter(a netip.Addr, c places.Class, o *Options) (places.Place, refusal) {
+	if c == places.Stranger {
+		if r, ok := s.rates.Take(time.Now(), a, rates.Connections, o.Rates); !ok {
+			return places.Place{}, refusal{smtp.Reply{Code: 421, Status: "4.7.1", Text: "too many connections from your address or its network lately, try again in " + inSeconds(r.Wait)}, !r.First} // option rate-connections
+		}
+	}
+	place, r := s.places.Client(a, c, o.places())
+	return place, refusal{reply: noPlace(r, o)}
+}
+
+// inSeconds is how long who came too fast has to wait.
+func inSeconds(d time.Duration) string {
+	n := int((d + time.Second - 1) / time.Second)
+	if n <= 1 {
+		return "a second"
+	}
+	return strconv.Itoa(n) + " seconds"
 }
 
 // places are how many sessions there may be.
@@ -215,8 +242,9 @@ func tooManyOfAddress() smtp.Reply {
 // turnAway answers a connection beyond the limit, without holding up the
 // accept loop and without growing without bound. What programs and strangers keep
 // busy is apart.
-func (s *Server) turnAway(conn net.Conn, k Kind, r smtp.Reply) {
+func (s *Server) turnAway(conn net.Conn, k Kind, r refusal) {
 	w := newConn(conn)
+	w.known = r.known
 	refusers := &s.refusers[k]
 	if refusers.Add(1) > maxRefusers || !s.register(w) {
 		refusers.Add(-1)
@@ -226,7 +254,7 @@ func (s *Server) turnAway(conn net.Conn, k Kind, r smtp.Reply) {
 	go func() {
 		defer refusers.Add(-1)
 		defer s.unregister(w)
-		s.refuse(w, k, r)
+		s.refuse(w, k, r.reply)
 	}()
 }
 
@@ -238,7 +266,7 @@ func (s *Server) refuse(w *conn, k Kind, r smtp.Reply) {
 		who = fmt.Sprintf("uid %d", uid)
 	}
 	level := slog.LevelInfo
-	if unremarkable(w.Raw()) {
+	if w.known || unremarkable(w.Raw()) {
 		level = slog.LevelDebug
 	}
 	s.options.Load().Log.LogAttrs(s.ctx, level, "client refused", maillog.Client(who), maillog.Reply(r))

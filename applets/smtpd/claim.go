@@ -4,6 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
+
+	"postoffice/applets/smtpd/rates"
+	"postoffice/internal/smtp"
 )
 
 // roomStep is how many octets of a message come between two looks at the room.
@@ -87,4 +91,34 @@ func (s *session) holderOf() holder {
 		return holder{}
 	}
 	return holder{kind: program, user: user}
+}
+
+// counted says whether the options on how fast clients come hold for the client.
+func (s *session) counted() bool {
+	c := &s.client
+	return c.Kind != Local && !c.Local && !c.Trusted && !s.unknown
+}
+
+// tooFast is the answer to a stranger who sends more of something in a time than the
+// options allow, else the zero Reply. One more is counted then, but for unknown
+// recipients: which they are turns out afterwards.
+func (s *session) tooFast(k rates.Kind) smtp.Reply {
+	if !s.counted() {
+		return smtp.Reply{}
+	}
+	ask := s.server.rates.Take
+	if k == rates.Unknown {
+		ask = s.server.rates.Look
+	}
+	r, ok := ask(time.Now(), s.client.Addr.Addr(), k, s.o.Rates)
+	if ok {
+		return smtp.Reply{}
+	}
+	return smtp.Reply{Code: 450, Status: "4.7.1", Text: fmt.Sprintf("too many %s from your address or its network lately, try again in %s", k, inSeconds(r.Wait))} // options rate-messages, rate-recipients and rate-unknown
+}
+
+// Limited are the networks that come faster than the options allow, and are refused
+// something now.
+func (s *Server) Limited() []rates.Limited {
+	return s.rates.Limited(time.Now(), s.options.Load().Rates)
 }

@@ -30,7 +30,7 @@
 //	options.go    settings, and what the server asks of those behind it
 //	server.go     listeners, one connection, the end
 //	accept.go     the accept loop
-//	claim.go      room for a message that is being received
+//	claim.go      room for a message that is being received, and how fast clients come
 //	client.go     who the client is
 //	passedon.go   clients that another passes on: the PROXY header, and XCLIENT
 //	session.go    a session from greeting to end

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"postoffice/applets/smtpd/rates"
 	"postoffice/internal/maillog"
 	"postoffice/internal/smtp"
 )
@@ -32,7 +33,11 @@ func (s *session) mail(ctx context.Context, arg string) smtp.Reply {
 			maillog.Reason("clients are told to come again: make room on the queue's file system"))
 		return smtp.Reply{Code: 452, Status: "4.3.1", Text: "no room for mail now, try again later"} // option minfree
 	}
-	if r := s.ask(ctx, func(ctx context.Context) Verdict { return s.checker.Mail(ctx, path) }).Reply; !r.IsZero() {
+	r = s.tooFast(rates.Messages)
+	if r.IsZero() {
+		r = s.ask(ctx, func(ctx context.Context) Verdict { return s.checker.Mail(ctx, path) }).Reply
+	}
+	if !r.IsZero() {
 		s.log(ctx, slog.LevelInfo, "sender refused", maillog.From(path), maillog.Reply(r))
 		return r
 	}
@@ -118,13 +123,26 @@ func (s *session) checkRecipient(ctx context.Context, path smtp.Path, rest strin
 			return nil, r
 		}
 	}
-	r := s.ask(ctx, func(ctx context.Context) Verdict { return s.checker.Rcpt(ctx, path) }).Reply
+	r := s.tooFast(rates.Recipients)
+	if r.IsZero() {
+		r = s.tooFast(rates.Unknown)
+	}
+	if !r.IsZero() {
+		return nil, r
+	}
+	r = s.ask(ctx, func(ctx context.Context) Verdict { return s.checker.Rcpt(ctx, path) }).Reply
+	if r.Status == noUser && s.counted() {
+		s.server.rates.Count(time.Now(), s.client.Addr.Addr(), rates.Unknown, s.o.Rates)
+	}
 	if s.tx.Report && smtp.Reported(r) {
 		s.octets += len(path.String()) + len(rest)
 		s.reported = append(s.reported, smtp.Recipient{Path: path, Params: params})
 	}
 	return params, r
 }
+
+// noUser is the status of a recipient that there isn't (RFC 3463).
+const noUser = "5.1.1"
 
 var unsupported = smtp.Reply{Code: 555, Status: "5.5.4", Text: "a parameter that is not supported, leave it out"} // of MAIL or RCPT
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"postoffice/applets/smtpd/places"
+	"postoffice/applets/smtpd/rates"
 	"postoffice/internal/smtp"
 )
 
@@ -177,6 +178,8 @@ type Options struct {
 	ErrorDelay time.Duration // that wait; 0 is none
 	GreetDelay time.Duration // a stranger is greeted so long after it came; 0 is at once
 	TagEarly   bool          // mark the mail of who speaks before that, instead of refusing it
+
+	Rates rates.Limits // how fast strangers may come
 
 	Hops              int  // refuse a message with so many Received fields; 0 is 100
 	RejectBareNewline bool // refuse CR and LF that stand alone, instead of mending them

@@ -10,7 +10,6 @@ import (
 	"syscall"
 	"time"
 
-	"postoffice/applets/smtpd/places"
 	"postoffice/applets/smtpd/proxy"
 	"postoffice/internal/maillog"
 	"postoffice/internal/smtp"
@@ -92,7 +91,7 @@ func (s *Server) beginPassedOn(p *passedOn, k Kind) {
 			return
 		}
 		place, refusal := s.admit(p, k)
-		if !refusal.IsZero() {
+		if !refusal.reply.IsZero() {
 			s.unregister(w)
 			s.turnAway(p, k, refusal)
 			return
@@ -203,11 +202,11 @@ func (s *session) move() smtp.Reply {
 	}
 	c, w := &s.client, s.wire
 	w.place.Free()
-	var refusal places.Refusal
-	w.place, refusal = s.server.places.Client(c.Addr.Addr(), classFor(c.Local, c.Trusted, s.unknown), s.o.places())
+	var r refusal
+	w.place, r = s.server.enter(c.Addr.Addr(), classFor(c.Local, c.Trusted, s.unknown), s.o)
 	w.Crowded = w.place.Crowded
-	if r := noPlace(refusal, s.o); !r.IsZero() {
-		return r
+	if !r.reply.IsZero() {
+		return r.reply
 	}
 	return s.server.await(w, w.place.Turn, c.String())
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"postoffice/applets/smtpd/places"
+	"postoffice/applets/smtpd/rates"
 	"postoffice/applets/smtpd/wire"
 )
 
@@ -22,6 +23,7 @@ type conn struct {
 	user *int   // who is at the other end, where the connection doesn't tell: ServeUser
 	seen seen   // by others
 
+	known bool         // the log has the reason why no session begins
 	place places.Place // the zero one where sessions aren't counted
 }
 
@@ -36,6 +38,7 @@ type Server struct {
 	options  atomic.Pointer[Options]
 	lastID   atomic.Int64 // microseconds of the last session's ID
 	places   places.Table
+	rates    rates.Table
 	refusers [kinds]atomic.Int32 // refusals of connections beyond the limit being written, by their Kind
 	headers  atomic.Int32        // connections of which a proxy's header is still to come
 	verbs    []verb
