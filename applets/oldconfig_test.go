@@ -112,7 +112,7 @@ func TestDebugVerb(t *testing.T) {
 		t.Error(err)
 	}
 	want := "250-from: <amy@far.example> user: amy domain: far.example local: NIL|250-to: <postmaster@us.example> local|250-Peer flag: T|250-Relay-ok: T|250-Version: |" +
-		"250-Host: us.example|250-User map: *-~:~|250-size: 100000000|250-MXpool: T|250 Escape-from: T|221 "
+		"250-Host: us.example|250-User map: (*-~) to (~)|250-size: 100000000|250-MXpool: T|250 Escape-from: T|221 "
 	if !inOrder(out.String(), want) {
 		t.Errorf("shown\n%s\nwant in order %s", &out, want)
 	}

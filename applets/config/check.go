@@ -85,7 +85,7 @@ func client(s string) (string, bool) {
 	}
 	if strings.Contains(s, "/") {
 		p, err := netip.ParsePrefix(s)
-		return p.Masked().String(), err == nil
+		return smtp.UnmapPrefix(p).String(), err == nil
 	}
 	return host(s)
 }

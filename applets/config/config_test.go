@@ -104,7 +104,7 @@ func TestValues(t *testing.T) {
 		{"self", "mx.example.org", "mx.example.org"},
 		{"local-domains", "A.example, b.example", "a.example,b.example"}, {"local-domains", "[192.0.2.1]", "[192.0.2.1]"}, {"local-domains", "a@b", ""}, {"local-domains", "b\u00fccher.example.", "xn--bcher-kva.example"},
 		{"trusted", "192.0.2.1,[192.0.2.2] 192.0.2.77/24 [IPv6:2001:db8::1] ::ffff:192.0.2.3 mail.example", "192.0.2.1,192.0.2.2,192.0.2.0/24,2001:db8::1,192.0.2.3,mail.example"},
-		{"trusted", "192.0.2.0/33", ""}, {"trusted", "fe80::1%eth0", ""},
+		{"trusted", "192.0.2.0/33", ""}, {"trusted", "[::ffff:192.0.2.1],::ffff:192.0.2.0/120,::/0", "192.0.2.1,192.0.2.0/24,::/0"}, {"trusted", "fe80::1%eth0", ""},
 		{"relay-host", "smart.example:587", "smart.example:587"}, {"relay-host", "[192.0.2.1]:25", "[192.0.2.1]:25"},
 		{"relay-host", "[2001:db8::1]", "[2001:db8::1]"}, {"relay-host", "[mx.example]", "[mx.example]"},
 		{"relay-host", "2001:db8::1", "[2001:db8::1]"}, {"relay-host", "[IPv6:2001:db8::1]:587", "[2001:db8::1]:587"}, {"relay-host", "fe80::1%eth0", ""},
@@ -232,7 +232,7 @@ func TestDebugLines(t *testing.T) {
 		t.Fatal(err)
 	}
 	inside, outside := strings.Join(c.DebugLines(true), "\n"), strings.Join(c.DebugLines(false), "\n")
-	for _, secret := range []string{"User map: *-~:~", "Trusted IP: 192.0.2.0/24", "~/spam"} {
+	for _, secret := range []string{"User map: (*-~) to (~)", "Trusted IP: 192.0.2.0/24", "~/spam"} {
 		if !strings.Contains(inside, secret) || strings.Contains(outside, secret) {
 			t.Errorf("%s in\n%s\nand not in\n%s", secret, inside, outside)
 		}
@@ -305,7 +305,7 @@ func TestEverythingWrongAtOnce(t *testing.T) {
 		`cf:6: the line holds a control character`,
 		`cf:7: the line is longer than 8192 octets`,
 		`cf:8: no option "clients-per-addres"; did you mean clients-per-address?`,
-		`cf:9: timeout: it needs a value, timeout=VALUE: a number with d, h or m`,
+		`cf:9: timeout: it needs a value, timeout=VALUE: a number of seconds, or with m, h or d`,
 		`cf:10: no option ""`,
 		`-o lissten=:25: no option "lissten"; did you mean listen?`,
 	}

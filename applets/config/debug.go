@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -27,7 +28,8 @@ func (c *Config) DebugLines(inside bool) []string {
 	}
 	if inside {
 		for _, entry := range c.Usermap {
-			add("User map", entry)
+			pattern, targets, _ := strings.Cut(entry, ":")
+			add("User map", "("+pattern+") to ("+targets+")")
 		}
 		for _, name := range c.Trusted {
 			add("Trusted IP", name)

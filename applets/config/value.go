@@ -329,9 +329,9 @@ func octets(p *int64, unit int64, tags []tag) value {
 
 func (v octetsValue) want() string {
 	if v.unit == 1024 {
-		return "a number of KiB with k, m or g"
+		return "a number of KiB, or with k, m or g"
 	}
-	return "a number of octets with k, m or g"
+	return "a number of octets, or with k, m or g"
 }
 func (v octetsValue) String() string { return untagged(*v.p/v.unit, v.tags) }
 
@@ -355,7 +355,7 @@ func span(p *time.Duration, min, max time.Duration) value {
 	return spanValue{p: p, min: min, max: max}
 }
 
-func (v spanValue) want() string   { return "a number with d, h or m" }
+func (v spanValue) want() string   { return "a number of seconds, or with m, h or d" }
 func (v spanValue) String() string { return untagged(int64(*v.p/time.Second), spanTags) }
 
 func (v spanValue) set(s string) error {

@@ -29,6 +29,8 @@ type Options struct {
 	Banner                string    // a file whose lines stand in the greeting; "" is none
 	Audit                 bool      // write down what clients say and are answered, until ToggleAudit
 
+	// OurName says whether a host name is one by which this machine knows itself.
+	OurName func(name string) bool
 	// Ours says whether an address is this machine's.
 	Ours func(netip.Addr) bool
 	// Addrs returns the addresses of a host name.

@@ -24,11 +24,14 @@ var errSilent = errors.New("no answer")
 // world is what a policy asks, for tests: us.example is ours, and so is 192.0.2.25.
 func world(o Options) Options {
 	o.Log = slog.New(slog.DiscardHandler)
-	o.Ours = func(a netip.Addr) bool { return a == netip.MustParseAddr("192.0.2.25") }
+	o.Ours = func(a netip.Addr) bool { return a == netip.MustParseAddr("192.0.2.25") || a.IsLoopback() }
+	o.OurName = func(name string) bool { return name == "Alone.example" }
 	o.Addrs = func(_ context.Context, name string) ([]netip.Addr, error) {
 		switch name {
 		case "us.example":
 			return []netip.Addr{netip.MustParseAddr("192.0.2.25")}, nil
+		case "loop.example":
+			return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
 		case "slow.example":
 			return nil, errSilent
 		}
@@ -103,6 +106,12 @@ func TestChecks(t *testing.T) {
 		{"paranoid, taken", Options{Paranoid: true, Forbidden: Forbidden{Take: true}}, nameless, connect, ""},
 		{"checkhelo", Options{CheckHelo: true}, hello("us.example"), helo, "550 5.7.1"},
 		{"checkhelo, literal", Options{CheckHelo: true}, hello("[192.0.2.25]"), helo, "550 5.7.1"},
+		{"checkhelo, a bare address", Options{CheckHelo: true}, hello("192.0.2.25"), helo, "550 5.7.1"},
+		{"checkhelo, mapped", Options{CheckHelo: true}, hello("::ffff:192.0.2.25"), helo, "550 5.7.1"},
+		{"checkhelo, more words", Options{CheckHelo: true}, hello("us.example. I am"), helo, "550 5.7.1"},
+		{"checkhelo, a name that DNS doesn't have", Options{CheckHelo: true}, hello("Alone.example."), helo, "550 5.7.1"},
+		{"checkhelo, a loopback address", Options{CheckHelo: true}, hello("[127.0.0.1]"), helo, "550 5.7.1"},
+		{"checkhelo, a name that leads to a loopback address", Options{CheckHelo: true}, hello("loop.example"), helo, ""},
 		{"checkhelo, soft", Options{CheckHelo: true, SoftDeny: true}, hello("us.example"), helo, "450 4.7.1"},
 		{"checkhelo, another", Options{CheckHelo: true}, hello("mx.far.example"), helo, ""},
 		{"checkhelo, DNS says nothing", Options{CheckHelo: true}, hello("slow.example"), helo, ""},

@@ -3,7 +3,6 @@ package policy
 import (
 	"context"
 	"log/slog"
-	"net/netip"
 
 	"postoffice/applets/smtpd"
 	"postoffice/internal/maillog"
@@ -37,14 +36,6 @@ func (s *session) recipient(ctx context.Context, a asked) smtpd.Verdict {
 		return smtpd.Refusal(smtp.Reply{Code: 451, Status: "4.7.1", Text: "it is not known now who may send there, try again later"}) // DNS does not say whose addresses option trusted means
 	}
 	return smtpd.Refusal(r)
-}
-
-// addrsOf returns the addresses of a name, or of an address literal.
-func (s *session) addrsOf(ctx context.Context, name string) ([]netip.Addr, error) {
-	if a, ok := smtp.ParseLiteral(name); ok {
-		return []netip.Addr{a}, nil
-	}
-	return s.o.Addrs(ctx, name)
 }
 
 // maySubmit refuses strangers on the ports for our own users' mail (RFC 6409 section

@@ -205,6 +205,7 @@ func (s *settings) policy(recipient func(context.Context, smtp.Path, bool) (smtp
 		LocalMX:    s.conf.LocalMX,
 		Banner:     s.conf.Banner,
 		Audit:      s.conf.Audit,
+		OurName:    s.ourName,
 		Ours:       s.ours,
 		Addrs:      s.resolver.HostAddrs,
 		Domain:     place,
@@ -219,6 +220,13 @@ func foldersOf(conf *config.Config) []string {
 		return []string{f}
 	}
 	return nil
+}
+
+// ourName says whether a host name is one by which this machine knows itself. What
+// can't be known now isn't.
+func (s *settings) ourName(name string) bool {
+	known, _ := s.resolver.IsLocalName(name)
+	return known || smtp.EqualFold(name, s.self)
 }
 
 // clientName is what DNS says of an address.

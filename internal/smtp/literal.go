@@ -17,6 +17,15 @@ func ParseLiteral(s string) (netip.Addr, bool) {
 	return a.Unmap(), ok
 }
 
+// UnmapPrefix returns a network with its bits behind the length cleared, and one of
+// IPv4-mapped addresses of IPv6 as that of IPv4: clients' addresses are never mapped.
+func UnmapPrefix(p netip.Prefix) netip.Prefix {
+	if a := p.Addr(); a.Is4In6() && p.Bits() >= 96 {
+		p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
+	}
+	return p.Masked()
+}
+
 // FormatLiteral returns an address as RFC 5321 section 4.1.3 writes it.
 func FormatLiteral(a netip.Addr) string {
 	if a.Is6() {

@@ -100,10 +100,7 @@ func parseNetwork(word string) (netip.Prefix, error) {
 			return netip.Prefix{}, err
 		}
 	}
-	if a.Is4In6() && bits >= 96 {
-		a, bits = a.Unmap(), bits-96
-	}
-	return netip.PrefixFrom(a, bits).Masked(), nil
+	return smtp.UnmapPrefix(netip.PrefixFrom(a, bits)), nil
 }
 
 // parseMask reads the length of a network, or for IPv4 its mask.

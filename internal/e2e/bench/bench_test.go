@@ -24,7 +24,8 @@ type contender struct {
 	name     string
 	queue    []string // directories that hold a message until it is done
 	mail     string
-	sessions int // how many idle ones are weighed
+	sessions int       // how many idle ones are weighed
+	from     *lan.Host // where its SMTP clients run
 	start    func(mode benchMode) *lan.Process
 	sender   func(to string) []string // a command that submits standard input
 }
@@ -149,7 +150,8 @@ var workloads = []workload{
 		run: func(t *testing.T, c *contender) []float64 { return c.weigh(t) }, ours: weighBig},
 }
 
-// measure runs the rounds of a workload in turns and prints its lines.
+// measure runs the rounds of a workload in turns and prints its lines, of which each
+// compares the first side with the second.
 func (w workload) measure(t *testing.T, sides []*contender) {
 	figures := make([]map[string][]float64, len(w.lines)) // by line and side
 	for i := range figures {
@@ -177,7 +179,7 @@ func (w workload) measure(t *testing.T, sides []*contender) {
 		}
 	}
 	for i, l := range w.lines {
-		l.print(w.key, figures[i])
+		l.print(w.key, sides, figures[i])
 	}
 	if alone != "" {
 		fmt.Printf("(%s) %s\n", w.key, alone)
@@ -185,20 +187,21 @@ func (w workload) measure(t *testing.T, sides []*contender) {
 }
 
 // print prints the medians of a line, and the rounds below.
-func (l line) print(key string, figures map[string][]float64) {
+func (l line) print(key string, sides []*contender, figures map[string][]float64) {
+	one, other := sides[0].name, sides[1].name
 	med := func(name string) float64 {
 		f := slices.Sorted(slices.Values(figures[name]))
 		return f[len(f)/2]
 	}
-	text := fmt.Sprintf("(%s) %-42s postoffice %8.1f  postfix %8.1f %-10s  ratio %.2f", key, l.what, med("postoffice"), med("postfix"), l.unit, med("postoffice")/med("postfix"))
+	text := fmt.Sprintf("(%s) %-42s %s %8.1f  %s %8.1f %-10s  ratio %.2f", key, l.what, one, med(one), other, med(other), l.unit, med(one)/med(other))
 	if l.goal != "" {
 		text += ", goal " + l.goal
 	}
 	if floor := figures["floor"]; floor != nil {
-		text += fmt.Sprintf("; floor %.1f, we reach %.0f %% of it", med("floor"), 100*med("postoffice")/med("floor"))
+		text += fmt.Sprintf("; floor %.1f, we reach %.0f %% of it", med("floor"), 100*med(one)/med("floor"))
 	}
 	fmt.Println(text)
-	fmt.Printf("    rounds: postoffice %.1f postfix %.1f", figures["postoffice"], figures["postfix"])
+	fmt.Printf("    rounds: %s %.1f %s %.1f", one, figures[one], other, figures[other])
 	if figures["floor"] != nil {
 		fmt.Printf(" floor %.1f", figures["floor"])
 	}
@@ -217,10 +220,16 @@ func (c *contender) warm(t *testing.T, m benchMode) {
 
 // accept sends n messages of 4 KiB over 20 sessions and returns messages a second.
 func (c *contender) accept(t *testing.T, n int, to string, flags ...string) float64 {
-	args := append(lan.PostfixTool(t, "smtp-source", "-d", "-s", "20", "-l", "4096", "-m", fmt.Sprint(n),
+	flags = append(flags, "-d")
+	return c.acceptEach(t, n, to, flags...)
+}
+
+// acceptEach does so in a session for each message.
+func (c *contender) acceptEach(t *testing.T, n int, to string, flags ...string) float64 {
+	args := append(lan.PostfixTool(t, "smtp-source", "-s", "20", "-l", "4096", "-m", fmt.Sprint(n),
 		"-M", "bench.test", "-f", "x@bench.test", "-t", to), flags...)
 	begin := time.Now()
-	c.Run(append(args, c.IP+":25")...)
+	c.from.Run(append(args, c.IP+":25")...)
 	return float64(n) / time.Since(begin).Seconds()
 }
 
@@ -280,12 +289,17 @@ func (c *contender) empty() {
 }
 
 func oursContender(h *lan.Host) *contender {
-	s := h.Install("size=0")
-	c := &contender{Host: h, name: "postoffice", mail: s.Mail, sessions: 1000,
+	return oursWith(h, "size=0")
+}
+
+// oursWith is ours with settings of its own.
+func oursWith(h *lan.Host, own ...string) *contender {
+	s := h.Install(own...)
+	c := &contender{Host: h, from: h, name: "postoffice", mail: s.Mail, sessions: 1000,
 		queue:  []string{s.Path("queue", "queue"), s.Path("queue", "tmp")},
 		sender: func(to string) []string { return []string{lan.Applet("sendmail"), "-C", s.Config, to} }}
 	c.start = func(m benchMode) *lan.Process {
-		settings := []string{"clients=" + strconv.Itoa(c.sessions+100)}
+		settings := append(slices.Clone(own), "clients="+strconv.Itoa(c.sessions+100))
 		if m.queueOnly {
 			settings = append(settings, "queue-only")
 		}
@@ -302,7 +316,7 @@ func oursContender(h *lan.Host) *contender {
 }
 
 func postfixContender(h *lan.Host) *contender {
-	c := &contender{Host: h, name: "postfix", mail: h.Path("pf", "mail"), sessions: 100}
+	c := &contender{Host: h, from: h, name: "postfix", mail: h.Path("pf", "mail"), sessions: 100}
 	for _, d := range []string{"incoming", "active", "deferred", "maildrop"} {
 		c.queue = append(c.queue, h.Path("pf", "spool", d))
 	}

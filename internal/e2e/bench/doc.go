@@ -4,6 +4,7 @@
 //
 //	bench_test.go  accepting, delivering, relaying, submitting
 //	weigh_test.go  waiting times and memory
+//	checks_test.go what the checks of clients cost
 //	list_test.go   a list of 50,000 members
 //	alias_test.go  a database of a million aliases
 //	floor_test.go  what the disk alone gives, and where the figures come from
