@@ -42,7 +42,7 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// "sendmail -d0 | head -1" ends well and in silence: the reader has what he
+// "sendmail -d0 | head -1" ends well and in silence: the reader has what it
 // wants (R63).
 func TestR63ReaderGone(t *testing.T) {
 	r, w, err := os.Pipe()

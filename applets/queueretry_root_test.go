@@ -13,7 +13,7 @@ import (
 )
 
 // TestRetryAlone: where no server runs, retry tries what it names, and no other
-// message, for root and for the owner of a queue of his own.
+// message, for root and for the owner of a queue of their own.
 func TestRetryAlone(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Fatal("this test runs servers as two users: run it as root")

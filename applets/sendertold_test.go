@@ -14,8 +14,8 @@ import (
 func TestSenderIsTold(t *testing.T) {
 	for _, tt := range []struct{ name, args, want string }{ // want "" is no field
 		{"nothing", "bob", ""},
-		{"his own", "-f joe bob", ""},
-		{"his own, whole", "-r joe@us.example bob", ""},
+		{"their own", "-f joe bob", ""},
+		{"their own, whole", "-r joe@us.example bob", ""},
 		{"another", "-f amy bob", "joe@us.example set sender to amy@us.example"},
 		{"another's address", "-r amy@far.example bob", "joe@us.example set sender to amy@far.example"},
 		{"nobody", "-f <> bob", "joe@us.example set sender to <>"},

@@ -102,7 +102,7 @@ func TestA61RemoteText(t *testing.T) {
 }
 
 // A59, R2 and B75: nothing with a null reverse-path is answered; the
-// postmaster is told once; a report to him that fails is kept.
+// postmaster is told once; a report there that fails is kept.
 func TestA59DoubleBounce(t *testing.T) {
 	r := newRig(t)
 	says("RCPT", "550 5.1.1 no such user")(r)

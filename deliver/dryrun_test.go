@@ -86,7 +86,7 @@ func newMaze(rnd *rand.Rand) *maze {
 	return m
 }
 
-// addUser gives a user a .forward, an alias of his name, names of his own.
+// addUser gives a user a .forward, an alias of that name, names of their own.
 func (m *maze) addUser(random maker, i int) {
 	user := fmt.Sprintf("u%d", i)
 	switch random.IntN(5) {

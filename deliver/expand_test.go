@@ -267,7 +267,7 @@ func TestA50Forwards(t *testing.T) {
 	}
 }
 
-// B56: a list is read by the default user, and one that he may not read by its
+// B56: a list is read by the default user, and one that it may not read by its
 // owner.
 func TestB56ListOwner(t *testing.T) {
 	r := newRig(t)

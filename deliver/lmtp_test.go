@@ -137,7 +137,7 @@ func (s *store) message(in *bufio.Reader, to []string, say func(string)) bool {
 }
 
 // TestStoreA37A41: what the LMTP server says of each recipient is what becomes
-// of him; anything but 2xx and 5xx is for later.
+// of them; anything but 2xx and 5xx is for later.
 func TestStoreA37A41(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
@@ -280,7 +280,7 @@ func TestMailer(t *testing.T) {
 	r.wantLog("message bounced", "to=<carol", "5.2.1")
 }
 
-// TestMailerOfRootA43: root runs no program; his mail goes where option mailbox
+// TestMailerOfRootA43: root runs no program; root's mail goes where option mailbox
 // says.
 func TestMailerOfRootA43(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -129,7 +129,7 @@ func reusedNames(f *crashfs.FS) []crashfs.Actor {
 	}
 }
 
-// runnerAndHolder are a runner and a person who holds what he gets.
+// runnerAndHolder are a runner and a person who holds what they get.
 func runnerAndHolder(f *crashfs.FS) []crashfs.Actor {
 	q, _ := opened(f)
 	tok := token("a", 1, 100, false)
@@ -156,7 +156,7 @@ func runnerAndHolder(f *crashfs.FS) []crashfs.Actor {
 }
 
 // newSpool are processes that open a spool which is not there, clean and
-// deliver, and a person who replaces the lock's file while he has the lock.
+// deliver, and a person who replaces the lock's file while they have the lock.
 func newSpool(f *crashfs.FS) []crashfs.Actor {
 	var actors []crashfs.Actor
 	for i := range 3 {

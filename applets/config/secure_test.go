@@ -34,7 +34,7 @@ func TestWhoseFile(t *testing.T) {
 		{"root's, group mail", fileInfo{0o664, 0, 8}, "group 8", "group 8"},
 		{"root's, open", fileInfo{0o666, 0, 0}, "everybody", "everybody"},
 		{"the caller's", fileInfo{0o600, 1000, 1000}, "uid 1000", ""},
-		{"the caller's, his group's", fileInfo{0o660, 1000, 1000}, "uid 1000", "group 1000"},
+		{"the caller's, their group's", fileInfo{0o660, 1000, 1000}, "uid 1000", "group 1000"},
 		{"another's", fileInfo{0o644, 1001, 0}, "uid 1001", "uid 1001"},
 		{"a FIFO", fileInfo{fs.ModeNamedPipe | 0o600, 0, 0}, "regular", "regular"},
 		{"a directory", fileInfo{fs.ModeDir | 0o700, 0, 0}, "regular", "regular"},

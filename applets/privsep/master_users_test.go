@@ -22,7 +22,7 @@ func TestRunAndList(t *testing.T) {
 	h := start(t, nil)
 	k := h.dial()
 	k.want("delivered 2.0.0 u3 alias 6162 true s@one.example r+x@two.example x Q1 for u3 <nil>", "run u3 alias job t1 10")
-	k.want("delivered 2.0.0 10 octets <nil>", "run U0 forward U0 t2 10") // R14: his own, however it is spelt
+	k.want("delivered 2.0.0 10 octets <nil>", "run U0 forward U0 t2 10") // R14: their own, however it is spelt
 	k.want("delivered 2.0.0 100000 octets <nil>", "run u3 alias octets t3 100000")
 	k.want("delivered 2.0.0  <nil>", "run u3 alias unread t4 1000000")
 	k.want("deferred 4.3.0 local delivery is not possible now read the message: disk", "brokenrun u3 alias x t5")
@@ -39,7 +39,7 @@ func TestRunAndList(t *testing.T) {
 	k.want("false no such user", "forwards nobody-here")
 }
 
-// TestProgramsRights is A43 and A77: what a user's process and a program of his
+// TestProgramsRights is A43 and A77: what a user's process and a program of theirs
 // have.
 func TestProgramsRights(t *testing.T) {
 	// As if we had it from our parent: no close-on-exec, which CloseOnExecAll
@@ -110,8 +110,8 @@ func TestServerUserConfined(t *testing.T) {
 	}
 }
 
-// TestUserDiesInTheMiddle: what he was at is deferred and done again, and an
-// answer that no process of ours gives ends him.
+// TestUserDiesInTheMiddle: what the process was at is deferred and done again, and an
+// answer that no process of ours gives ends it.
 func TestUserDiesInTheMiddle(t *testing.T) {
 	h := start(t, nil)
 	g := h.gate()

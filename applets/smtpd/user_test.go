@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestServeUser: a session held for somebody who isn't there is his, whoever
+// TestServeUser: a session held for somebody who isn't there is theirs, whoever
 // runs this process and whatever is said in it, and the policy sees that.
 func TestServeUser(t *testing.T) {
 	q := &memQueue{}

@@ -35,7 +35,7 @@ func (e *OwnerError) Error() string {
 	if e.User == "" {
 		return fmt.Sprintf("%s belongs to uid %d, which has no account", e.File, e.UID)
 	}
-	return fmt.Sprintf("%s belongs to %s and is to be read by him", e.File, e.User)
+	return fmt.Sprintf("%s belongs to %s and is to be read as that user", e.File, e.User)
 }
 
 // LineError says that a line of a list can't be understood. What is wrong quotes

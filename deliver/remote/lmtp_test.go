@@ -18,7 +18,7 @@ import (
 
 const store = "/run/store/lmtp"
 
-// TestLMTPJudgedForEachA37A41: what the store says of each recipient is his
+// TestLMTPJudgedForEachA37A41: what the store says of each recipient is theirs
 // result; long lines go as they are.
 func TestLMTPJudgedForEachA37A41(t *testing.T) {
 	long := strings.Repeat("x", 3000)

@@ -283,7 +283,7 @@ func TestA53Replies(t *testing.T) {
 }
 
 // A54, R11, R20, R6: who doesn't welcome us is passed over for the next host,
-// and nothing is written to him.
+// and nothing is written to it.
 func TestA54NextHost(t *testing.T) {
 	for _, tt := range []struct {
 		name string

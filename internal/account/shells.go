@@ -25,7 +25,7 @@ func CheckShell(a Account, list string) error {
 	if slices.Contains(shells, shell) || slices.Contains(shells, anyShell) {
 		return nil
 	}
-	return fmt.Errorf("%s can't log in, so that his programs aren't run: his shell %s is not in %s", a.Name, shell, list)
+	return fmt.Errorf("%s can't log in, so that their programs aren't run: the shell %s is not in %s", a.Name, shell, list)
 }
 
 // anyShell in the list lets everybody run programs: sendmail knows it too.

@@ -171,7 +171,7 @@ func TestWhoIsAskedA76(t *testing.T) {
 }
 
 // TestGroupsA76: groups come from the group file, and from getent where
-// nsswitch.conf names more; what is not known is no group that he lacks.
+// nsswitch.conf names more; what is not known is no group that somebody lacks.
 func TestGroupsA76(t *testing.T) {
 	requireRoot(t)
 	n := namesIn(t, "")

@@ -13,7 +13,7 @@ import (
 )
 
 // TestMaildropAside: what a user leaves that is no message fills corrupt/ to a
-// limit of his own, then stays; others are served, and it is said once.
+// limit of their own, then stays; others are served, and it is said once.
 func TestMaildropAside(t *testing.T) {
 	const alice, bob = 1001, 1002
 	f := crashfs.New()

@@ -32,18 +32,18 @@ type pattern struct {
 	prefix netip.Prefix
 }
 
-// words are the patterns that are words.
+// words are the patterns that are words, which come folded.
 func words(word string) (kind, bool) {
 	switch word {
-	case "ALL":
+	case "all":
 		return all, true
-	case "LOCAL":
+	case "local":
 		return local, true
-	case "KNOWN":
+	case "known":
 		return known, true
-	case "UNKNOWN":
+	case "unknown":
 		return unknown, true
-	case "PARANOID":
+	case "paranoid":
 		return paranoid, true
 	}
 	return 0, false
@@ -51,7 +51,7 @@ func words(word string) (kind, bool) {
 
 // parsePattern reads a pattern for clients.
 func parsePattern(word string) (pattern, error) {
-	if k, ok := words(strings.ToUpper(word)); ok {
+	if k, ok := words(smtp.Fold(word)); ok {
 		return pattern{kind: k}, nil
 	}
 	switch {

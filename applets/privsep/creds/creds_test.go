@@ -29,7 +29,7 @@ func user(i int) account.Account {
 	return account.Account{Name: fmt.Sprint("u", i), UID: firstUID + i, GID: firstUID + 100 + i}
 }
 
-// TestThreadsIdsA43: files are made with the user's ids, the thread has his
+// TestThreadsIdsA43: files are made with the user's ids, the thread has those
 // rights and nothing more, and real and saved ids stay root's.
 func TestThreadsIdsA43(t *testing.T) {
 	requireRoot(t)

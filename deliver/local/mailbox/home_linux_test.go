@@ -66,7 +66,7 @@ func TestLocksOfOthersA46(t *testing.T) {
 		{"a file", 0o777 | os.ModeSticky, newFile, realUID + 1, "delivered"},
 		{"a directory", 0o777 | os.ModeSticky, func(lock string) error { return os.Mkdir(lock, 0o755) }, realUID + 1, "delivered"},
 		{"a link", 0o777 | os.ModeSticky, func(lock string) error { return os.Symlink("x", lock) }, realUID + 1, "delivered"},
-		{"his own", 0o777 | os.ModeSticky, newFile, realUID, "deferred"},
+		{"their own", 0o777 | os.ModeSticky, newFile, realUID, "deferred"},
 		{"root's", 0o777 | os.ModeSticky, newFile, 0, "deferred"},
 		{"in the group's directory", 0o775 | os.ModeSetgid, newFile, realUID + 1, "deferred"},
 	} {

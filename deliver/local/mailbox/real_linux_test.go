@@ -17,7 +17,7 @@ import (
 )
 
 // real is a machine on which mailboxes are written as the master does it: by
-// threads with the ids of a user who is not root. Run by a user, it is his.
+// threads with the ids of a user who is not root. Run by a user, it is theirs.
 type real struct {
 	*mailbox.Mailboxes
 	a         account.Account

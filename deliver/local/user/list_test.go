@@ -128,22 +128,22 @@ func TestForwardA49B54(t *testing.T) {
 	}{
 		{"as it should be", func(*fixture) {}, ""},
 		{"none", func(p *fixture) { must(t, os.Remove(p.path(".forward"))) }, "none"},
-		{"a home of his group", func(p *fixture) { must(t, os.Chmod(p.home, 0o770)) }, ""},
+		{"a home of their group", func(p *fixture) { must(t, os.Chmod(p.home, 0o770)) }, ""},
 		{"root's file", func(p *fixture) { p.o.Account.Home = filepath.Join(dir, "root's") }, ""},
 		{"root's home", func(p *fixture) { p.o.Account.Home = filepath.Join(dir, "home of root") }, ""},
 		{"another's file", func(p *fixture) { p.o.Account.Home = filepath.Join(dir, "other's") }, "belongs to uid 20002: chown it to alice"},
 		{"another's home", func(p *fixture) { p.o.Account.Home = filepath.Join(dir, "home of others") }, "belongs to uid 20002: chown it to alice"},
 		{"mode 666", func(p *fixture) { must(t, os.Chmod(p.path(".forward"), 0o666)) }, "others may write"},
-		{"mode 664 and his own group", groupMay("alice:x:20101:alice\n"), ""},
-		{"mode 664 and a group of him alone", groupMay("staff:x:20101:\n"), ""},
+		{"mode 664 and their own group", groupMay("alice:x:20101:alice\n"), ""},
+		{"mode 664 and a group of the user alone", groupMay("staff:x:20101:\n"), ""},
 		{"mode 664 and a group with others", groupMay("staff:x:20101:alice,bob\n"), "others may write"},
-		{"mode 664 and his own group with others", groupMay("alice:x:20101:bob\n"), "others may write"},
+		{"mode 664 and their own group with others", groupMay("alice:x:20101:bob\n"), "others may write"},
 		{"mode 664 and another group", func(p *fixture) { groupMay("")(p); p.o.Account.GID++ }, "others may write"},
 		{"mode 664 and groups that can't be read", func(p *fixture) {
 			groupMay("")(p)
 			must(t, os.Mkdir(filepath.Join(filepath.Dir(p.home), "group"), 0o700))
 		}, "not known now"},
-		{"mode 666 and his own group", func(p *fixture) { groupMay("")(p); must(t, os.Chmod(p.path(".forward"), 0o666)) }, "others may write"},
+		{"mode 666 and their own group", func(p *fixture) { groupMay("")(p); must(t, os.Chmod(p.path(".forward"), 0o666)) }, "others may write"},
 		{"home 777", func(p *fixture) { must(t, os.Chmod(p.home, 0o777)) }, "others may write"},
 		{"home 1777", func(p *fixture) { must(t, os.Chmod(p.home, 0o777|os.ModeSticky)) }, "others may write"},
 		{"1 GB", huge(1 << 30), "at most 65536"},
@@ -261,9 +261,9 @@ func listsOfOthers(t *testing.T, dir string) {
 	write(t, filepath.Join(dir, "root's group's"), "bob\n")
 	must(t, os.Chown(filepath.Join(dir, "root's group's"), 0, 1))
 	must(t, os.Chmod(filepath.Join(dir, "root's group's"), 0o664))
-	write(t, filepath.Join(dir, "root's, his group's"), "bob\n")
-	must(t, os.Chown(filepath.Join(dir, "root's, his group's"), 0, userGID))
-	must(t, os.Chmod(filepath.Join(dir, "root's, his group's"), 0o664))
+	write(t, filepath.Join(dir, "root's, the user's group's"), "bob\n")
+	must(t, os.Chown(filepath.Join(dir, "root's, the user's group's"), 0, userGID))
+	must(t, os.Chmod(filepath.Join(dir, "root's, the user's group's"), 0o664))
 }
 
 // TestListsB56: a list is read by the one whose it is, and by everybody if it
@@ -293,7 +293,7 @@ func TestListsB56(t *testing.T) {
 		{file: dir + "/root's way/list", want: dir + "/root's way/list:1 bob\n"},
 		{file: dir + "/third's way/list", err: "a link of uid 20003"},
 		{file: dir + "/root's group's", err: "others may write"},
-		{file: dir + "/root's, his group's", err: "others may write"},
+		{file: dir + "/root's, the user's group's", err: "others may write"},
 		{file: dir + "/nothing", err: "no such file"},
 		{file: dir, err: "no regular file"},
 		{file: "relative", err: "absolute path"},

@@ -279,7 +279,7 @@ func TestLeftBehind(t *testing.T) {
 	}
 }
 
-// TestNoMoreProcessesA43: where the user has as many processes as he may.
+// TestNoMoreProcessesA43: where the user has as many processes as they may.
 func TestNoMoreProcessesA43(t *testing.T) {
 	if _, done := asUser(t, nil); done {
 		return

@@ -286,8 +286,8 @@ func TestAliasFileOfOthers(t *testing.T) {
 	}{
 		{"root's", filepath.Join(dir, "root"), 0, 0, "delivered", ""},
 		{"another's", filepath.Join(dir, "other"), 0, 0, "deferred", "belongs to uid 20002"},
-		{"his own", "", 0o644, 0o755, "delivered", ""},
-		{"his own and his group's", "", 0o664, 0o775, "delivered", ""},
+		{"their own", "", 0o644, 0o755, "delivered", ""},
+		{"their own and their group's", "", 0o664, 0o775, "delivered", ""},
 		{"everybody's", "", 0o646, 0o755, "deferred", "others may write"},
 		{"everybody's directory", "", 0o644, 0o757, "deferred", "others may write in the directory"},
 		{"a directory as /tmp", "", 0o644, 0o777 | os.ModeSticky, "delivered", ""},

@@ -87,7 +87,7 @@ func TestSwaksDialogues(t *testing.T) {
 			}
 		}
 	})
-	lan.Until(t, 20*time.Second, "the trace names the stranger by his PTR name", func() bool {
+	lan.Until(t, 20*time.Second, "the trace names the stranger by its PTR name", func() bool {
 		return lan.Contains(s.Mailbox("alice"), "Received: from stranger.test (stranger.test [10.77.0.3])\n\tby one.test (postoffice) with ESMTP id ")
 	})
 	if !lan.Contains(s.Mailbox("alice"), ") with SMTP id ") {
