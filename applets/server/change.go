@@ -224,4 +224,4 @@ func (s *system) limits(p control.Peer) ([]control.Limit, error) {
 }
 
 // rateOptions are the options behind each kind.
-var rateOptions = [...]string{rates.Connections: "rate-connections", rates.Messages: "rate-messages", rates.Recipients: "rate-recipients", rates.Unknown: "rate-unknown"}
+var rateOptions = [...]string{rates.Connections: "rate-connections", rates.Messages: "rate-messages", rates.Recipients: "rate-recipients", rates.Unknown: "rate-unknown", rates.Idle: "clients"}

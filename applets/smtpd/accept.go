@@ -14,6 +14,7 @@ import (
 
 	"postoffice/applets/smtpd/places"
 	"postoffice/applets/smtpd/rates"
+	"postoffice/applets/smtpd/wire"
 	"postoffice/internal/maillog"
 	"postoffice/internal/smtp"
 )
@@ -24,6 +25,7 @@ const (
 	pauseLog     = time.Minute          // between two log lines about that
 	passingPause = 5 * time.Millisecond // after a connection that died in the backlog
 	maxRefusers  = 64                   // refusals being written at a time
+	wasteWait    = 5 * time.Minute      // without one of the last places, for an address that had one for nothing
 )
 
 // Errors of accept(2) that pass: starved when somebody gives something back,
@@ -106,7 +108,7 @@ func (s *Server) serve(w *conn, k Kind, place places.Place) {
 	w.place = place
 	defer func() { w.place.Free() }() // XCLIENT changes it
 	defer s.unregister(w)
-	w.Crowded = place.Crowded
+	w.Crowded, w.Paced = place.Crowded, s.options.Load().classOf(w.Raw()) == places.Stranger
 	if r := s.await(w, place.Turn, unnamed(w.Raw())); !r.IsZero() {
 		s.refuse(w, k, r)
 		return
@@ -167,8 +169,28 @@ func (s *Server) enter(a netip.Addr, c places.Class, o *Options) (places.Place, 
 			return places.Place{}, refusal{smtp.Reply{Code: 421, Status: "4.7.1", Text: "too many connections from your address or its network lately, try again in " + inSeconds(r.Wait)}, !r.First} // option rate-connections
 		}
 	}
+	if c == places.Stranger && s.places.Crowded(o.places()) {
+		if r, ok := s.rates.Look(time.Now(), a, rates.Idle, idleLimits); !ok {
+			return places.Place{}, refusal{noPlace(places.Full, o), !r.First}
+		}
+	}
 	place, r := s.places.Client(a, c, o.places())
 	return place, refusal{reply: noPlace(r, o)}
+}
+
+// idleLimits keep one address from the last quarter of the places for strangers for some
+// time, once it has had one for nothing: who comes for the first time finds one there,
+// however many others try again and again.
+var idleLimits = rates.Limits{Per: wasteWait, Most: [...]int{rates.Idle: 1}}
+
+// wasted counts a session that ends, if it stood in the way of others for long enough and
+// brought no message.
+func (s *session) wasted() {
+	w := s.wire
+	if !s.limited || s.useful || !s.counted() || w.Crowded == nil || !w.Crowded() || time.Since(w.seen.is.Begun) < wire.IdleWait {
+		return
+	}
+	s.server.rates.Count(time.Now(), s.client.Addr.Addr(), rates.Idle, idleLimits)
 }
 
 // inSeconds is how long who came too fast has to wait.

@@ -117,8 +117,9 @@ func (s *session) tooFast(k rates.Kind) smtp.Reply {
 	return smtp.Reply{Code: 450, Status: "4.7.1", Text: fmt.Sprintf("too many %s from your address or its network lately, try again in %s", k, inSeconds(r.Wait))} // options rate-messages, rate-recipients and rate-unknown
 }
 
-// Limited are the networks that come faster than the options allow, and are refused
-// something now.
+// Limited are the networks that come faster than the options allow, or kept others out,
+// and are refused something now.
 func (s *Server) Limited() []rates.Limited {
-	return s.rates.Limited(time.Now(), s.options.Load().Rates)
+	now := time.Now()
+	return append(s.rates.Limited(now, s.options.Load().Rates), s.rates.Limited(now, idleLimits)...)
 }

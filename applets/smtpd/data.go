@@ -126,7 +126,7 @@ func (s *session) commit(ctx context.Context, h *header, info smtp.DataInfo) smt
 	in := s.incoming
 	id := in.ID()
 	s.incoming = nil
-	s.refusals, s.commands = 0, 0
+	s.refusals, s.commands, s.useful = 0, 0, true
 	if id != s.tx.ID { // it was taken, by a clock that was set back
 		s.log(ctx, slog.LevelInfo, "queue ID changed", maillog.Reason("the message goes on as "+id))
 		s.tx.ID = id

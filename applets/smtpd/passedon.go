@@ -137,7 +137,7 @@ func (s *session) xclient(ctx context.Context, arg string) smtp.Reply {
 		return smtp.Reply{Code: 501, Status: "5.5.4", Text: "wrong attribute: " + err.Error() + ", mend it or leave it out"} // see below
 	}
 	s.reset()
-	s.phase, s.refusals, s.commands = fresh, 0, 0
+	s.phase, s.refusals, s.commands, s.useful = fresh, 0, 0, false
 	s.become(ctx, x)
 	s.show(Greeting)
 	greeting := s.overload()
@@ -204,7 +204,7 @@ func (s *session) move() smtp.Reply {
 	w.place.Free()
 	var r refusal
 	w.place, r = s.server.enter(c.Addr.Addr(), classFor(c.Local, c.Trusted, s.unknown), s.o)
-	w.Crowded = w.place.Crowded
+	w.Crowded, w.Paced = w.place.Crowded, s.counted()
 	if !r.reply.IsZero() {
 		return r.reply
 	}

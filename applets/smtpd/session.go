@@ -65,6 +65,7 @@ type session struct {
 	unknown  bool        // who passed it on doesn't say who it is, or looks itself whether we live
 	limited  bool        // the limits on the number of sessions hold
 	over     bool        // the next reply is the last one
+	useful   bool        // a message was taken
 	hurried  bool        // the last MAIL of a stranger was refused
 }
 
@@ -119,6 +120,7 @@ const (
 // dismiss ends the Checker.
 func (s *session) dismiss() {
 	s.unbar()
+	s.wasted()
 	if s.checker != nil {
 		s.checker.Close()
 	}

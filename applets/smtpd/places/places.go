@@ -113,6 +113,9 @@ func (t *Table) stranger(a netip.Addr, l Limits) (Place, Refusal) {
 	return Place{}, AddressOut
 }
 
+// Crowded reports whether few places for strangers are left.
+func (t *Table) Crowded(l Limits) bool { return l.crowded(t.strangers.Served()) }
+
 // Waiting returns how many strangers wait for their turn.
 func (t *Table) Waiting() int { return t.strangers.Inside() - t.strangers.Served() }
 

@@ -16,12 +16,13 @@ const (
 	Messages
 	Recipients
 	Unknown // recipients that there are not
+	Idle    // sessions that kept others out and brought nothing
 	kinds
 )
 
 // String is what is counted, for people.
 func (k Kind) String() string {
-	return [...]string{"connections", "messages", "recipients", "unknown recipients"}[k]
+	return [...]string{"connections", "messages", "recipients", "unknown recipients", "sessions without a message"}[k]
 }
 
 // Limits are how many of each Kind one address may have in a time.

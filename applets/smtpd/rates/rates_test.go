@@ -182,7 +182,7 @@ func TestFull(t *testing.T) {
 	if forgotten > 0 {
 		t.Errorf("%d of 100 limited addresses are forgotten", forgotten)
 	}
-	if n := len(tab.store.entries); n != sets*ways || reflect.TypeFor[entry]().Size() > 72 {
+	if n := len(tab.store.entries); n != sets*ways || reflect.TypeFor[entry]().Size() > 88 {
 		t.Errorf("%d entries of %d octets", n, reflect.TypeFor[entry]().Size())
 	}
 }

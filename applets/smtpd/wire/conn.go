@@ -22,7 +22,7 @@ const (
 	refuseWait = 5 * time.Second // for a reply instead of a greeting
 	replyGrace = 2 * time.Second // for what is said at the end
 
-	idleWait = 10 * time.Second // for a command or a write, while few places are left
+	IdleWait = 10 * time.Second // for a command or a write, while few places are left
 )
 
 // buffers are what a wire borrows while octets wait in either direction.
@@ -43,6 +43,7 @@ var bufferPool = sync.Pool{New: func() any {
 type Conn struct {
 	Timeout time.Duration // of a pause in the data, or a write
 	Crowded func() bool   // whether somebody may wait for our place soon; nil: never
+	Paced   bool          // a message may be in the way, too, as that of who may be anybody
 
 	sock     net.Conn // what was accepted: deadlines and the end are its own
 	conn     net.Conn // what is read and written: sock, or what is spoken over it
@@ -119,11 +120,14 @@ func (w *Conn) ReadBy(until time.Time) error {
 
 // armRead sets the deadline of the next read. The order matters: Stop first
 // says so and then wakes the reader, here the deadline comes first. A session that
-// may be in the way of others looks every idleWait whether it is.
+// may be in the way of others looks every IdleWait whether it is.
 func (w *Conn) armRead() error {
+	if _, ok := w.stopped(); !ok && w.inTheWay() { // it may come octet by octet
+		return ErrTimeout
+	}
 	until := w.readUntil()
 	data := !w.dataStart.IsZero()
-	if look := time.Now().Add(idleWait); w.Crowded != nil && !data && look.Before(until) {
+	if look := time.Now().Add(IdleWait); w.Crowded != nil && (!data || w.Paced) && look.Before(until) {
 		until = look
 	}
 	w.sock.SetReadDeadline(until)
@@ -145,10 +149,17 @@ func (w *Conn) readUntil() time.Time {
 	return w.dataUntil(w.idle)
 }
 
-// inTheWay says that others may want the place of a client that has been silent for
-// long enough. In a message it may be: what it is made from may need the time.
+// inTheWay says that others may want the place of a client that has been silent, or slow
+// with a message, for long enough. This machine's programs may be slow in one: what it is
+// made from may need the time.
 func (w *Conn) inTheWay() bool {
-	return w.Crowded != nil && w.dataStart.IsZero() && !time.Now().Before(w.idle.Add(idleWait)) && w.Crowded()
+	switch {
+	case w.Crowded == nil:
+		return false
+	case w.dataStart.IsZero():
+		return !time.Now().Before(w.idle.Add(IdleWait)) && w.Crowded()
+	}
+	return w.Paced && w.behind() && w.Crowded()
 }
 
 // readErr says what a read's error means; nil is to try again.
@@ -344,7 +355,7 @@ func (w *Conn) Flush() error {
 	}
 	limit := w.Timeout
 	if w.Crowded != nil && w.Crowded() {
-		limit = min(limit, idleWait)
+		limit = min(limit, IdleWait)
 	}
 	w.sock.SetWriteDeadline(time.Now().Add(limit))
 	if by, ok := w.stopped(); ok {

@@ -6,8 +6,9 @@ import (
 )
 
 const (
-	dataWait = 4 * time.Hour // for a message as a whole
-	dataRate = 1000          // octets of a message a minute, at least
+	dataWait    = 4 * time.Hour // for a message as a whole
+	dataRate    = 1000          // octets of a message a minute, at least
+	crowdedRate = 1000          // octets of one a second behind the first IdleWait, while few places are left
 
 	heldStep = 1 << 20          // of a message of more octets each further so many come in heldWait
 	heldWait = 10 * time.Minute // at most: what it holds is held for long enough
@@ -43,6 +44,12 @@ func (w *Conn) dataUntil(idle time.Time) time.Time {
 		until = held
 	}
 	return until
+}
+
+// behind reports whether a message has come more slowly than it must where others wait.
+func (w *Conn) behind() bool {
+	late := time.Since(w.dataStart) - IdleWait
+	return late > 0 && w.dataRead < int64(late/time.Second)*crowdedRate
 }
 
 // countData counts octets of a message.

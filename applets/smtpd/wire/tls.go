@@ -16,7 +16,7 @@ func (w *Conn) Secure(conf *tls.Config, wait time.Duration) (tls.ConnectionState
 		return tls.ConnectionState{}, err
 	}
 	if w.Crowded != nil && w.Crowded() {
-		wait = min(wait, idleWait)
+		wait = min(wait, IdleWait)
 	}
 	t := tls.Server(w.sock, conf)
 	w.sock.SetDeadline(time.Now().Add(wait))
