@@ -55,6 +55,7 @@ func host(s string) (string, bool) {
 
 // hostname takes auto, literal or a name that is no address.
 func hostname(s string) (string, bool) {
+	s = smtp.AsHost(s) // an address with a final dot is none either
 	for _, word := range []string{"auto", "literal"} {
 		if smtp.EqualFold(s, word) {
 			return word, true
@@ -157,7 +158,7 @@ func listenAddr(s string) (string, bool) {
 		return a.String() + ":" + number, true
 	case name == "" || name == "*":
 		return ":" + number, true
-	case strings.Trim(name, "0123456789") == "": // a port without its colon
+	case strings.Trim(smtp.AsHost(name), "0123456789") == "": // a port without its colon
 		return "", false
 	}
 	h, ok := host(name)

@@ -111,7 +111,7 @@ func TestValues(t *testing.T) {
 		{"local-domains", "[IPv6:2001:db8::1],[2001:DB8::2],[192.0.2.1],A.Example", "[IPv6:2001:db8::1],[IPv6:2001:db8::2],[192.0.2.1],a.example"},
 		{"relay-host", "a:0", ""}, {"relay-host", "a:70000", ""}, {"relay-host", "a b", ""},
 		{"listen", ":2525", ":2525"}, {"listen", "*:2525", ":2525"}, {"listen", "127.0.0.1", "127.0.0.1:25"}, {"listen", "::1", "[::1]:25"},
-		{"listen", "[::1]:2525", "[::1]:2525"}, {"listen", "[127.0.0.1]:2525", "127.0.0.1:2525"}, {"listen", "localhost:2525,:25", "localhost:2525,:25"}, {"listen", ":", ""}, {"listen", "25", ""}, {"listen", "25:25", ""}, {"listen", "[25]", ""}, {"listen", ":x", ""},
+		{"listen", "[::1]:2525", "[::1]:2525"}, {"listen", "[127.0.0.1]:2525", "127.0.0.1:2525"}, {"listen", "localhost:2525,:25", "localhost:2525,:25"}, {"listen", ":", ""}, {"listen", "25", ""}, {"listen", "25:25", ""}, {"listen", "25.", ""}, {"listen", "25.:25", ""}, {"listen", "[25]", ""}, {"listen", ":x", ""},
 		{"dns-server", "192.0.2.1", "192.0.2.1:53"}, {"dns-server", "[::1]:5353, 192.0.2.1:5353", "[::1]:5353,192.0.2.1:5353"}, {"dns-server", "ns.example", ""},
 		{"log", "file:/var/log/mail.log", "file:/var/log/mail.log"}, {"log", "file:mail.log", ""}, {"log", "SYSLOG", "syslog"}, {"log", "paper", ""},
 		{"smtp-port", "0", ""}, {"smtp-port", "65535", "65535"}, {"smtp-port", "65536", ""},
@@ -408,6 +408,8 @@ func FuzzFile(f *testing.F) {
 	f.Add("listen=:25\ntrusted=192.0.2.1 [::1] # x\nsize=3k\nescape-from\n")
 	f.Add("qretrun=3d\nrelay-host=[mx.example]:25\n=\n")
 	f.Add("usermap=*-~:~ \"a b:|\\\"x y\\\"\"\nmailbox=~/Maildir/\nmailer=/bin/x -d ${user}\n")
+	f.Add("listen=0.\n")
+	f.Add("hostname=192.0.2.1.\n")
 	f.Add("load=4.50\nlog=file:/x/../y\nself=Mx.Example.\nlocal-domains=[IPv6:::1]\n")
 	parse := func(text string) *loader {
 		l := newLoader()

@@ -200,7 +200,7 @@ func (a *collector) add(line []byte) (text string, over bool, err error) {
 		_, err := a.data.Write(f.Data)
 		return "", err != nil, err
 	case f.Steps != nil:
-		if a.size += len(line); a.size > maxRoute || !a.steps(f.Steps) {
+		if a.size += len(line); a.size > maxRoute || len(f.Steps) > 0 && !a.steps(f.Steps) {
 			return "", true, fmt.Errorf("the route has more than %d octets", maxRoute)
 		}
 		return "", false, nil
