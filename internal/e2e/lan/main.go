@@ -5,12 +5,15 @@ package lan
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"postoffice/internal/testenv"
 )
@@ -77,6 +80,11 @@ func setUp(run func() int) (int, error) {
 	}
 	if err := ownMounts(); err != nil {
 		return 1, err
+	}
+	// What is open for us already, such as a lock of whoever runs us, is for no server:
+	// those are left behind where a time limit ends this process.
+	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return 1, fmt.Errorf("close_range: %w", err)
 	}
 	dir, err := os.MkdirTemp("", "po-bin-")
 	if err != nil {
