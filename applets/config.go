@@ -115,6 +115,8 @@ func chosen(conf *config.Config, names []string) ([]config.Setting, error) {
 // keep the server from starting, or mail from being delivered, and what is odd.
 func checkConfig(ctx context.Context, env *cmdline.Env, conf *config.Config) error {
 	wrong := server.Obstacles(ctx, conf)
+	bad, notes := server.CheckCertificates(conf)
+	wrong = append(wrong, bad...)
 	if _, err := alias.ParseUsermap(conf.Usermap); err != nil {
 		wrong = append(wrong, cmdline.ExitWith(sysexits.Config, err, "usermap(7) says how an entry looks; mail that a wrong one may be meant for waits"))
 	}
@@ -125,6 +127,9 @@ func checkConfig(ctx context.Context, env *cmdline.Env, conf *config.Config) err
 	}
 	for _, err := range wrong {
 		env.Report(err)
+	}
+	for _, text := range notes {
+		env.Say(text)
 	}
 	warnOfMailbox(env, conf)
 	if os.Getuid() == 0 || !server.MayServe(conf) { // a private server runs all as its user

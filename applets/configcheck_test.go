@@ -2,10 +2,18 @@ package applets
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"postoffice/applets/cmdline"
 	"postoffice/applets/control"
@@ -17,6 +25,7 @@ func TestConfigCheck(t *testing.T) {
 	dir := t.TempDir()
 	good := "queue-dir=" + dir + "/q\nrun-dir=" + dir + "/run\nmail-dir=" + dir + "\naliases=" + dir + "/aliases\nhostname=one.example\n"
 	root := os.Getuid() == 0
+	cert := func(days int) string { return certFile(t, dir, days) }
 	for _, tt := range []struct {
 		lines string
 		root  bool // a private server has no such account
@@ -41,6 +50,16 @@ func TestConfigCheck(t *testing.T) {
 		{"mailbox=~/Maildir", false, 0, []string{"warning: mailbox=~/Maildir is one file", "mailbox=~/Maildir/\n"}},
 		{"mailbox=~/Maildir/", false, 0, nil},
 		{"mailbox=~/mbox", false, 0, nil},
+		{"tls-cert=", false, 0, []string{"note: tls-cert is not set: clients are offered TLS with a self-signed certificate"}},
+		{"tls-cert=" + cert(90), false, 0, []string{"for one.example, it ends in 90 days"}},
+		{"tls-cert=" + cert(14), false, 0, []string{"warning: ", "it ends in 14 days, renew it"}},
+		{"tls-cert=" + cert(-3), false, 0, []string{"warning: ", "it has ended 2 days ago, renew it"}},
+		{"tls-cert=" + dir + "/none.pem", false, 78, []string{"tls-cert: open " + dir + "/none.pem: no such file"}},
+		{"tls-cert=" + cert(91) + "\ntls-key=" + cert(92), false, 78, []string{"is not that of the certificate"}},
+		{"tls-cert=" + cert(93) + "\ntls-key=/a,/b", false, 78, []string{"tls-key has 2 files and tls-cert 1"}},
+		{"tls-cert=none," + cert(94), false, 78, []string{"tls-cert=none stands beside a certificate"}},
+		{"tls-cert=none\nmsps", false, 78, []string{"msps is a port where TLS comes first"}},
+		{"msp=2587\nmsps=2587\ntls-cert=", false, 78, []string{"msp and msps are both port 2587"}},
 	} {
 		if tt.root && !root {
 			continue
@@ -51,6 +70,9 @@ func TestConfigCheck(t *testing.T) {
 		}
 		if root && !strings.Contains(lines, "default-user") {
 			lines += "default-user=daemon\n"
+		}
+		if !strings.Contains(lines, "tls-cert") {
+			lines += "tls-cert=none\n"
 		}
 		if !strings.Contains(lines, "log=") {
 			lines += "log=stderr\n"
@@ -87,4 +109,29 @@ func TestRouteNoServer(t *testing.T) {
 			t.Errorf("json %v: exit %d, said %q", asJSON, code, &out)
 		}
 	}
+}
+
+// certFile is a certificate with its key that ends so many days from now.
+func certFile(t *testing.T, dir string, days int) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"one.example"}, NotBefore: now.AddDate(-1, 0, 0), NotAfter: now.Add(time.Duration(days)*24*time.Hour + time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(dir, fmt.Sprintf("cert%d.pem", days))
+	text := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})...)
+	if err := os.WriteFile(name, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
 }

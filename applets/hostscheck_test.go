@@ -34,7 +34,7 @@ func TestHostsChecked(t *testing.T) {
 			t.Fatal(err)
 		}
 		text = bytes.Replace(text, []byte("log=file:"+p.dir+"/log\n"), nil, 1)
-		text = fmt.Appendf(text, "hosts-allow=%s/allow\nhosts-deny=%[1]s/deny\n", p.dir)
+		text = fmt.Appendf(text, "hosts-allow=%s/allow\nhosts-deny=%[1]s/deny\ntls-cert=none\n", p.dir)
 		if os.Getuid() == 0 {
 			text = append(text, "server-user=nobody\ndefault-user=daemon\n"...)
 		}

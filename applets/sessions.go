@@ -72,6 +72,9 @@ func sessionsText(env *cmdline.Env, now time.Time) func(control.Session) error {
 		if s.QueueID != "" {
 			who += " qid=" + s.QueueID
 		}
+		if s.TLS != "" {
+			who += fmt.Sprintf(" tls=%q", s.TLS)
+		}
 		if s.Helo != "" { // it may look like anything, and so stands behind all else
 			who += " helo=" + s.Helo
 		}

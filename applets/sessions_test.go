@@ -31,7 +31,7 @@ func TestSessions(t *testing.T) {
 		served <- control.Serve(ctx, l, control.Handler{
 			Sessions: func(control.Peer) iter.Seq[control.Session] {
 				return slices.Values([]control.Session{
-					{ID: "ID1", Client: "unknown[192.0.2.7]:25", State: "data", QueueID: "Q1", Helo: "x\x1b[31m\n qid=Q2", Begun: begun, Since: begun.Add(30 * time.Second), Received: 1234567},
+					{ID: "ID1", Client: "unknown[192.0.2.7]:25", State: "data", QueueID: "Q1", TLS: "TLS 1.3 X", Helo: "x\x1b[31m\n qid=Q2", Begun: begun, Since: begun.Add(30 * time.Second), Received: 1234567},
 					{ID: "ID2", Client: "joe[uid 1000]", State: "idle", Begun: begun, Since: begun},
 				})
 			},
@@ -55,9 +55,9 @@ func TestSessions(t *testing.T) {
 		out, errs string
 	}{
 		{"", 0, "ID          State         For     Age   Octets  Client\n" +
-			"ID1         data         1m0s   1m30s    1.18M  unknown[192.0.2.7]:25 qid=Q1 helo=x?[31m? qid=Q2\n" +
+			"ID1         data         1m0s   1m30s    1.18M  unknown[192.0.2.7]:25 qid=Q1 tls=\"TLS 1.3 X\" helo=x?[31m? qid=Q2\n" +
 			"ID2         idle        1m30s   1m30s        0  joe[uid 1000]\n", ""},
-		{"--json", 0, `{"id":"ID1","client":"unknown[192.0.2.7]:25","helo":"x\u001b[31m\n qid=Q2","state":"data","qid":"Q1","begun":`, ""},
+		{"--json", 0, `{"id":"ID1","client":"unknown[192.0.2.7]:25","helo":"x\u001b[31m\n qid=Q2","tls":"TLS 1.3 X","state":"data","qid":"Q1","begun":`, ""},
 		{"end ID1 ID3", 69, "ID1: ended\n", "sessions: end: ID3: no session\n"},
 		{"--json end ID1 ID3", 69, `{"id":"ID1","action":"end","ok":true,"code":0}` + "\n" + `{"id":"ID3","action":"end","ok":false,"code":69,"error":"no session"}` + "\n", ""},
 	} {

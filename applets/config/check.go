@@ -18,6 +18,14 @@ func path(s string) (string, bool) {
 	return filepath.Clean(s), filepath.IsAbs(s)
 }
 
+// certFile takes an absolute path, or none.
+func certFile(s string) (string, bool) {
+	if smtp.EqualFold(s, NoTLS) {
+		return NoTLS, true
+	}
+	return path(s)
+}
+
 // account takes a login name as useradd(8) makes them.
 func account(s string) (string, bool) {
 	if s[0] == '-' || len(s) > 32 {

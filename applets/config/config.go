@@ -9,6 +9,11 @@ const DefaultFile = "/etc/postoffice.cf"
 // of the table in options.go; its comment says what a caller can rely on.
 type Config struct {
 	Listen   []string // each host:port, host "" for all addresses of both families; never empty
+	MSP      int      // the port of submission; 0 none
+	MSPS     int      // the port of submission where TLS comes first; 0 none
+	TLSCert  []string // files, or NoTLS alone
+	TLSKey   []string // files
+	TLSAsk   bool     // ask clients for a certificate
 	QueueDir string   // absolute, as all directories and files here
 	MailDir  string
 	DBDir    string
@@ -87,7 +92,6 @@ type Config struct {
 	Filters      []string // each /socket or host:port
 	Spam         Action
 	Safe         bool
-	MSP          int // a port; 0 none
 
 	origins []string // by the option's place in the table
 	notes   []string // what was odd in the file
@@ -95,6 +99,9 @@ type Config struct {
 
 // InFiles is Config.EscapeFrom for mailboxes and files alone.
 const InFiles = "mbox"
+
+// NoTLS is what stands in Config.TLSCert where there is no TLS.
+const NoTLS = "none"
 
 // RelayBS is Config.Relay for sendmail -bs alone.
 const RelayBS = "bs"

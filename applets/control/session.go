@@ -11,6 +11,7 @@ type Session struct {
 	ID       string    `json:"id"`
 	Client   string    `json:"client"` // "name[address]:port", or "login[uid N]" of a program
 	Helo     string    `json:"helo,omitempty"`
+	TLS      string    `json:"tls,omitempty"` // version and cipher
 	State    string    `json:"state"`
 	QueueID  string    `json:"qid,omitempty"` // of the message that is being submitted
 	Begun    time.Time `json:"begun"`

@@ -40,7 +40,9 @@ type MasterOptions struct {
 
 	// Reload reads the configuration again on SIGHUP and returns what is new.
 	// An error keeps the old one. nil: SIGHUP does nothing.
-	Reload func() (Reloaded, error)
+	Reload       func() (Reloaded, error)
+	Certificates func() Certificates // those that the server is to have now; none changes nothing; nil: it has none
+	Renew        <-chan struct{}     // says that Certificates returns others than before
 	// Ready is called once, when the first server answers.
 	Ready func()
 

@@ -10,8 +10,10 @@ import (
 	"sync"
 	"time"
 
+	"postoffice/applets/privsep/signer"
 	"postoffice/applets/service"
 	"postoffice/deliver/local"
+	"postoffice/internal/account"
 	"postoffice/internal/maillog"
 )
 
@@ -31,6 +33,9 @@ type serverLife struct {
 	foreign  int        // names asked for lately that don't exist
 
 	foreignSince time.Time // when some of them were forgotten last
+
+	signer   *signer.Process // that the server was given last; nil: none
+	unsigned error           // why there is none
 
 	running sync.WaitGroup  // deliveries this server asked for
 	ctx     context.Context // of those that have not begun
@@ -65,6 +70,7 @@ func (s *serverLife) supervise(signals <-chan os.Signal) error {
 	}
 	var reading sync.WaitGroup
 	reading.Go(func() { s.failed(s.read()) })
+	s.running.Go(s.keepSigner)
 	var (
 		stopping bool
 		deadline <-chan time.Time
@@ -143,6 +149,7 @@ func (s *serverLife) handOver() error {
 		s.m.o.Session = nil
 		f.Close() // its peer sees the end with the server's
 	}
+	s.signer, s.unsigned = s.giveSigner()
 	for _, t := range s.m.results.unrecorded() {
 		if err := s.sendResult(t); err != nil {
 			return err
@@ -162,6 +169,72 @@ func (s *serverLife) handOver() error {
 	}
 	return err
 }
+
+// Certificates are chains in DER, the certificate itself first, and the key of each in
+// PKCS #8.
+type Certificates struct{ Chains, Keys [][]byte }
+
+// giveSigner starts a signer with the keys of now, and gives the server its link and the
+// certificates. What goes wrong is told, and costs TLS alone. It returns neither where
+// there are no certificates.
+func (s *serverLife) giveSigner() (*signer.Process, error) {
+	if s.m.o.Certificates == nil {
+		return nil, nil
+	}
+	c := s.m.o.Certificates()
+	if len(c.Chains) == 0 {
+		return nil, nil
+	}
+	p, err := signer.Start(c.Keys, account.Keys)
+	if err == nil {
+		defer p.Link.Close()
+		for _, chain := range c.Chains {
+			if err = s.c.conn.send(frame{opCertificate, []string{string(chain)}}); err != nil {
+				break
+			}
+		}
+	}
+	if err == nil {
+		err = s.send(opSigner, p.Link)
+	}
+	if err != nil {
+		s.log.LogAttrs(context.Background(), slog.LevelError, "signer not started", maillog.Err(err), maillog.Reason("TLS is not offered until it is"))
+		return nil, err
+	}
+	return p, nil
+}
+
+// keepSigner gives the server another signer when certificates change, and when one has
+// ended, until the server ends.
+func (s *serverLife) keepSigner() {
+	pause := s.m.o.firstPause
+	for {
+		var ended <-chan error
+		var again <-chan time.Time
+		if s.signer != nil {
+			ended = s.signer.Ended
+		} else if s.unsigned != nil {
+			again = time.After(pause)
+			pause = min(2*pause, s.m.o.lastPause)
+		}
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-s.m.o.Renew:
+			pause = s.m.o.firstPause
+		case <-again:
+		case err := <-ended:
+			if err != nil {
+				s.log.LogAttrs(context.Background(), slog.LevelError, "signer ended", maillog.Err(err), slog.Duration("pause", pause))
+			}
+			s.signer, s.unsigned = nil, errors.Join(err, errSignerEnded) // with its server, maybe
+			continue
+		}
+		s.signer, s.unsigned = s.giveSigner()
+	}
+}
+
+var errSignerEnded = errors.New("the signer has ended")
 
 const (
 	modeStay = "stay"
@@ -203,7 +276,7 @@ func (s *serverLife) giveListener(l service.Listener) {
 }
 
 func (s *serverLife) sendListener(l service.Listener) error {
-	return s.c.conn.send(frame{opListener, []string{l.Name, l.Network, l.Address}}, l.File)
+	return s.c.conn.send(frame{opListener, []string{l.Name, l.Service, l.Network, l.Address}}, l.File)
 }
 
 func (s *serverLife) sendResult(t local.TokenResult) error {

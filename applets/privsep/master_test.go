@@ -319,7 +319,7 @@ func TestOnePass(t *testing.T) {
 
 // TestListenerBreaksR53: the port is bound again when it is free.
 func TestListenerBreaksR53(t *testing.T) {
-	ls, err := service.Listen(t.Context(), []string{testenv.OwnAddress() + ":0"}, slog.New(slog.DiscardHandler))
+	ls, err := service.Listen(t.Context(), "", []string{testenv.OwnAddress() + ":0"}, slog.New(slog.DiscardHandler))
 	must(t, err)
 	tcp := ls[0]
 	n, err := net.FileListener(tcp.File)

@@ -34,6 +34,8 @@ type Link struct {
 	session    *os.File
 	unrecorded []local.TokenResult
 
+	certificates *NewCertificates
+
 	deliveries chan struct{} // a place for each
 	runs       chan struct{}
 	lookups    chan struct{}
@@ -79,6 +81,9 @@ func (l *Link) Listeners() []service.Listener { return l.listeners }
 // Session is MasterOptions.Session.
 func (l *Link) Session() *os.File { return l.session }
 
+// Certificates are those to begin with, nil for none.
+func (l *Link) Certificates() *NewCertificates { return l.certificates }
+
 // Unrecorded are deliveries that were made for an earlier server, which did
 // not live to record them. They come first: record each, then say Recorded.
 func (l *Link) Unrecorded() []local.TokenResult { return l.unrecorded }
@@ -105,7 +110,7 @@ func (l *Link) Broken(name string) error { return l.conn.send(frame{opBroken, []
 // arrives while one waits. The channel is closed with the link.
 func (l *Link) Events() <-chan Event { return l.events }
 
-// Event is one of Stop, Reload, ToggleAudit or NewListener.
+// Event is one of Stop, Reload, ToggleAudit, NewListener or NewCertificates.
 type Event any
 
 // Stop: end the sessions, then the process.
@@ -119,6 +124,12 @@ type ToggleAudit struct{}
 
 // NewListener takes the place of the one with the same name that was Broken.
 type NewListener struct{ service.Listener }
+
+// NewCertificates take the place of those before.
+type NewCertificates struct {
+	Chains [][]byte // DER, each with the certificate itself first
+	Signer *os.File // the link of the process that has their keys, in that order; the receiver's
+}
 
 // Closed is closed when the master is gone: end at once, nobody is left who
 // delivers.

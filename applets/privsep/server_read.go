@@ -30,6 +30,7 @@ func (l *Link) takeOver() error {
 	if err := l.conn.c.SetReadDeadline(time.Now().Add(handOverTime)); err != nil {
 		return err
 	}
+	var chains [][]byte
 	for {
 		f, files, err := l.conn.recv()
 		if err != nil {
@@ -42,6 +43,10 @@ func (l *Link) takeOver() error {
 			l.listeners = append(l.listeners, newListener(f, files))
 		case opSession:
 			l.session = files[0]
+		case opCertificate:
+			chains = append(chains, []byte(f.fields[0]))
+		case opSigner:
+			l.certificates, chains = &NewCertificates{chains, files[0]}, nil
 		case opResult:
 			t, err := parseResult(f.fields)
 			if err != nil {
@@ -58,7 +63,7 @@ func (l *Link) takeOver() error {
 }
 
 func newListener(f frame, files []*os.File) service.Listener {
-	return service.Listener{Name: f.fields[0], Network: f.fields[1], Address: f.fields[2], File: files[0]}
+	return service.Listener{Name: f.fields[0], Service: f.fields[1], Network: f.fields[2], Address: f.fields[3], File: files[0]}
 }
 
 // read hands on what the master says until the link closes.
@@ -67,6 +72,7 @@ func (l *Link) read() {
 	defer close(l.closed)
 	defer l.conn.close()
 	var settings []byte
+	var chains [][]byte
 	for {
 		f, files, err := l.conn.recv()
 		if err != nil {
@@ -84,6 +90,11 @@ func (l *Link) read() {
 			settings = nil
 		case opListener:
 			l.events <- NewListener{newListener(f, files)}
+		case opCertificate:
+			chains = append(chains, []byte(f.fields[0]))
+		case opSigner:
+			l.events <- NewCertificates{chains, files[0]}
+			chains = nil
 		case opAudit:
 			l.events <- ToggleAudit{}
 		case opStop:

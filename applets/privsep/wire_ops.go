@@ -33,17 +33,19 @@ const (
 // What the master tells the server. A user's process gets settings and an
 // account, and gives results and opListed back.
 const (
-	opSettings  op = 64 + iota // the next piece of the settings
-	opListener                 // name, network, address; the socket
-	opSession                  // the socket
-	opResult                   // token, status, reply code, reply status, reply text, error
-	opStart                    // "pass" or "stay", "attached" or "detached": everything was handed over
-	opAccount                  // serial, outcome, name, uid, gid, home, shell, error
-	opReload                   // the settings sent last are new ones
-	opStop                     // end
-	opListed                   // serial, outcome, file, owner's name, owner's uid or a line, error
-	opForwarded                // serial, outcome, error
-	opAudit                    // auditing is turned on, or off
+	opSettings    op = 64 + iota // the next piece of the settings
+	opListener                   // name, service, network, address; the socket
+	opSession                    // the socket
+	opResult                     // token, status, reply code, reply status, reply text, error
+	opStart                      // "pass" or "stay", "attached" or "detached": everything was handed over
+	opAccount                    // serial, outcome, name, uid, gid, home, shell, error
+	opReload                     // the settings sent last are new ones
+	opStop                       // end
+	opListed                     // serial, outcome, file, owner's name, owner's uid or a line, error
+	opForwarded                  // serial, outcome, error
+	opAudit                      // auditing is turned on, or off
+	opCertificate                // the next chain of certificates
+	opSigner                     // these are in force from here on; the link of who has their keys
 )
 
 // Limits of the fields, in octets.
@@ -104,7 +106,7 @@ func toMaster() side {
 func toServer() side {
 	return side{
 		opSettings:  settingsShape(),
-		opListener:  {"listener", []int{maxAddress, maxNumber, maxAddress}, 1},
+		opListener:  {"listener", []int{maxAddress, maxNumber, maxNumber, maxAddress}, 1},
 		opSession:   {"session", nil, 1},
 		opResult:    resultShape(),
 		opStart:     {"start", []int{maxNumber, maxNumber}, 0},
@@ -114,6 +116,9 @@ func toServer() side {
 		opListed:    listedShape(),
 		opForwarded: {"forwarded", []int{maxNumber, maxNumber, maxWords}, 0},
 		opAudit:     {"audit", nil, 0},
+
+		opCertificate: {"certificate", []int{maxPiece}, 0},
+		opSigner:      {"signer", nil, 1},
 	}
 }
 

@@ -186,7 +186,7 @@ func (s *system) sessions(p control.Peer) iter.Seq[control.Session] {
 func sessionOf(is smtpd.Seen) control.Session {
 	return control.Session{
 		ID: is.ID, Client: clean(is.Client), Helo: clean(is.Hello), State: is.State, QueueID: is.QueueID,
-		Begun: is.Begun, Since: is.Since, Received: is.Received,
+		Begun: is.Begun, Since: is.Since, Received: is.Received, TLS: is.TLS,
 	}
 }
 

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"strconv"
 	"syscall"
 
+	"postoffice/applets/certs"
 	"postoffice/applets/cmdline"
 	"postoffice/applets/config"
 	"postoffice/applets/privsep"
@@ -40,6 +42,8 @@ type daemon struct {
 	log    *slog.Logger
 	logs   logs
 	runDir *service.RunDir
+	certs  *certs.Store  // nil: a single pass has no TLS
+	renew  chan struct{} // says that there are other certificates
 }
 
 func (d *daemon) run(ctx context.Context) error {
@@ -51,7 +55,7 @@ func (d *daemon) run(ctx context.Context) error {
 		return err
 	}
 	defer d.logs.close()
-	if err := checkRelay(d.conf, d.deaf || d.onePass); err != nil {
+	if err := cmp.Or(checkRelay(d.conf, d.deaf || d.onePass), checkTLS(d.conf)); err != nil {
 		return err
 	}
 	if !d.onePass {
@@ -81,7 +85,7 @@ func (d *daemon) listeners(ctx context.Context, gid int) ([]service.Listener, er
 	}
 	all := d.inherited
 	if len(all) == 0 && !d.deaf {
-		if all, err = service.Listen(ctx, d.conf.Listen, d.log); err != nil {
+		if all, err = listenAll(ctx, d.conf, d.log); err != nil {
 			return nil, portError(err)
 		}
 	}
@@ -128,6 +132,7 @@ func (d *daemon) master(ctx context.Context) error {
 	if !d.onePass {
 		d.warn(ctx)
 	}
+	d.openCerts(ctx)
 	o := privsep.MasterOptions{
 		Settings:  d.conf.Encode(),
 		Session:   d.session,
@@ -142,6 +147,10 @@ func (d *daemon) master(ctx context.Context) error {
 		Grace:     killWait,
 		Log:       d.log,
 		Reload:    func() (privsep.Reloaded, error) { return d.reloadMaster(ctx) },
+		Renew:     d.renew,
+	}
+	if d.certs != nil {
+		o.Certificates = d.certificates
 	}
 	if d.control != nil { // it has no place of its own between the processes
 		o.Listeners = []service.Listener{{Name: service.Control, File: d.control}}
@@ -180,6 +189,7 @@ func (d *daemon) reloadMaster(ctx context.Context) (privsep.Reloaded, error) {
 	if err != nil {
 		return privsep.Reloaded{}, err
 	}
+	d.reloadCerts(conf)
 	return privsep.Reloaded{Settings: conf.Encode(), Users: users}, d.logs.reopen()
 }
 
@@ -191,7 +201,7 @@ func (d *daemon) reloaded() (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkRelay(conf, d.deaf || d.onePass); err != nil {
+	if err := cmp.Or(checkRelay(conf, d.deaf || d.onePass), checkTLS(conf)); err != nil {
 		return nil, err
 	}
 	if d.foreground {
@@ -294,6 +304,10 @@ func (d *daemon) alone(ctx context.Context) error {
 	defer d.runDir.Close()
 	sockets := service.NewSockets(ctx, service.SocketsOptions{Listeners: listeners, Log: d.log})
 	defer sockets.Close()
+	d.openCerts(ctx)
+	if d.certs != nil {
+		s.offerPairs(d.certs.Pairs())
+	}
 	s.broken = sockets.Broken
 	again := make(chan service.Listener)
 	for _, l := range sockets.Serve(d.passOn(ctx, again)) {

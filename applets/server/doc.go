@@ -26,13 +26,13 @@
 //     network
 //   - private.go: local delivery for the user who started the process, and what
 //     signals ask of it
-//   - remedies.go: what to do where a directory or a port can't be used
 //   - route.go: where a message would go, and how much of that is shown; the same
 //     without a server
 //   - settings.go: what a configuration means to the other packages, and to the log
-//   - start.go: how a server is started, and what would keep it from that; the processes
-//     that it is made of, and their independence of what they inherit
+//   - start.go: how a server is started, what would keep it from that, and what to do
+//     then; the processes that it is made of, and their independence of what they inherit
 //   - system.go: the packages, joined
+//   - tls.go: certificates and who has their keys; ports, and what sessions they have
 //   - userrole.go: a user's process
 //   - watch.go: who watches deliveries, and what they are shown
 package server

@@ -86,6 +86,9 @@ func (s *system) serveOnce(ctx context.Context, cancel func(), link *privsep.Lin
 // serveLink serves until the master says stop.
 func (s *system) serveLink(ctx context.Context, cancel func(), link *privsep.Link) error {
 	s.broken = link.Broken
+	if c := link.Certificates(); c != nil {
+		s.takeCertificates(ctx, *c)
+	}
 	for _, l := range link.Listeners() {
 		if err := s.listen(ctx, l); err != nil {
 			return err
@@ -108,6 +111,8 @@ func (s *system) serveLink(ctx context.Context, cancel func(), link *privsep.Lin
 				continue
 			}
 			s.reload(ctx, conf)
+		case privsep.NewCertificates:
+			s.takeCertificates(ctx, e)
 		case privsep.ToggleAudit:
 			s.policy.ToggleAudit()
 		case privsep.NewListener:

@@ -126,6 +126,8 @@ func (d *daemon) wait(ctx context.Context, s *system, own *privateMailer, signal
 			case syscall.SIGUSR1:
 				s.policy.ToggleAudit()
 			}
+		case <-d.renew:
+			s.offerPairs(d.certs.Pairs())
 		case l := <-again:
 			if err := s.listen(ctx, l); err != nil {
 				d.log.LogAttrs(ctx, slog.LevelError, "listener lost", maillog.Err(err))
@@ -144,5 +146,6 @@ func (d *daemon) reloadAlone(ctx context.Context, s *system, own *privateMailer)
 		return
 	}
 	own.use(conf)
+	d.reloadCerts(conf)
 	s.reload(ctx, conf)
 }

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"postoffice/applets/certs"
 	"postoffice/applets/cmdline"
 	"postoffice/applets/config"
 	"postoffice/applets/control"
@@ -49,6 +50,7 @@ type system struct {
 	smtp     *smtpd.Server
 	policy   *policy.Policy // of the settings
 	watchers watchers
+	offer    certs.Offer // of TLS
 
 	queueOnly bool // only runq delivers: fixed at the start
 
@@ -56,6 +58,8 @@ type system struct {
 	passing sync.Mutex     // one pass at a time, with queue-only
 	kept    atomic.Bool    // a message came that waits for the next run
 	passes  func(onePass)  // begins the one pass that this server is for; nil: it stays
+
+	leaveSigner func() // lets go of the signer that offer has; of the goroutine that serves the link
 
 	broken    func(name string) error // has a listener bound again, which then comes to listen
 	listening map[string]func()       // what ends each listener; of the goroutine that calls listen
@@ -115,6 +119,10 @@ func (s *system) smtpdOptions(now *settings) smtpd.Options {
 	s.policy = policy.New(rules, s.policy)
 	o := now.smtpd(inbox{s.queue, s.log, s.arrived}, s.policy.Session)
 	o.Mailbox, o.Banner = s.mailbox, s.policy.Banner
+	s.offer.Ask(now.conf.TLSAsk)
+	if !noTLS(now.conf) {
+		o.TLS = s.offer.TLS
+	}
 	if now.conf.Debug {
 		o.Debug = func(c *smtpd.Client, t *smtpd.Transaction) []string {
 			lines := append(policy.Shown(c, t, s.runner.Router().IsStatic), "Version: "+cmdline.Version(), "Host: "+now.self)
@@ -210,16 +218,14 @@ func (s *system) listen(ctx context.Context, l service.Listener) error {
 	}
 	own, cancel := context.WithCancel(ctx)
 	s.listening[l.Name] = func() { cancel(); nl.Close() }
-	var serve func() error
-	switch l.Name {
-	case service.Submission:
-		serve = func() error { return s.smtp.Serve(own, nl, smtpd.Local) }
-	case service.Control:
+	kind := s.settings.Load().kindOf(l)
+	serve := func() error { return s.smtp.Serve(own, nl, kind) }
+	switch {
+	case l.Name == service.Control:
 		serve = func() error { return control.Serve(ctx, nl, s.controls(ctx)) }
-	default:
+	case kind != smtpd.Local:
 		s.strangers = true
 		s.policy.Look()
-		serve = func() error { return s.smtp.Serve(own, nl, smtpd.Relay) }
 	}
 	s.work.Go(func() {
 		defer cancel()

@@ -20,6 +20,7 @@ const maxInherited = 64
 // another one its address.
 func Inherited() ([]Listener, error) {
 	n, err := activated()
+	names := strings.Split(os.Getenv("LISTEN_FDNAMES"), ":")
 	for _, v := range []string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID"} {
 		os.Unsetenv(v)
 	}
@@ -31,12 +32,29 @@ func Inherited() ([]Listener, error) {
 		unix.CloseOnExec(fd)
 		l, err := inherited(fd)
 		if err != nil {
-			closeListeners(list)
+			CloseListeners(list)
 			return nil, fmt.Errorf("descriptor %d of LISTEN_FDS: %w", fd, err)
+		}
+		if i := fd - 3; i < len(names) && l.Network != "unix" {
+			l.Service = serviceOf(names[i], l.Address)
 		}
 		list = append(list, l)
 	}
 	return list, nil
+}
+
+// serviceOf is what an inherited socket of TCP is for: what its name says, else its port.
+func serviceOf(name, address string) string {
+	_, port, _ := net.SplitHostPort(address)
+	switch {
+	case name == MSP || name == MSPS:
+		return name
+	case port == "587":
+		return MSP
+	case port == "465":
+		return MSPS
+	}
+	return ""
 }
 
 // activated returns how many sockets of socket activation are for this process.

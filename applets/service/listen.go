@@ -18,6 +18,7 @@ import (
 // Listener is a listening socket that is handed from process to process.
 type Listener struct {
 	Name    string   // "submission", "control", or the address: tells them apart
+	Service string   // MSP or MSPS; "": SMTP, or what Name says
 	Network string   // "tcp4", "tcp6", "unix", or "" for one that was inherited and can't be bound again
 	Address string   // host:port or path
 	File    *os.File // the socket
@@ -32,17 +33,24 @@ const (
 	Control    = "control"
 )
 
-// Listen binds host:port addresses. An empty host is every address of the
+// The services that have ports beside that of SMTP, as options and systemd's
+// FileDescriptorName= call them.
+const (
+	MSP  = "msp"  // submission (RFC 6409)
+	MSPS = "msps" // submission with TLS first (RFC 8314)
+)
+
+// Listen binds host:port addresses for a service. An empty host is every address of the
 // machine, IPv4 and IPv6 bound apart (only IPv4 where the machine has no IPv6).
 // A host name is bound on each of its addresses. Either all are bound or none.
 // A port that is taken is tried again for 5 seconds: the server of a master
 // that was killed may not have ended yet.
-func Listen(ctx context.Context, addresses []string, log *slog.Logger) ([]Listener, error) {
+func Listen(ctx context.Context, service string, addresses []string, log *slog.Logger) ([]Listener, error) {
 	var bound []Listener
 	for _, address := range addresses {
 		wanted, err := endpoints(ctx, address)
 		if err != nil {
-			closeListeners(bound)
+			CloseListeners(bound)
 			return nil, fmt.Errorf("listen on %s: %w", address, err)
 		}
 		for _, l := range wanted {
@@ -52,9 +60,10 @@ func Listen(ctx context.Context, addresses []string, log *slog.Logger) ([]Listen
 				continue
 			}
 			if err != nil {
-				closeListeners(bound)
+				CloseListeners(bound)
 				return nil, fmt.Errorf("listen on %s: %w", l.Address, err)
 			}
+			l.Service = service
 			bound = append(bound, l.Listener)
 		}
 	}
@@ -70,7 +79,8 @@ func Resolve(ctx context.Context, address string) error {
 	return nil
 }
 
-func closeListeners(l []Listener) {
+// CloseListeners closes sockets that nobody serves.
+func CloseListeners(l []Listener) {
 	for _, l := range l {
 		l.File.Close()
 	}

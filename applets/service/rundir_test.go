@@ -100,9 +100,9 @@ func TestListenUnix(t *testing.T) {
 
 func TestListenA78(t *testing.T) {
 	quiet := slog.New(slog.DiscardHandler)
-	ls, err := Listen(t.Context(), []string{"127.0.0.1:0", "[::1]:0", "localhost:0"}, quiet)
+	ls, err := Listen(t.Context(), "", []string{"127.0.0.1:0", "[::1]:0", "localhost:0"}, quiet)
 	must(t, err)
-	defer closeListeners(ls)
+	defer CloseListeners(ls)
 	for _, l := range ls {
 		err := WithDescriptors([]*os.File{l.File}, nil, func(fds []int) error {
 			for _, o := range []struct{ level, option, want int }{
@@ -130,7 +130,7 @@ func TestListenA78(t *testing.T) {
 	for _, bad := range [][]string{{"127.0.0.1:0", busy.Addr().String()}, {"127.0.0.1"}, {"192.0.2.1:0"}} {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
-		if ls, err := Listen(ctx, bad, quiet); err == nil {
+		if ls, err := Listen(ctx, "", bad, quiet); err == nil {
 			t.Errorf("%q: %v, want an error", bad, ls)
 		}
 	}
@@ -144,7 +144,7 @@ func TestPortFreeSoon(t *testing.T) {
 	busy, err := net.Listen("tcp4", testenv.OwnAddress()+":0")
 	must(t, err)
 	time.AfterFunc(10*time.Millisecond, func() { busy.Close() })
-	ls, err := Listen(t.Context(), []string{busy.Addr().String()}, slog.New(slog.DiscardHandler))
+	ls, err := Listen(t.Context(), "", []string{busy.Addr().String()}, slog.New(slog.DiscardHandler))
 	must(t, err)
-	closeListeners(ls)
+	CloseListeners(ls)
 }

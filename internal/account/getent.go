@@ -31,6 +31,10 @@ const (
 // and groups anybody has: the programs of aliases may be nobody's.
 const Unused = 65533
 
+// Keys is another one, of the process that has the private keys: nobody who runs with
+// the uid of getent may send it a signal.
+const Keys = 65531
+
 // getent asks the C library for accounts, by running getent(1) without rights: a
 // static binary knows neither LDAP nor sssd nor systemd's users (A76). Answers
 // are kept for a minute, failures are not.

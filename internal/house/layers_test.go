@@ -19,13 +19,14 @@ import (
 // layers is the architecture: which of our packages each package may import.
 // docs/architecture.md says why; both change together.
 var layers = map[string][]string{
-	"applets/privsep/birth": {"applets/privsep/creds", "applets/service"},
-	"applets/privsep/creds": {"internal/account"},
-	"applets/service":       {"internal/maillog"},
-	"deliver/local/stalled": {},
-	"deliver/local/mailbox": {"deliver/local", "deliver/local/stalled", "deliver/outcome", "internal/account", "internal/disk", "internal/maillog"},
-	"deliver/local/user":    {"deliver/local", "deliver/local/mailbox", "deliver/outcome", "internal/account", "internal/alias", "internal/disk", "internal/smtp"},
-	".":                     {"applets"},
+	"applets/privsep/birth":  {"applets/privsep/creds", "applets/service"},
+	"applets/privsep/signer": {"applets/privsep/birth", "applets/privsep/creds", "applets/service"},
+	"applets/privsep/creds":  {"internal/account"},
+	"applets/service":        {"internal/maillog"},
+	"deliver/local/stalled":  {},
+	"deliver/local/mailbox":  {"deliver/local", "deliver/local/stalled", "deliver/outcome", "internal/account", "internal/disk", "internal/maillog"},
+	"deliver/local/user":     {"deliver/local", "deliver/local/mailbox", "deliver/outcome", "internal/account", "internal/alias", "internal/disk", "internal/smtp"},
+	".":                      {"applets"},
 	"applets/client": {
 		"applets/cmdline", "applets/config", "applets/control", "applets/server", "applets/service", "applets/sysexits", "internal/disk",
 		"internal/maillog", "internal/message", "internal/peer", "internal/smtp", "spool", "spool/envelope", "spool/maildrop",
@@ -34,8 +35,9 @@ var layers = map[string][]string{
 		"applets/client", "applets/cmdline", "applets/config", "applets/control", "applets/policy", "applets/pretend", "applets/server", "applets/sysexits", "deliver",
 		"deliver/local/user", "deliver/route", "internal/alias", "internal/dbm", "internal/smtp", "spool", "spool/envelope",
 	},
+	"applets/certs": {"internal/disk", "internal/maillog"},
 	"applets/server": {
-		"applets/cmdline", "applets/config", "applets/control", "applets/policy", "applets/privsep", "applets/privsep/creds", "applets/service", "applets/smtpd", "applets/smtpd/rates", "applets/sysexits",
+		"applets/certs", "applets/cmdline", "applets/config", "applets/control", "applets/policy", "applets/privsep", "applets/privsep/creds", "applets/privsep/signer", "applets/service", "applets/smtpd", "applets/smtpd/rates", "applets/sysexits",
 		"deliver", "deliver/local", "deliver/local/mailbox", "deliver/local/user", "deliver/remote", "deliver/route", "internal/account",
 		"internal/alias", "internal/disk", "internal/maillog", "internal/peer", "internal/smtp", "resolver", "spool", "spool/envelope", "spool/maildrop",
 	},
@@ -67,7 +69,7 @@ var layers = map[string][]string{
 	"internal/maillog":      {"internal/smtp"},
 	"internal/message":      {"internal/smtp"},
 	"internal/peer":         {},
-	"applets/privsep":       {"applets/privsep/birth", "applets/privsep/creds", "applets/service", "deliver/local", "deliver/local/mailbox", "deliver/local/stalled", "deliver/outcome", "internal/account", "internal/maillog"},
+	"applets/privsep":       {"applets/privsep/birth", "applets/privsep/creds", "applets/privsep/signer", "applets/service", "deliver/local", "deliver/local/mailbox", "deliver/local/stalled", "deliver/outcome", "internal/account", "internal/maillog"},
 	"internal/smtp":         {"internal/idn"},
 	"applets/smtpd":         {"applets/smtpd/places", "applets/smtpd/proxy", "applets/smtpd/rates", "applets/smtpd/wire", "internal/maillog", "internal/message", "internal/peer", "internal/smtp"},
 	"applets/smtpd/places":  {"internal/peer"},

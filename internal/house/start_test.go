@@ -41,7 +41,7 @@ func TestStart(t *testing.T) {
 		allocs int   // pieces of it
 	}{
 		{"all", 16 << 20, 128 << 10, 600},
-		{"lite", 9 << 20, 64 << 10, 600},
+		{"lite", 19 << 19, 64 << 10, 600},
 	} {
 		t.Run(b.target, func(t *testing.T) {
 			ours := build(t, t.TempDir(), b.target)

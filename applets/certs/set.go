@@ -1,0 +1,96 @@
+package certs
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"sync/atomic"
+)
+
+// Set is what a server offers: certificates, each with something that signs for it.
+type Set struct{ all []tls.Certificate }
+
+// Pack makes of each pair's chain the octets that NewSet takes.
+func Pack(pairs []Pair) [][]byte {
+	var chains [][]byte
+	for _, p := range pairs {
+		chains = append(chains, bytes.Join(p.Chain, nil))
+	}
+	return chains
+}
+
+// NewSet returns the certificates whose chains another process has packed. key signs
+// for the nth of them.
+func NewSet(chains [][]byte, key func(n int, pub crypto.PublicKey) crypto.Signer) (*Set, error) {
+	s := &Set{}
+	for i, der := range chains {
+		certs, err := x509.ParseCertificates(der)
+		if err != nil || len(certs) == 0 {
+			return nil, fmt.Errorf("certificate %d: %w", i, errors.Join(err, errors.New("no chain")))
+		}
+		c := tls.Certificate{Leaf: certs[0], PrivateKey: key(i, certs[0].PublicKey)}
+		for _, cert := range certs {
+			c.Certificate = append(c.Certificate, cert.Raw)
+		}
+		s.all = append(s.all, c)
+	}
+	return s, nil
+}
+
+// choose returns the first certificate that is for the name which the client asked for
+// and of a kind that it understands, else the first one: a client that looks at names
+// says itself what it thinks of that.
+func (s *Set) choose(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if s == nil || len(s.all) == 0 {
+		return nil, errors.New("no certificate")
+	}
+	for i := range s.all {
+		if hello.SupportsCertificate(&s.all[i]) == nil {
+			return &s.all[i], nil
+		}
+	}
+	return &s.all[0], nil
+}
+
+// Offer is what a server makes handshakes with, which changes while it runs. The zero
+// Offer has no certificate.
+type Offer struct {
+	set  atomic.Pointer[Set]
+	conf atomic.Pointer[tls.Config]
+}
+
+// Ask makes settings: TLS 1.2 and newer, and whether clients are asked for their
+// certificate, which nothing demands or verifies. It comes before the others.
+func (o *Offer) Ask(ask bool) {
+	want := tls.NoClientCert
+	if ask {
+		want = tls.RequestClientCert
+	}
+	if c := o.conf.Load(); c != nil && c.ClientAuth == want {
+		return // clients go on with their session tickets
+	}
+	o.conf.Store(&tls.Config{
+		MinVersion: tls.VersionTLS12,
+		ClientAuth: want,
+		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return o.set.Load().choose(hello)
+		},
+	})
+}
+
+// Put puts a set in the place of the present one.
+func (o *Offer) Put(s *Set) { o.set.Store(s) }
+
+// Drop takes a set away that can't sign any more, if it is the present one.
+func (o *Offer) Drop(s *Set) { o.set.CompareAndSwap(s, nil) }
+
+// TLS is what a handshake is made with, nil while there is no certificate.
+func (o *Offer) TLS() *tls.Config {
+	if o.set.Load() == nil {
+		return nil
+	}
+	return o.conf.Load()
+}
