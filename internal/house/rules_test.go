@@ -22,7 +22,7 @@ const rulesPage = "docs/rules.md"
 
 // TestRules: each code that code, tests or pages cite is defined, and each that
 // is defined is cited; a rule of what went wrong in mail servers by a test or its
-// data, too. Nothing cites a page that is no part of the project.
+// data, too, and its line names a test that there is. Nothing cites a page that is no part of the project.
 func TestRules(t *testing.T) {
 	page, err := os.ReadFile(rulesPage)
 	if err != nil {
@@ -38,6 +38,13 @@ func TestRules(t *testing.T) {
 			t.Errorf("%s has %s behind %s", rulesPage, m[1], last)
 		}
 		defined[m[1]], last = true, m[1]
+	}
+	tests := testNames(t)
+	for _, m := range regexp.MustCompile(`(?m)^- \*\*(A\d+)\*\* .*$`).FindAllStringSubmatch(string(page), -1) {
+		named := regexp.MustCompile(` Tested by (\w+)\.$`).FindStringSubmatch(m[0])
+		if named == nil || !tests[named[1]] {
+			t.Errorf("%s: %s does not end with \"Tested by TestOfIt.\", a test that there is", rulesPage, m[1])
+		}
 	}
 	cited, tested := citations(t)
 	for _, code := range slices.SortedFunc(maps.Keys(cited), compareCodes) {
@@ -153,14 +160,7 @@ func TestSecurityPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	there := map[string]bool{}
-	goFiles(t, func(_ string, file *ast.File, _ *token.FileSet) {
-		for _, d := range file.Decls {
-			if f, ok := d.(*ast.FuncDecl); ok {
-				there[f.Name.Name] = true
-			}
-		}
-	})
+	there := testNames(t)
 	named := regexp.MustCompile(`\bTest[A-Z]\w*`).FindAllString(string(page), -1)
 	for _, name := range named {
 		if !there[name] {
@@ -170,4 +170,18 @@ func TestSecurityPage(t *testing.T) {
 	if len(named) < 20 {
 		t.Errorf("docs/security.md names %d tests", len(named))
 	}
+}
+
+// testNames are the names of all functions, tests' too.
+func testNames(t *testing.T) map[string]bool {
+	t.Helper()
+	there := map[string]bool{}
+	goFiles(t, func(_ string, file *ast.File, _ *token.FileSet) {
+		for _, d := range file.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok {
+				there[f.Name.Name] = true
+			}
+		}
+	})
+	return there
 }
