@@ -16,6 +16,8 @@ needs() {
 	nsenter util-linux
 	perl perl
 	swaks swaks
+	openssl openssl
+	/usr/share/doc/libnet-ssleay-perl libnet-ssleay-perl
 	unbound unbound
 	strace strace
 	systemd-socket-activate systemd

@@ -104,7 +104,7 @@ func wantCaps(t *testing.T, pid int, argv0 string) {
 	const none = "0000000000000000"
 	want := map[string]string{"CapInh": none, "CapPrm": none, "CapEff": none, "CapAmb": none}
 	switch {
-	case argv0 == "postoffice: server":
+	case argv0 == "postoffice: server", argv0 == "postoffice: signer":
 		want["CapBnd"] = none
 	case !strings.HasPrefix(argv0, "postoffice: user "):
 		want["CapPrm"], want["CapEff"] = "00000000000005e3", "00000000000005e3"

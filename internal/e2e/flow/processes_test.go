@@ -32,7 +32,7 @@ func TestNames(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			s := s.On(t)
 			stop := func() { syscall.Kill(s.PidOf("postoffice: master"), syscall.SIGTERM) }
-			want := []string{"postoffice: master", "postoffice: server", "postoffice: user nobody"}
+			want := []string{"postoffice: master", "postoffice: server", "postoffice: signer", "postoffice: user nobody"}
 			if mode == "foreground" {
 				p := s.Serve()
 				stop, want[0] = p.Stop, lan.Applet("smtpd")
