@@ -217,8 +217,8 @@ func (tr *Tracer) serve() {
 		default:
 		}
 		n, err := unix.Poll(poll, 100)
-		if n == 0 || err == unix.EINTR {
-			continue
+		if n == 0 || err == unix.EINTR || poll[0].Revents == unix.POLLERR {
+			continue // POLLERR is what the kernel makes of a signal while it waits for a lock
 		}
 		if err != nil || poll[0].Revents&unix.POLLIN == 0 {
 			return // the last process has ended
