@@ -269,26 +269,40 @@ func (q *queueRun) names(ctx context.Context) ([]string, error) {
 	return ids, nil
 }
 
-// change does the verb to one message after the other and tells each outcome.
+// change does the verb to each message and tells each outcome. Those that can't be
+// changed now, as they are being worked on, come last, and have one wait together.
 func (q *queueRun) change(ctx context.Context) error {
 	ids, err := q.names(ctx)
 	if err != nil {
 		return err
 	}
+	busy, err := q.changeUntil(ctx, ids, time.Now(), false)
+	if err == nil && len(busy) > 0 {
+		_, err = q.changeUntil(ctx, busy, time.Now().Add(deliver.AdminWait), true)
+	}
+	return err
+}
+
+// changeUntil does the verb to one message after the other, and waits until then for
+// those who work on them. last says that nobody waits longer; otherwise it returns
+// what was left.
+func (q *queueRun) changeUntil(ctx context.Context, ids []string, until time.Time, last bool) (busy []string, err error) {
 	for _, id := range ids {
 		if q.dry {
 			err = q.wouldFail(ctx, id)
 		} else {
-			err = q.queue.Act(ctx, control.Request{Do: q.verb.name, ID: id, Reason: q.reason, Reroute: q.reroute})
+			err = q.queue.Act(ctx, control.Request{Do: q.verb.name, ID: id, Reason: q.reason, Reroute: q.reroute, Until: until})
 		}
-		if err := q.changed(id, err); err != nil {
-			return err
+		if e, ok := errors.AsType[*control.Error](err); ok && e.Code == sysexits.TempFail && !last {
+			busy = append(busy, id)
+		} else if err := q.changed(id, err); err != nil {
+			return nil, err
 		}
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return nil, ctx.Err()
 		}
 	}
-	return nil
+	return busy, nil
 }
 
 // wouldFail is what the verb would end with, as far as the state of the message

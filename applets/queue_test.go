@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"postoffice/applets/client"
@@ -18,6 +19,7 @@ import (
 	"postoffice/applets/config"
 	"postoffice/applets/control"
 	"postoffice/applets/server"
+	"postoffice/deliver"
 	"postoffice/internal/smtp"
 	"postoffice/spool"
 	"postoffice/spool/envelope"
@@ -273,4 +275,48 @@ func mailInto(t *testing.T, q *spool.Queue, to string) string {
 		t.Fatal(err)
 	}
 	return string(in.ID())
+}
+
+// TestQueueWaitsOnce: of five messages three are being worked on for good. The others
+// are removed at once, and these three are waited for together.
+func TestQueueWaitsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		conf, err := config.Load(config.Options{UID: os.Getuid(), Sets: []string{"queue-dir=" + dir + "/q", "log=file:" + dir + "/log", "hostname=one.example"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		queue, err := spool.Open(spool.Options{Dir: conf.QueueDir, UID: -1, GID: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer queue.Close()
+		args, free := []string{"remove"}, ""
+		for i := range 5 {
+			id := mailInto(t, queue, "x@two.example")
+			args = append(args, id)
+			if i%2 == 1 {
+				free += id + ": removed\n"
+				continue
+			}
+			m, err := queue.Claim(spool.ID(id))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer m.Close()
+		}
+		files, err := client.OpenFiles(&cmdline.Env{Stderr: io.Discard}, conf, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer files.Close()
+		begun := time.Now()
+		code, out, errs := queueCall(t, files, args...)
+		if took := time.Since(begun); code != 75 || took != deliver.AdminWait {
+			t.Errorf("exit code %d after %v, want 75 after %v", code, took, deliver.AdminWait)
+		}
+		if out != free || strings.Count(errs, "being delivered") != 3 {
+			t.Errorf("%q, %q, want %q and three that are being delivered", out, errs, free)
+		}
+	})
 }

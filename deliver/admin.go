@@ -13,12 +13,12 @@ import (
 	"postoffice/spool/envelope"
 )
 
-// adminWait is how long an administrator's request waits for whoever works on the
-// message: what is in flight is not broken.
-const adminWait = 30 * time.Second
+// AdminWait is how long an administrator's request waits for whoever works on the
+// message, or until its context ends: what is in flight is not broken.
+const AdminWait = 30 * time.Second
 
 // What an administrator may be told, with errors.Is. spool.ErrGone: there is no such
-// message. spool.ErrBusy: it was worked on for all of adminWait.
+// message. spool.ErrBusy: it was worked on for all of AdminWait.
 var (
 	ErrHeld    = errors.New("the message is held")
 	ErrNotHeld = errors.New("the message is not held")
@@ -155,9 +155,9 @@ func (r *Runner) seize(ctx context.Context, id spool.ID) (m *spool.Message, err 
 	return m, err
 }
 
-// patiently tries again while a message is busy, for adminWait.
+// patiently tries again while a message is busy, for AdminWait.
 func patiently(ctx context.Context, try func() error) error {
-	limit := time.NewTimer(adminWait)
+	limit := time.NewTimer(AdminWait)
 	defer limit.Stop()
 	again := time.NewTicker(busyWait / 5)
 	defer again.Stop()

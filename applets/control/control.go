@@ -26,6 +26,9 @@ type Request struct {
 	// Reroute, for Retry, and for Watch with Only: what is pending goes where
 	// aliases, lists and .forward files lead by now.
 	Reroute bool `json:"reroute,omitempty"`
+	// Until, for what changes a message: when to give up waiting for whoever works on
+	// it. Zero: deliver.AdminWait from now, and never later than that.
+	Until time.Time `json:"until,omitzero"`
 
 	Address string `json:"address,omitempty"` // Route: who is meant
 	Sender  string `json:"sender,omitempty"`  // Route: the reverse-path

@@ -57,6 +57,11 @@ func change(ctx context.Context, runner *deliver.Runner, r control.Request, by s
 	if !ok {
 		return NoMessage(r.ID)
 	}
+	if !r.Until.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, r.Until)
+		defer cancel()
+	}
 	var err error
 	switch r.Do {
 	case control.Hold:
