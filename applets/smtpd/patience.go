@@ -3,6 +3,7 @@ package smtpd
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"time"
 
@@ -40,42 +41,51 @@ func (s *session) unbar() {
 	}
 }
 
-// keepOut answers a command of a client that was refused.
-func (s *session) keepOut(ctx context.Context, line string) smtp.Reply {
+// keepOut answers a command of a client that was refused, unless it hangs up
+// meanwhile: io.EOF.
+func (s *session) keepOut(ctx context.Context, line string) (smtp.Reply, error) {
 	if smtp.EqualFold(line, "QUIT") {
-		return s.quit(ctx, "")
+		return s.quit(ctx, ""), nil
 	}
-	s.pause(ctx, barredWait)
+	gone, end := s.wire.Hangup()
+	defer end()
+	if s.pause(ctx, barredWait, gone) {
+		return smtp.Reply{}, io.EOF
+	}
 	b := s.barred
 	b.lines++
 	switch {
 	case b.lines >= maxBarred:
-		return smtp.Reply{Code: 421, Status: smtp.StatusFor(421, b.reply.Status), Text: b.reply.Text} // the fifth command of a client that was refused, with the words of that
+		return smtp.Reply{Code: 421, Status: smtp.StatusFor(421, b.reply.Status), Text: b.reply.Text}, nil // the fifth command of a client that was refused, with the words of that
 	case b.reply.Temporary():
-		return smtp.Reply{Code: 450, Status: b.reply.Status, Text: b.reply.Text} // a command of a client that was refused for now, with the words of that
+		return smtp.Reply{Code: 450, Status: b.reply.Status, Text: b.reply.Text}, nil // a command of a client that was refused for now, with the words of that
 	}
-	return smtp.Reply{Code: 503, Status: b.reply.Status, Text: b.reply.Text} // a command of a client that was refused, with the words of that
+	return smtp.Reply{Code: 503, Status: b.reply.Status, Text: b.reply.Text}, nil // a command of a client that was refused, with the words of that
 }
 
-// pause waits, at most until the session is to end. What is ready to be said is said
-// before, and nothing is held but a timer and what the client has sent.
-func (s *session) pause(ctx context.Context, d time.Duration) {
+// pause waits, at most until the session is to end, or until the client has gone. What
+// is ready to be said is said before, and nothing is held but a timer and what the
+// client has sent.
+func (s *session) pause(ctx context.Context, d time.Duration, gone <-chan struct{}) (left bool) {
 	s.wire.Rest()
 	wait := time.NewTimer(d)
 	defer wait.Stop()
 	select {
+	case <-gone:
+		return true
 	case <-wait.C:
 	case <-s.server.ending:
 	case <-s.wire.seen.halted():
 	case <-ctx.Done():
 	}
+	return false
 }
 
 // slowDown keeps a stranger waiting that was refused so often without sending a message
 // that it tries out names, or is broken.
 func (s *session) slowDown(ctx context.Context) {
 	if s.refusals > s.o.SoftErrors && s.o.ErrorDelay > 0 && !s.client.Local && !s.client.Trusted && s.barred == nil {
-		s.pause(ctx, s.o.ErrorDelay)
+		s.pause(ctx, s.o.ErrorDelay, nil) // for whoever shuts one direction too, to have its answers at once
 	}
 }
 

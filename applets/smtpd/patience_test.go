@@ -3,6 +3,8 @@ package smtpd
 import (
 	"context"
 	"fmt"
+	"io"
+	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -131,6 +133,52 @@ func TestBarredShare(t *testing.T) {
 			t.Errorf("shutdown: %v after %v", err, time.Since(start))
 		}
 	})
+}
+
+// TestBarredHangup: a client that was refused and hangs up while it waits for an
+// answer has its place no longer, also where more of its commands have come.
+func TestBarredHangup(t *testing.T) {
+	o := options(&memQueue{})
+	o.Checker = func(*Client) Checker { return denying{at: "connect", replied: new([]string)} }
+	s := New(o)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	begin := func() (*talker, chan error) {
+		conn, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		accepted, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		end := make(chan error, 1)
+		go func() { end <- s.ServeConn(t.Context(), accepted, Relay) }()
+		c := &talker{t: t, conn: conn, r: newReader(conn)}
+		c.want(554)
+		return c, end
+	}
+	stays, stayEnd := begin()
+	stays.send("NOOP\r\n")
+	answered := make(chan smtp.Reply, 1)
+	go func() { answered <- stays.read() }()
+	goes, end := begin()
+	goes.send("NOOP\r\nNOOP\r\n")
+	goes.conn.Close()
+	select {
+	case err := <-end:
+		if err != io.EOF {
+			t.Errorf("it ended with %v, want %v", err, io.EOF)
+		}
+	case r := <-answered:
+		t.Errorf("one that stayed was answered first: %v", r)
+	}
+	stays.conn.Close()
+	<-stayEnd
 }
 
 // TestMark: mail of a client that is only just accepted carries the reason, which the

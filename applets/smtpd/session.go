@@ -166,7 +166,9 @@ func (s *session) line(ctx context.Context, line []byte, readErr error) (over bo
 	text := string(line) // data follow where the line stands
 	switch {
 	case readErr == nil && s.barred != nil:
-		r = s.keepOut(ctx, text)
+		if r, err = s.keepOut(ctx, text); err != nil {
+			return true, s.lost(err)
+		}
 	case readErr == nil:
 		r = s.command(ctx, text)
 	case readErr == wire.ErrTooLong:

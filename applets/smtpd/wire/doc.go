@@ -11,8 +11,9 @@
 //
 // Files:
 //
-//	conn.go  reads, replies, time limits, the end
-//	line.go  command lines
-//	data.go  the time that a message may take
-//	tls.go   the change to TLS
+//	conn.go    reads, replies, time limits, the end
+//	line.go    command lines
+//	data.go    the time that a message may take
+//	hangup.go  a client that has gone while nothing is read
+//	tls.go     the change to TLS
 package wire

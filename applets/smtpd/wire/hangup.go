@@ -1,0 +1,42 @@
+package wire
+
+import (
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Hangup returns what is closed when the client has closed the connection, though
+// octets of its may not have been read; never, where that can't be seen. Nothing else
+// may be read until end has been called.
+func (w *Conn) Hangup() (gone <-chan struct{}, end func()) {
+	nothing := func() {}
+	c, ok := w.sock.(syscall.Conn)
+	if !ok {
+		return nil, nothing
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return nil, nothing
+	}
+	w.sock.SetReadDeadline(time.Time{})
+	closed, over := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(over)
+		if raw.Read(hungUp) == nil {
+			close(closed)
+		}
+	}()
+	return closed, func() {
+		w.sock.SetReadDeadline(time.Unix(1, 0))
+		<-over
+	}
+}
+
+// hungUp says that whoever is at the other end of fd sends nothing more.
+func hungUp(fd uintptr) bool {
+	look := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+	n, err := unix.Poll(look, 0)
+	return err == nil && n > 0
+}
