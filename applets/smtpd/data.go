@@ -51,10 +51,11 @@ func (s *session) receive(ctx context.Context) (smtp.Reply, error) {
 	}
 	h := newHeader(s)
 	defer h.free()
-	info, err := smtp.ReadData(h, s.wire.Reader(), smtp.DataOptions{Limit: s.o.Size})
-	if err != nil {
-		return smtp.Reply{}, err
+	info, endless := smtp.ReadData(h, s.wire.Reader(), s.limits())
+	if endless != nil && endless != smtp.ErrNoEnd {
+		return smtp.Reply{}, endless
 	}
+	s.over = endless != nil
 	return s.conclude(ctx, h, info), nil
 }
 
@@ -72,6 +73,21 @@ func (s *session) conclude(ctx context.Context, h *header, info smtp.DataInfo) s
 	}
 	s.reset()
 	return r
+}
+
+// leastBeyond is how much of a message beyond option size is read at least, in octets,
+// so that a client that looks at no reply before the end hears why it is refused.
+const leastBeyond = 10 << 20
+
+// limits are those of a message. Of a stranger's that is too big as much again is
+// read; a program of this machine is waited for to the end, since nothing but its own
+// time is lost.
+func (s *session) limits() smtp.DataOptions {
+	o := smtp.DataOptions{Limit: s.o.Size}
+	if s.client.Kind == Relay {
+		o.Beyond = max(s.o.Size, leastBeyond)
+	}
+	return o
 }
 
 // verdict is what speaks against a message that was read to its end, apart

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -144,18 +145,71 @@ func TestOctets(t *testing.T) {
 	}
 }
 
-// TestOversizeIsNotStored sends 100 times the limit: the queue gets the limit
+// TestOversizeIsNotStored sends 80 times the limit: the queue gets the limit
 // at most (B100).
 func TestOversizeIsNotStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &memQueue{}
 		o := options(q)
 		o.Size = 100_000
-		r, got := deliverOne(t, o, "Subject: big\r\n\r\n"+strings.Repeat("0123456789\r\n", 1_000_000)+".\r\n")
+		r, got := deliverOne(t, o, "Subject: big\r\n\r\n"+strings.Repeat("0123456789\r\n", 700_000)+".\r\n")
 		if r.Code != 552 || len(got) > 0 || q.written > 100_000+1000 || q.unfinished() > 0 {
 			t.Errorf("%v, %d stored, %d octets written, %d left open", r, len(got), q.written, q.unfinished())
 		}
 	})
+}
+
+// TestEndlessMessage: a stranger's message that goes on beyond the limit is read for
+// a while; then the client is told why, though it still sends, and that was its session.
+// A program of this machine sends to the end.
+func TestEndlessMessage(t *testing.T) {
+	o := options(&memQueue{})
+	o.Size = 100_000
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, kind := range []Kind{Relay, Local} {
+		conn, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		accepted, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		end := make(chan error, 1)
+		go func() { end <- New(o).ServeConn(t.Context(), accepted, kind) }()
+		c := &talker{t: t, conn: conn, r: newReader(conn)}
+		c.want(220)
+		c.envelope("s@client.example", "alice@us.example")
+		piece, most := bytes.Repeat([]byte("0123456789\r\n"), 1000), 4*leastBeyond
+		sent := make(chan int, 1)
+		go func() {
+			n := 0
+			for n < most {
+				if _, err := conn.Write(piece); err != nil {
+					break
+				}
+				n += len(piece)
+			}
+			conn.Write([]byte(".\r\n"))
+			sent <- n
+		}()
+		c.want(552)
+		if kind == Relay {
+			if err := <-end; err != ErrRefused {
+				t.Errorf("it ended with %v, want %v", err, ErrRefused)
+			}
+			if n := <-sent; n >= most {
+				t.Error("all was read")
+			}
+		} else if n := <-sent; n < most {
+			t.Errorf("%v: only %d octets were read", kind, n)
+		}
+		conn.Close()
+	}
 }
 
 // TestFailedWriteFreesAtOnce has the queue fail in the middle of a message: it

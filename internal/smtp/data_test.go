@@ -251,6 +251,18 @@ func TestA1BehindRefusals(t *testing.T) {
 	}
 }
 
+// TestReadDataBeyond: a message without an end is read to the limit, as far beyond it
+// as is said, and a buffer more.
+func TestReadDataBeyond(t *testing.T) {
+	for beyond, want := range map[int64]error{0: io.ErrUnexpectedEOF, 50_000: ErrNoEnd, 200_000: io.ErrUnexpectedEOF} {
+		src := bufio.NewReader(strings.NewReader(strings.Repeat("0123456789\r\n", 10000)))
+		info, err := ReadData(io.Discard, src, DataOptions{Limit: 1000, Beyond: beyond})
+		if err != want || want == ErrNoEnd && (!info.TooBig || info.Size > 51_000+2*blockSize) {
+			t.Errorf("%d beyond: %+v, %v, want %v", beyond, info, err, want)
+		}
+	}
+}
+
 // The limit counts as RFC 1870 does and is exact.
 func TestReadDataLimit(t *testing.T) {
 	for limit, big := range map[int64]bool{0: false, 13: true, 14: false, 15: false} {

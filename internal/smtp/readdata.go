@@ -3,13 +3,21 @@ package smtp
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"io"
 )
 
 // DataOptions bounds what ReadData takes.
 type DataOptions struct {
 	Limit int64 // of DataInfo.Size, in octets; 0: none
+	// Beyond is how many more are read to find the end of a message that is too big;
+	// 0: all of them.
+	Beyond int64
 }
+
+// ErrNoEnd says that a message went on beyond its limit, and beyond DataOptions.Beyond:
+// where it ends isn't known, so that nothing more can be read.
+var ErrNoEnd = errors.New("a message that is too big didn't end")
 
 // DataInfo is what ReadData saw. What of it leads to a refusal is the
 // caller's decision.
@@ -28,8 +36,8 @@ type DataInfo struct {
 // true CR LF, NUL and all else as they are.
 //
 // It always reads to the true end, whatever the destination says. The error is
-// the source's alone: io.ErrUnexpectedEOF or what a read returned, and then
-// src is of no further use.
+// the source's alone: io.ErrUnexpectedEOF, ErrNoEnd, or what a read returned, and
+// then src is of no further use.
 func ReadData(dst io.Writer, src *bufio.Reader, o DataOptions) (DataInfo, error) {
 	block := blocks.Get().(*[blockSize]byte)
 	defer blocks.Put(block)
@@ -44,6 +52,9 @@ func ReadData(dst io.Writer, src *bufio.Reader, o DataOptions) (DataInfo, error)
 		if ended {
 			d.flush()
 			return d.info, nil
+		}
+		if o.Beyond > 0 && d.info.TooBig && d.info.Size-o.Limit > o.Beyond {
+			return d.info, ErrNoEnd
 		}
 	}
 }
