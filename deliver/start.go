@@ -73,13 +73,13 @@ func (s *settings) gateOf(t *localTarget) schedule.Gate {
 	switch {
 	case t.step.Kind == route.StepRun:
 		kind = schedule.Program
-		if x := t.step.Item; x.Source == local.FromAlias { // others' programs run as the same user
-			key += " " + x.Name
-		}
 	case t.step.Kind == route.StepMailbox && s.router.Way(t.step.Account, t.folder) == route.IntoStore:
 		kind = schedule.Stored
 	case t.step.Kind == route.StepMailbox:
 		kind = schedule.Mailbox
+	}
+	if x := t.step.Item; (kind == schedule.Program || kind == schedule.List) && x.Source == local.FromAlias {
+		key += " " + x.Name // others' programs and lists are run and read by the same user
 	}
 	return schedule.Gate{Kind: kind, Key: key}
 }

@@ -24,7 +24,7 @@ import (
 // What a server may have under way; Link keeps below.
 const (
 	maxRequests  = 1024        // requests of a server that the master works on
-	maxLookups   = 64          // of these about names of accounts
+	maxLookups   = 256         // of these about accounts and their homes
 	maxForeign   = 16          // names without an account: one may have been removed just now
 	forgiveAfter = time.Minute // one of them is forgotten after this long
 	deliveryTime = 10 * time.Minute

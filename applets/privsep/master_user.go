@@ -18,6 +18,7 @@ import (
 	"postoffice/applets/privsep/creds"
 	"postoffice/applets/service"
 	"postoffice/deliver/local"
+	"postoffice/deliver/local/stalled"
 	"postoffice/internal/account"
 	"postoffice/internal/maillog"
 )
@@ -52,6 +53,7 @@ type userProcess struct {
 
 	// Guarded by users.mu.
 	busy    [kinds]int
+	hung    bool        // it was killed because it hung, and others needed its place
 	aside   bool        // it hangs, and has none of the places
 	stalled int         // lists that it has not answered for stalled.StepWait
 	leaving bool        // its link is closed: no new requests
@@ -155,8 +157,18 @@ func (p *userProcess) ask(limit time.Duration, f frame, file *os.File) (frame, e
 	case a := <-answer: // it came before the end
 		return p.fitting(f, a)
 	default:
-		return frame{}, errUserEnded
+		return frame{}, p.ended()
 	}
+}
+
+// ended says why a process gives no answer any more.
+func (p *userProcess) ended() error {
+	p.users.mu.Lock()
+	defer p.users.mu.Unlock()
+	if p.hung {
+		return fmt.Errorf("%w, since it hung and others needed its place: %w", errUserEnded, stalled.ErrStalled)
+	}
+	return errUserEnded
 }
 
 // fitting returns the answer if it is of the kind that was asked for: the

@@ -18,7 +18,7 @@ import (
 )
 
 // maxLists bounds the lists that a server has read at once; Link keeps below.
-const maxLists = 64
+const maxLists = 4 * linkLists
 
 // errForbidden is a request that no server of ours makes, unless the
 // configuration has just changed.
@@ -70,7 +70,7 @@ func (s *serverLife) runAs(f frame, from *os.File) local.Result {
 	if err != nil {
 		return failed("this user's process can't be started now", err)
 	}
-	if source := local.Source(f.fields[2]); source == local.FromMailer || source == local.FromUsermap {
+	if local.Source(f.fields[2]) != local.FromAlias { // those are not in a home
 		if err := s.answers(a); err != nil {
 			return local.Settle(outcome.Deferral("4.2.0", "the file system of this user's home directory does not answer", err))
 		}
@@ -114,8 +114,9 @@ func (s *serverLife) list(f frame, into *os.File) error {
 		answers <- answer
 	})
 	s.m.running.Go(func() {
-		leave := s.counts.enter(f.fields[1])
-		answer, ok := s.counts.await(f.fields[1], begun, answers)
+		key := listKey(f.fields[1], local.Source(f.fields[2]), f.fields[3])
+		leave := s.counts.enter(key)
+		answer, ok := s.counts.await(key, f.fields[1], begun, answers)
 		leave(ok)
 		s.end(&s.lists)
 		answer.fields[0] = f.fields[0]
@@ -137,16 +138,15 @@ func (s *serverLife) listAs(f frame, into *os.File, begun func()) (frame, error)
 	if err != nil {
 		return frame{}, err
 	}
-	if local.Source(f.fields[2]) == local.FromUsermap {
-		if err := s.answers(a); err != nil {
-			return frame{}, err
-		}
+	if err := s.answers(a); err != nil {
+		return frame{}, err
 	}
 	return s.m.users.ask(s.ctx, a, forList, f, into, begun)
 }
 
-// answers says that the file system of a home directory does not answer, of which
-// nothing was heard just now.
+// answers says that the file system of a home directory does not answer: a thread of
+// ours that hangs there is counted with the others of that file system, and a
+// process would be one for each user.
 func (s *serverLife) answers(a account.Account) error {
 	if _, err := s.m.boxes.Forwards(s.ctx, a.Name, ""); errors.Is(err, stalled.ErrStalled) {
 		return err
@@ -189,7 +189,7 @@ const (
 type listCounts struct {
 	mu  sync.Mutex // guards what follows
 	all listTally
-	of  map[string]*listTally // by user
+	of  map[string]*listTally // by listKey
 }
 
 // listTally are lists under way, and when one of them was read last.
@@ -199,13 +199,13 @@ type listTally struct {
 }
 
 // enter counts a list. leave is told whether it was read.
-func (l *listCounts) enter(user string) (leave func(read bool)) {
+func (l *listCounts) enter(key string) (leave func(read bool)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.of[user] == nil {
-		l.of[user] = &listTally{}
+	if l.of[key] == nil {
+		l.of[key] = &listTally{}
 	}
-	mine := l.of[user]
+	mine := l.of[key]
 	mine.n++
 	l.all.n++
 	return func(read bool) {
@@ -218,22 +218,22 @@ func (l *listCounts) enter(user string) (leave func(read bool)) {
 			}
 		}
 		if mine.n == 0 {
-			delete(l.of, user)
+			delete(l.of, key)
 		}
 	}
 }
 
-// hangs says that lists of a user's hold up others.
-func (l *listCounts) hangs(user string) bool {
+// hangs says that lists with this key hold up others.
+func (l *listCounts) hangs(key string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	quiet := func(t *listTally) bool { return time.Since(t.last) >= listWait }
-	mine := l.of[user]
+	mine := l.of[key]
 	return l.all.n >= maxQuietLists && quiet(&l.all) || mine.n >= perGate && quiet(mine)
 }
 
 // await waits for the answer; false: the list has begun, and nobody waits longer.
-func (l *listCounts) await(user string, begun <-chan struct{}, answers <-chan frame) (frame, bool) {
+func (l *listCounts) await(key, user string, begun <-chan struct{}, answers <-chan frame) (frame, bool) {
 	select {
 	case f := <-answers:
 		return f, true
@@ -246,7 +246,7 @@ func (l *listCounts) await(user string, begun <-chan struct{}, answers <-chan fr
 		case f := <-answers:
 			return f, true
 		case <-tick.C:
-			if waited := time.Since(since); l.hangs(user) || waited >= stalled.LongWait {
+			if waited := time.Since(since); l.hangs(key) || waited >= stalled.LongWait {
 				return listedFrame("", fmt.Errorf("the process of %s has not read it for %v: %w", user, waited.Round(time.Second), stalled.ErrStalled)), false
 			}
 			tick.Reset(time.Second / 4)

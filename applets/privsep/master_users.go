@@ -28,7 +28,7 @@ const (
 	maxAside   = 32               // users' processes beside these that hang: in a list, or when they are to end
 	perAside   = 2                // of them, of one user
 	perUser    = 4                // runs, and as many lists, at one time in each
-	perDefault = 24               // runs in that of default-user, who runs all aliases' programs: six times what one alias may have
+	perDefault = 24               // the same in that of default-user, who runs and reads what all aliases name: six times what one alias may have
 	placeWait  = time.Minute      // for a process or a place in one
 	idleTime   = 10 * time.Second // after which a process is ended
 	runSpare   = time.Minute      // beyond RunTime, before a process is taken for dead
@@ -179,10 +179,10 @@ func (u *users) slot(a account.Account, k kind) (p *userProcess, isNew bool, cha
 	}
 	hang, running := 0, u.running()
 	for p := range u.all {
-		if p.aside && p.account.UID == a.UID {
-			hang++
-		}
-		if p.account != a || p.generation != u.generation || p.leaving || p.aside {
+		if p.account != a || p.generation != u.generation || p.leaving {
+			if p.aside && p.account.UID == a.UID {
+				hang++
+			}
 			continue
 		}
 		if p.busy[k] == u.most(a, k) || k == forRun && p.busy[k] == 0 && running >= maxRunning {
@@ -213,25 +213,27 @@ func (u *users) slot(a account.Account, k kind) (p *userProcess, isNew bool, cha
 // most returns how much of a kind a process of the account does at one time. The
 // caller holds mu.
 func (u *users) most(a account.Account, k kind) int {
-	if k == forRun && a.Name == u.options.DefaultUser {
+	if a.Name == u.options.DefaultUser {
 		return perDefault
 	}
 	return perUser
 }
 
-// running counts the processes with a place that run something. The caller holds mu.
+// running counts the processes that run something, but for those that hang at their
+// end. The caller holds mu.
 func (u *users) running() (n int) {
 	for p := range u.all {
-		if p.busy[forRun] > 0 && !p.aside {
+		if p.busy[forRun] > 0 && !(p.aside && p.leaving) {
 			n++
 		}
 	}
 	return n
 }
 
-// makeRoom ends the process that has been idle longest.
+// makeRoom ends the process that has been idle longest, and where none is, one
+// that has a place and does nothing but hang in lists.
 func (u *users) makeRoom() {
-	var oldest *userProcess
+	var oldest, hung *userProcess
 	for p := range u.all {
 		if p.leaving && time.Since(p.since) < userEnd {
 			return // one is on its way out
@@ -239,9 +241,17 @@ func (u *users) makeRoom() {
 		if p.unused() && (oldest == nil || p.since.Before(oldest.since)) {
 			oldest = p
 		}
+		if p.stalled > 0 && p.stalled == p.busy[forList] && p.busy[forRun] == 0 && !p.aside && !p.leaving {
+			hung = p
+		}
 	}
-	if oldest != nil {
+	switch {
+	case oldest != nil:
 		u.end(oldest)
+	case hung != nil:
+		u.end(hung)
+		hung.hung = true
+		hung.kill()
 	}
 }
 
@@ -312,6 +322,7 @@ func (u *users) watchList(p *userProcess) (over func()) {
 		u.mu.Lock()
 		if counted = !ended; counted {
 			p.stalled++
+			u.wake() // for whoever needs its place
 		}
 		u.mu.Unlock()
 		if counted {

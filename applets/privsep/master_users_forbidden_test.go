@@ -205,7 +205,7 @@ func TestListsOfHostileUsers(t *testing.T) {
 			w.Close()
 			wrote <- err
 		}()
-		got := readLines(r)
+		got := newListPipe(r, make(chan struct{}, 1)).lines()
 		r.Close()
 		<-wrote // it has ended, or found nobody who reads
 		if (got.err != nil) != (tt.lines < 0) || got.err == nil && len(got.lines) != tt.lines {

@@ -173,7 +173,7 @@ func (l *Link) Forwards(ctx context.Context, user, extension string) (bool, erro
 	if err := account.CheckName(user); err != nil {
 		return false, fmt.Errorf("%w: %w", account.ErrNoUser, err)
 	}
-	a, err := l.ask(ctx, l.lookups, user, frame{opForwards, []string{"", user, extension}})
+	a, err := l.ask(ctx, l.homes, user, frame{opForwards, []string{"", user, extension}})
 	switch {
 	case err != nil:
 		return false, err
@@ -198,41 +198,31 @@ func (l *Link) List(ctx context.Context, g local.Listing) ([]local.Line, error) 
 		return nil, err
 	}
 	defer r.Close()
+	from := newListPipe(r, l.long)
 	lines := make(chan listed, 1)
-	go func() { lines <- readLines(r) }()
-	a, err := l.ask(ctx, l.lists, g.User, frame{opList, []string{"", g.User, string(g.Item.Source), g.Item.Name, string(g.Item.Hash[:]), g.Extension}}, w)
+	go func() { lines <- from.lines() }()
+	a, err := l.ask(ctx, l.lists, listKey(g.User, g.Item.Source, g.Item.Name), frame{opList, []string{"", g.User, string(g.Item.Source), g.Item.Name, string(g.Item.Hash[:]), g.Extension}}, w)
 	if err == nil {
 		err = parseListed(a)
 	}
 	if err != nil {
-		r.SetReadDeadline(time.Unix(1, 0)) // nothing of it counts
+		close(from.void)
+		r.SetReadDeadline(time.Unix(1, 0))
 		<-lines
 		return nil, err
 	}
-	// All was written when the answer was given: what isn't there never comes.
-	r.SetReadDeadline(time.Now().Add(drainTime))
+	close(from.written)
 	got := <-lines
 	return got.lines, got.err
 }
 
-// drainTime is for what lies in a pipe already.
-const drainTime = 10 * time.Second
-
-type listed struct {
-	lines []local.Line
-	err   error
-}
-
-// readLines reads the stream of a list, of which nothing is trusted.
-func readLines(r *os.File) listed {
-	s := newStreamReader(r)
-	defer s.release()
-	lines, err := local.DecodeLines(s)
-	if err != nil {
-		r.Close() // whoever still writes learns it
-		return listed{nil, fmt.Errorf("read what a user's process sent: %w", err)}
+// listKey is who waits for whom with a list: those of one user, or of one alias whose
+// list that user is to read.
+func listKey(user string, source local.Source, name string) string {
+	if source == local.FromAlias {
+		return user + " " + name
 	}
-	return listed{lines, nil}
+	return user
 }
 
 // parseListed returns nil for a list that was read.

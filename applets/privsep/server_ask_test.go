@@ -3,7 +3,12 @@
 package privsep
 
 import (
+	"encoding/binary"
+	"errors"
+	"io"
 	"os"
+	"runtime"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -34,4 +39,39 @@ func TestLookupThroughLink(t *testing.T) {
 		wg.Go(func() { h.dial().want(" 0 true", "lookup nix%d", i) })
 	}
 	wg.Wait()
+}
+
+// TestLongListsWait: a process that begins a long list and sends no more keeps its
+// place among those only while nobody needs it, and short lists need none.
+func TestLongListsWait(t *testing.T) {
+	long := make(chan struct{}, 1)
+	begin := func(text string) (*os.File, chan listed) {
+		r, w, err := os.Pipe()
+		must(t, err)
+		t.Cleanup(func() { r.Close(); w.Close() })
+		got := make(chan listed, 1)
+		go func() { got <- newListPipe(r, long).lines() }()
+		_, err = io.WriteString(w, text)
+		must(t, err)
+		return w, got
+	}
+	piece := func(lines int) string {
+		text := strings.Repeat("/list\t1\ta@b.example\n", lines)
+		return string(binary.BigEndian.AppendUint32(nil, uint32(len(text)))) + text
+	}
+	const end = "\x00\x00\x00\x00"
+	_, silent := begin(piece(2000) + piece(2000))
+	for len(long) == 0 {
+		runtime.Gosched()
+	}
+	if _, short := begin(piece(100) + end); len((<-short).lines) != 100 {
+		t.Error("a short list was not read")
+	}
+	_, next := begin(piece(2000) + piece(2000) + end)
+	if got := <-silent; !errors.Is(got.err, errSilent) {
+		t.Errorf("the silent one: %d lines, %v, want %v", len(got.lines), got.err, errSilent)
+	}
+	if got := <-next; len(got.lines) != 4000 || got.err != nil {
+		t.Errorf("%d lines, %v, want 4000", len(got.lines), got.err)
+	}
 }

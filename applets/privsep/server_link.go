@@ -19,8 +19,11 @@ const (
 	linkDeliveries = 256
 	linkRuns       = 256
 	linkLookups    = 16
-	linkLists      = 16
-	perGate        = 2 // lookups and lists about one user
+	linkHomes      = 64       // questions after a .forward
+	linkLists      = 128      // as many as the messages that wait for one (schedule.List): those that hang keep nobody from asking
+	perGate        = 2        // questions and lists about one user, or about one alias's list
+	longLists      = 16       // that are longer than maxShort
+	maxShort       = 64 << 10 // octets of a list that needs none of the places of long ones
 	handOverTime   = time.Minute
 )
 
@@ -39,14 +42,16 @@ type Link struct {
 	deliveries chan struct{} // a place for each
 	runs       chan struct{}
 	lookups    chan struct{}
+	homes      chan struct{}
 	lists      chan struct{}
+	long       chan struct{}
 	events     chan Event
 	closed     chan struct{}
 
 	mu      sync.Mutex // guards what follows
 	results map[string]chan local.Result
 	answers map[string]question  // by serial
-	gates   map[string]*userGate // by user
+	gates   map[string]*userGate // by user, or whose list it is
 	serial  uint64
 }
 

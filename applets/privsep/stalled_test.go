@@ -105,55 +105,81 @@ func TestA39HungFileSystem(t *testing.T) {
 	}
 }
 
-// TestA39HungLists: the lists of 52 users hang, and two of the default-user's.
-// While others may need the room they are answered, with words; others' are
-// read, and programs run, though more processes hang than there are places.
+// TestA39HungLists: lists of some users hang, more than there are processes, and
+// 24 of aliases. Others' lists are read and programs run before one of these is
+// answered.
 func TestA39HungLists(t *testing.T) {
-	h := start(t, nil)
-	passwd, err := os.ReadFile(h.path("passwd"))
-	must(t, err)
 	const hung = maxUsers + 4
-	for i := range hung + 1 {
-		passwd = fmt.Appendf(passwd, "p%d:x:%d:%d::/nonexistent:/bin/false\n", i, 21000+i, 21000+i)
-	}
-	must(t, os.WriteFile(h.path("passwd"), passwd, 0o644))
-	answers := make(chan string, hung+2)
-	ask := func(format string, args ...any) {
-		k := h.dial()
-		go func() { answers <- k.answer(k.begin(format, args...)) }()
-	}
-	ask("list u3 alias hang")
-	ask("list u3 alias hang")
-	for i := range hung {
-		ask("list p%d usermap hang", i)
-	}
+	h := start(t, func(o *MasterOptions) { addUsers(t, o, hung+1) })
+	answers := hang(h, hung, perDefault-4)
 	k := h.dial()
-	for n := range hung + 2 - maxQuietLists {
-		if got := <-answers; !strings.HasPrefix(got, "0 lines") || !strings.Contains(got, "does not answer") {
-			t.Fatalf("%d: %q", n, got)
-		}
-		if n%8 == 0 {
-			k.want("1 lines", "list u3 alias lines:1")
-			k.want("1 lines", "list p%d usermap lines:1", hung)
-			k.want("delivered", "run u3 alias job t%d 10", n)
-		}
+	for n := range 10 {
+		k.want("1 lines", "list u3 alias lines:1")
+		k.want("1 lines", "list p%d usermap lines:1", hung)
+		k.want("delivered", "run u3 alias job t%d 10", n)
+	}
+	select {
+	case got := <-answers:
+		t.Errorf("others waited for %q", got)
+	default:
 	}
 	if n := len(userProcesses(t)); n <= maxUsers || n > maxUsers+maxAside {
 		t.Errorf("%d processes, want more than %d, at most %d", n, maxUsers, maxUsers+maxAside)
 	}
 }
 
+// TestA39MoreHungLists: so many hang that half of what a server has under way is
+// taken, and all processes. They are answered, with words, and others have theirs.
+func TestA39MoreHungLists(t *testing.T) {
+	const hung = maxUsers + maxAside + 20
+	h := start(t, func(o *MasterOptions) { addUsers(t, o, hung+1) })
+	answers := hang(h, hung, 0)
+	k := h.dial()
+	for n := range hung - maxQuietLists {
+		if got := <-answers; !strings.HasPrefix(got, "0 lines") || !strings.Contains(got, "does not answer") {
+			t.Fatalf("%d: %q", n, got)
+		}
+		if n%8 == 0 {
+			k.want("1 lines", "list u3 alias lines:1")
+			k.want("1 lines", "list p%d usermap lines:1", hung)
+		}
+	}
+	if n := len(userProcesses(t)); n > maxUsers+maxAside {
+		t.Errorf("%d processes, want at most %d", n, maxUsers+maxAside)
+	}
+}
+
+// addUsers adds accounts p0, p1 and so on.
+func addUsers(t *testing.T, o *MasterOptions, n int) {
+	passwd, err := os.ReadFile(o.Names.Passwd)
+	must(t, err)
+	for i := range n {
+		passwd = fmt.Appendf(passwd, "p%d:x:%d:%d::/nonexistent:/bin/false\n", i, 21000+i, 21000+i)
+	}
+	must(t, os.WriteFile(o.Names.Passwd, passwd, 0o644))
+}
+
+// hang asks for lists that hang, of so many users and aliases.
+func hang(h *harness, users, aliases int) (answers chan string) {
+	answers = make(chan string, users+aliases)
+	ask := func(format string, args ...any) {
+		k := h.dial()
+		go func() { answers <- k.answer(k.begin(format, args...)) }()
+	}
+	for i := range users {
+		ask("list p%d usermap hang", i)
+	}
+	for i := range aliases {
+		ask("list u3 alias hang:%d", i)
+	}
+	return answers
+}
+
 // TestA39HungPrograms: programs of as many users as may run some hang. Others'
 // lists are read, without which they get no mail, and their programs wait.
 func TestA39HungPrograms(t *testing.T) {
-	h := start(t, func(o *MasterOptions) { o.placeWait = time.Second })
+	h := start(t, func(o *MasterOptions) { o.placeWait = time.Second; addUsers(t, o, maxRunning) })
 	g := h.gate()
-	passwd, err := os.ReadFile(h.path("passwd"))
-	must(t, err)
-	for i := range maxRunning {
-		passwd = fmt.Appendf(passwd, "p%d:x:%d:%d::/nonexistent:/bin/false\n", i, 21000+i, 21000+i)
-	}
-	must(t, os.WriteFile(h.path("passwd"), passwd, 0o644))
 	for i := range maxRunning {
 		h.dial().begin("run p%d usermap ask t%d 10", i, i)
 	}

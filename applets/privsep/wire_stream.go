@@ -3,11 +3,15 @@ package privsep
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
+	"time"
 
 	"postoffice/deliver/local"
+	"postoffice/deliver/local/stalled"
 )
 
 // A message's octets go through a pipe of their own, so that a slow one holds
@@ -108,4 +112,80 @@ func (s *streamReader) next() error {
 	}
 	s.left = int(n)
 	return nil
+}
+
+type listed struct {
+	lines []local.Line
+	err   error
+}
+
+// listPipe is the end of a list's pipe that is read. What comes is held in memory, so
+// that a long list has one of a few places from where it is no short one. A process
+// that keeps such a place and sends nothing loses it where they are all taken.
+type listPipe struct {
+	r       *os.File
+	long    chan struct{} // a place for each
+	void    chan struct{} // closed when nothing of it counts
+	written chan struct{} // closed when all was written: what isn't there never comes
+
+	n    int
+	held bool
+}
+
+func newListPipe(r *os.File, long chan struct{}) *listPipe {
+	return &listPipe{r: r, long: long, void: make(chan struct{}), written: make(chan struct{})}
+}
+
+// lines reads the stream of a list, of which nothing is trusted.
+func (p *listPipe) lines() listed {
+	s := newStreamReader(p)
+	defer s.release()
+	lines, err := local.DecodeLines(s)
+	if p.held {
+		<-p.long
+	}
+	if err != nil {
+		p.r.Close() // whoever still writes learns it
+		return listed{nil, fmt.Errorf("read what a user's process sent: %w", err)}
+	}
+	return listed{lines, nil}
+}
+
+// errSilent ends a list of which nothing comes.
+var errSilent = errors.New("nothing came for a second")
+
+func (p *listPipe) Read(b []byte) (int, error) {
+	if p.n >= maxShort && !p.held {
+		select {
+		case p.long <- struct{}{}:
+			p.held = true
+		case <-p.void:
+			return 0, os.ErrDeadlineExceeded
+		}
+	}
+	for {
+		if err := p.r.SetReadDeadline(time.Now().Add(stalled.StepWait)); err != nil {
+			return 0, err
+		}
+		over := p.over()
+		n, err := p.r.Read(b)
+		p.n += n
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return n, err
+		}
+		if over || p.held && len(p.long) == cap(p.long) {
+			return 0, errSilent
+		}
+	}
+}
+
+// over says that nothing more is waited for.
+func (p *listPipe) over() bool {
+	select {
+	case <-p.void:
+	case <-p.written:
+	default:
+		return false
+	}
+	return true
 }

@@ -13,7 +13,7 @@ const (
 	Mailbox    Kind = iota // of a user
 	Stored                 // a mailbox that the LMTP server keeps
 	Program                // the programs and files of one user, or of one alias
-	List                   // the lists and .forward files of one user
+	List                   // the .forward and personal alias files of one user, or the list of one alias
 	Host                   // a next hop
 	Domain                 // the answer of DNS about one domain
 	InWork                 // being in work at all; it has the gate All(InWork) alone

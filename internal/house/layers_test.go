@@ -25,7 +25,7 @@ var layers = map[string][]string{
 	"applets/service":        {"internal/maillog"},
 	"deliver/local/stalled":  {},
 	"deliver/local/mailbox":  {"deliver/local", "deliver/local/stalled", "deliver/outcome", "internal/account", "internal/disk", "internal/maillog"},
-	"deliver/local/user":     {"deliver/local", "deliver/local/mailbox", "deliver/outcome", "internal/account", "internal/alias", "internal/disk", "internal/smtp"},
+	"deliver/local/user":     {"deliver/local", "deliver/local/mailbox", "deliver/local/stalled", "deliver/outcome", "internal/account", "internal/alias", "internal/disk", "internal/smtp"},
 	".":                      {"applets"},
 	"applets/client": {
 		"applets/cmdline", "applets/config", "applets/control", "applets/server", "applets/service", "applets/sysexits", "internal/disk",

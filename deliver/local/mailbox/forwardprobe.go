@@ -120,40 +120,14 @@ func (m *Mailboxes) Forwards(ctx context.Context, user, extension string) (yes b
 	}
 	m.questions.Add(1)
 	defer m.questions.Add(-1)
-	type answer struct {
-		yes bool
-		err error
-	}
-	answers := make(chan answer, 2) // nobody has to read the second
-	go m.busy.Do(stalled.Work{
-		Ways:    []string{inHome: a.Home},
-		Crowded: func() bool { return m.questions.Load() >= maxQuietQuestions },
-		Refuse: func(err error) bool {
-			select {
-			case answers <- answer{err: err}:
-			default:
-			}
-			return true
-		},
-		Do: func(p *stalled.Place) error {
-			var yes bool
-			err := m.o.As(a, -1, func() (err error) {
-				l := forwardProbe{fs: m.o.FS, a: a, place: p}
-				defer l.close()
-				yes, err = l.forwards(extension)
-				return err
-			})
-			select {
-			case answers <- answer{yes && err == nil, err}:
-			default:
-			}
+	crowded := func() bool { return m.questions.Load() >= maxQuietQuestions }
+	return stalled.Ask(ctx, m.busy, []string{inHome: a.Home}, crowded, func(p *stalled.Place) (yes bool, err error) {
+		err = m.o.As(a, -1, func() (err error) {
+			l := forwardProbe{fs: m.o.FS, a: a, place: p}
+			defer l.close()
+			yes, err = l.forwards(extension)
 			return err
-		},
+		})
+		return yes && err == nil, err
 	})
-	select {
-	case got := <-answers:
-		return got.yes, got.err
-	case <-ctx.Done():
-		return false, context.Cause(ctx)
-	}
 }

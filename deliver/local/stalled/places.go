@@ -1,6 +1,7 @@
 package stalled
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -102,6 +103,43 @@ func (p *Places) Do(w Work) error {
 			}
 			timer.Reset(wait)
 		}
+	}
+}
+
+// Ask does work that has an answer, and returns that, or why the work hangs, if
+// others may need the room of those who wait, as crowded says, or after LongWait.
+// The work goes on then, and nobody hears of it.
+func Ask[T any](ctx context.Context, p *Places, ways []string, crowded func() bool, do func(*Place) (T, error)) (T, error) {
+	type answer struct {
+		what T
+		err  error
+	}
+	answers := make(chan answer, 1) // what comes first counts
+	tell := func(a answer) {
+		select {
+		case answers <- a:
+		default:
+		}
+	}
+	go p.Do(Work{
+		Ways:    ways,
+		Crowded: crowded,
+		Refuse: func(err error) bool {
+			tell(answer{err: err})
+			return true
+		},
+		Do: func(at *Place) error {
+			what, err := do(at)
+			tell(answer{what, err})
+			return err
+		},
+	})
+	select {
+	case a := <-answers:
+		return a.what, a.err
+	case <-ctx.Done():
+		var none T
+		return none, context.Cause(ctx)
 	}
 }
 

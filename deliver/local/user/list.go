@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"postoffice/deliver/local"
+	"postoffice/deliver/local/stalled"
 	"postoffice/internal/alias"
 	"postoffice/internal/disk"
 )
@@ -23,7 +24,7 @@ func (u *User) List(ctx context.Context, g local.Listing) ([]local.Line, error) 
 	if err := u.acts(g.User); err != nil {
 		return nil, err
 	}
-	switch g.Item.Source {
+	switch home := u.o.Account.Home; g.Item.Source {
 	case local.FromForward:
 		if g.Item.Name != g.User {
 			return nil, fmt.Errorf("the .forward of %q is not read by %s", g.Item.Name, g.User)
@@ -31,7 +32,7 @@ func (u *User) List(ctx context.Context, g local.Listing) ([]local.Line, error) 
 		if g.Item.Hash != (alias.Hash{}) {
 			return nil, u.startable(ctx, g)
 		}
-		return u.forward(g.Extension)
+		return u.unlessHung(ctx, home, func() ([]local.Line, error) { return u.forward(g.Extension) })
 	case local.FromUsermap:
 		if g.Item.Hash != (alias.Hash{}) {
 			return nil, u.startable(ctx, g)
@@ -40,7 +41,7 @@ func (u *User) List(ctx context.Context, g local.Listing) ([]local.Line, error) 
 		if err != nil {
 			return nil, err
 		}
-		return u.personal(m, g.Item.Name)
+		return u.unlessHung(ctx, home, func() ([]local.Line, error) { return u.personal(m, g.Item.Name) })
 	case local.FromAlias:
 		t, err := u.inAliases(ctx, g.Item)
 		if err != nil {
@@ -49,9 +50,23 @@ func (u *User) List(ctx context.Context, g local.Listing) ([]local.Line, error) 
 		if t.Kind != alias.Include {
 			return nil, u.startable(ctx, g)
 		}
-		return u.include(t.Text)
+		return u.unlessHung(ctx, t.Text, func() ([]local.Line, error) { return u.include(t.Text) })
 	}
 	return nil, fmt.Errorf("no list comes from %q", g.Item.Source)
+}
+
+// maxQuietLists bounds the lists that are read, from which one that hangs may hold up
+// others: what one file system that does not answer has at most.
+const maxQuietLists = stalled.MaxPerSystem
+
+// unlessHung has the file with that path read, or one below it. Where the file system
+// does not answer, that is an error, and whoever reads is left behind: the lists of
+// other files go on, with this process's help.
+func (u *User) unlessHung(ctx context.Context, path string, read func() ([]local.Line, error)) ([]local.Line, error) {
+	u.reading.Add(1)
+	defer u.reading.Add(-1)
+	crowded := func() bool { return u.reading.Load() >= maxQuietLists }
+	return stalled.Ask(ctx, u.lists, []string{path}, crowded, func(*stalled.Place) ([]local.Line, error) { return read() })
 }
 
 // include reads a list that an alias names with :include:. Whose it is decides

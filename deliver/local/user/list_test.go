@@ -7,12 +7,15 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"postoffice/deliver/local"
+	"postoffice/deliver/local/stalled"
+	"postoffice/internal/alias"
 )
 
 // lines prints lists for comparison: "file:line target".
@@ -361,5 +364,66 @@ func TestLongList(t *testing.T) {
 	lines, err := p.List(t.Context(), g)
 	if len(lines) != 50_000 || err != nil || lines[49_999].Line != 50_000 || lines[49_999].String() != "member49999@host99.example" {
 		t.Errorf("%d lines, %v", len(lines), err)
+	}
+}
+
+// TestA39HungListsOfAliases: lists on a file system that does not answer are answered
+// with words, and those on others are read meanwhile. No more of them is begun than
+// one file system may have.
+func TestA39HungListsOfAliases(t *testing.T) {
+	if _, done := asUser(t, nil); done {
+		return
+	}
+	dir, release := t.TempDir(), make(chan struct{})
+	dead := filepath.Join(dir, "dead")
+	must(t, os.Mkdir(dead, 0o755))
+	var begun atomic.Int32
+	p := newUser(t, func(o *Options) {
+		o.Mounts = func() string { return "1 1 0:9 / " + dead + " rw - nfs server:/ rw\n2 1 0:1 / / rw - ext4 /dev/x rw\n" }
+		o.between = func(path string) {
+			if path == dead {
+				begun.Add(1)
+				<-release
+			}
+		}
+	})
+	defer close(release)
+	write(t, filepath.Join(dir, "list"), "bob\n")
+	lists := map[string]string{"good": filepath.Join(dir, "list")}
+	const hung = 3 * maxQuietLists
+	for i := range hung {
+		lists[fmt.Sprint("hung", i)] = fmt.Sprintf("%s/list%d", dead, i)
+	}
+	text, hashes := "", map[string]alias.Hash{}
+	for name, path := range lists {
+		text += name + ": :include:" + path + "\n"
+		hashes[name] = hashOf(t, ":include:"+path)
+	}
+	write(t, p.aliases, text)
+	list := func(name string) error {
+		_, err := p.List(context.Background(), local.Listing{User: "alice", Item: local.Item{Source: local.FromAlias, Name: name, Hash: hashes[name]}})
+		return err
+	}
+	answers := make(chan error, hung)
+	ask := func(from, to int) {
+		for i := from; i < to; i++ {
+			go func() { answers <- list(fmt.Sprint("hung", i)) }()
+		}
+	}
+	refused := func() {
+		t.Helper()
+		if err := <-answers; !errors.Is(err, stalled.ErrStalled) {
+			t.Fatalf("%v, want %v", err, stalled.ErrStalled)
+		}
+		must(t, list("good"))
+	}
+	ask(0, maxQuietLists)
+	refused()
+	ask(maxQuietLists, hung)
+	for range hung - maxQuietLists { // fewer are in nobody's way
+		refused()
+	}
+	if n := begun.Load(); n != maxQuietLists {
+		t.Errorf("%d readers hang, want %d", n, maxQuietLists)
 	}
 }

@@ -9,10 +9,12 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"postoffice/deliver/local"
 	"postoffice/deliver/local/mailbox"
+	"postoffice/deliver/local/stalled"
 	"postoffice/deliver/outcome"
 	"postoffice/internal/account"
 	"postoffice/internal/alias"
@@ -49,6 +51,9 @@ type Options struct {
 	Alone func(a account.Account) (bool, error)
 	Log   *slog.Logger // nil: nothing is logged
 
+	// Mounts returns the text of mountinfo; nil: this process's.
+	Mounts func() string
+
 	between func(path string) // for tests: called before each step on a way
 }
 
@@ -57,6 +62,8 @@ type Options struct {
 type User struct {
 	o       Options
 	aliases *alias.Aliases
+	lists   *stalled.Places // for who reads them
+	reading atomic.Int32    // how many wait for one
 }
 
 // New reads nothing yet.
@@ -78,7 +85,7 @@ func New(o Options) *User {
 	if o.Files == nil {
 		o.Files = mailbox.New(mailbox.Options{FS: o.FS, Log: o.Log})
 	}
-	return &User{o: o, aliases: alias.Open(o.Aliases)}
+	return &User{o: o, aliases: alias.Open(o.Aliases), lists: stalled.New(o.Mounts)}
 }
 
 // programTime is how long a program may run where nobody says otherwise.
