@@ -471,7 +471,7 @@ func FuzzAnswer(f *testing.F) {
 	}
 	f.Add(`{"error":{"code":77,"text":"no"}}` + "\n")
 	f.Add(`{"recipients":[{"address":"a"}]}` + "\n")
-	f.Add(`{"steps":[]}` + "\n") // says nothing
+	f.Add(`{"steps":[]}` + "\n")           // says nothing
 	f.Fuzz(func(t *testing.T, in string) { // what a client takes, it would take again from us
 		read := func(in string) (got []any, err error) {
 			a := collector{

@@ -47,11 +47,11 @@ func (noQueue) Begin(context.Context, *smtpd.Transaction) (smtpd.Incoming, error
 
 // converse sends lines until one is refused, and returns what that was answered; it is
 // empty where nothing is refused.
-func converse(t *testing.T, s *smtpd.Server, address string, lines []string) string {
+func converse(t *testing.T, s *smtpd.Server, k smtpd.Kind, address string, lines []string) string {
 	t.Helper()
 	ours, theirs := net.Pipe()
 	ended := make(chan error, 1)
-	go func() { ended <- s.ServeConn(t.Context(), wire{theirs, address}, smtpd.Relay) }()
+	go func() { ended <- s.ServeConn(t.Context(), wire{theirs, address}, k) }()
 	defer func() {
 		ours.Close()
 		<-ended
@@ -114,6 +114,7 @@ func TestFail2ban(t *testing.T) {
 	for i, tt := range []struct {
 		name, check string // check: of the table, whose refusal it is
 		o           Options
+		kind        smtpd.Kind
 		client      func(context.Context, netip.Addr) (string, smtpd.Naming)
 		lines       []string
 		reply       string // of the refusal
@@ -130,6 +131,7 @@ func TestFail2ban(t *testing.T) {
 		{name: "verify-from", check: "sender is real", o: Options{VerifyFrom: true}, lines: []string{"HELO " + hostile, "MAIL FROM:<bob@us.example>"}, reply: "550 5.7.1"},
 		{name: "hosts.deny by name, no answer of DNS", o: Options{HostsDeny: named}, client: nameless(smtpd.Uncertain), reply: "421 4.4.3", innocent: true},
 		{name: "hosts.deny, may be trusted", o: Options{HostsDeny: deny, Unsure: func() bool { return true }}, reply: "421 4.4.3", innocent: true},
+		{name: "the port for our users", check: "submission is for ours", kind: smtpd.Submission, lines: []string{"HELO x", "MAIL FROM:<>"}, reply: "530 5.7.0"},
 		{name: "verify-from, none", o: Options{VerifyFrom: true}, lines: []string{"HELO x", "MAIL FROM:<bob@none.example>"}, reply: "550 5.1.8"},
 		{name: "verify-from, no answer of DNS", o: Options{VerifyFrom: true}, lines: []string{"HELO x", "MAIL FROM:<bob@slow.example>"}, reply: "451 4.1.8", innocent: true},
 		{name: "nodaemon", check: "no null sender", o: Options{NoDaemon: true}, lines: []string{"HELO x", "MAIL FROM:<>", "RCPT TO:<bob@us.example>", "DATA"}, reply: "550 5.7.1"},
@@ -155,7 +157,7 @@ func TestFail2ban(t *testing.T) {
 		}
 		policy := New(o, nil)
 		s := smtpd.New(smtpd.Options{Hostname: "us.example", Checker: policy.Session, Log: log, Queue: noQueue{}, ClientName: tt.client})
-		if got := converse(t, s, address, tt.lines); !strings.HasPrefix(got, tt.reply) {
+		if got := converse(t, s, tt.kind, address, tt.lines); !strings.HasPrefix(got, tt.reply) {
 			t.Errorf("%s: %q, want %s", tt.name, got, tt.reply)
 		}
 	}
