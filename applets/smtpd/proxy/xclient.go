@@ -42,7 +42,7 @@ const maxValue = 255
 var (
 	errAttribute = errors.New("the attributes are " + XClientNames)
 	errXtext     = errors.New("a value is xtext of at most 255 octets") // maxValue
-	errAddr      = errors.New("an address is one of IPv4, or one of IPv6 behind IPV6:")
+	errAddr      = errors.New("an address is one of IPv4, or IPV6: and one of IPv6")
 	errPort      = errors.New("a port is a number up to 65535")
 	errProto     = errors.New("PROTO is SMTP or ESMTP")
 )
