@@ -5,6 +5,8 @@ package privsep
 import (
 	"bufio"
 	"context"
+	"crypto"
+	"crypto/ecdsa"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -21,6 +23,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"postoffice/applets/privsep/signer"
 	"postoffice/applets/service"
 	"postoffice/deliver/local"
 	"postoffice/internal/account"
@@ -40,6 +43,13 @@ func TestMain(m *testing.M) {
 			return func() int { return fakeRunner(os.Args[1:]) }
 		case argv0 == thiefRole:
 			return fakeThief
+		case argv0 == signer.Role:
+			return func() int {
+				if signer.Run() != nil {
+					return 1
+				}
+				return 0
+			}
 		}
 		return nil
 	}))
@@ -57,7 +67,10 @@ func fakeServer() int {
 		n, _ := strconv.Atoi(code)
 		return n
 	}
-	s := &fake{link: l, control: map[string]net.Listener{}, reloads: make(chan string, 10), stopped: make(chan struct{})}
+	s := &fake{link: l, control: map[string]net.Listener{}, reloads: make(chan string, 10), stopped: make(chan struct{}), certified: make(chan string, 10)}
+	if c := l.Certificates(); c != nil {
+		s.certify(*c)
+	}
 	s.settings.Store(string(l.Settings()))
 	l.Ready()
 	for _, listener := range l.Listeners() {
@@ -86,7 +99,11 @@ type fake struct {
 	reloads  chan string
 	audits   atomic.Int64
 	stopped  chan struct{}
-	asked    sync.WaitGroup // commands that are not answered yet
+
+	certified chan string                   // the first chain of each set that came
+	signer    atomic.Pointer[signer.Client] // of the last one
+
+	asked sync.WaitGroup // commands that are not answered yet
 }
 
 func (s *fake) accept(listener service.Listener) {
@@ -126,8 +143,20 @@ func (s *fake) events() {
 			s.reloads <- string(e.Settings)
 		case NewListener:
 			s.accept(e.Listener)
+		case NewCertificates:
+			s.certify(e)
 		}
 	}
+}
+
+func (s *fake) certify(c NewCertificates) {
+	client, err := signer.NewClient(c.Signer)
+	if err != nil {
+		s.certified <- err.Error()
+		return
+	}
+	s.signer.Store(client)
+	s.certified <- string(c.Chains[0])
 }
 
 func (s *fake) commands(c net.Conn) {
@@ -200,6 +229,11 @@ func (s *fake) command(words []string) string {
 		return fmt.Sprint(s.audits.Load())
 	case "reloaded": // waits for new settings
 		return <-s.reloads
+	case "certified": // waits for certificates
+		return <-s.certified
+	case "sign": // with the first key, which is ECDSA
+		_, err := s.signer.Load().Key(0, &ecdsa.PublicKey{}).Sign(nil, make([]byte, 32), crypto.SHA256)
+		return fmt.Sprint(err)
 	case "exit":
 		n, _ := strconv.Atoi(arg(1))
 		os.Exit(n)
