@@ -52,12 +52,20 @@ func checkAliases(env *cmdline.Env, conf *config.Config) error {
 	if info, err := text.file.Stat(); err == nil && os.Getuid() == 0 {
 		text.mode(env, info.Mode())
 	}
-	circles := circlesOf(conf)
-	err = text.each(env, func(e alias.Entry) error { circles.Add(e); text.remark(env, e); return nil })
-	if err == nil {
-		text.tellCircles(env, circles)
+	circles, useless := circlesOf(conf), false
+	err = text.each(env, func(e alias.Entry) error {
+		circles.Add(e)
+		useless = text.remark(env, e) || useless
+		return nil
+	})
+	if err != nil {
+		return err
 	}
-	return err
+	text.tellCircles(env, circles)
+	if useless {
+		return cmdline.ExitWith(sysexits.DataErr, cmdline.ErrAnswered)
+	}
+	return nil
 }
 
 // circlesOf finds circles among the aliases of a configuration.
@@ -110,14 +118,17 @@ func (a *aliasText) mode(env *cmdline.Env, m fs.FileMode) {
 	}
 }
 
-// remark tells of an alias that can't do what its author thinks.
-func (a *aliasText) remark(env *cmdline.Env, e alias.Entry) {
+// remark tells of an alias that can't do what its author thinks. waits says that mail
+// for it waits until that is mended.
+func (a *aliasText) remark(env *cmdline.Env, e alias.Entry) (waits bool) {
 	if strings.Contains(e.Name, "@") {
 		env.Say(fmt.Sprintf("%s:%d: alias %s is never used: names of aliases have no domain", a.path, e.Line, e.Name))
 	}
 	for _, t := range e.Targets {
 		if t.Kind == alias.Include && !filepath.IsAbs(t.Text) {
 			env.Say(fmt.Sprintf("%s:%d: alias %s: %s: mail for it waits: want an absolute path", a.path, e.Line, e.Name, t))
+			waits = true
 		}
 	}
+	return waits
 }

@@ -45,6 +45,7 @@ func TestAliasFaults(t *testing.T) {
 		{"a domain", "a: b\nc@one.example: d\n", []string{"newaliases"}, 0, []string{"%s:2: alias c@one.example is never used", "2 aliases"}, ""},
 		{"a domain checked", "c@one.example: d\n", []string{"config", "--check"}, 0, []string{"%s:1: alias c@one.example is never used"}, ""},
 		{"a path from nowhere", "l: :include:list\n", []string{"newaliases"}, 0, []string{"%s:1: alias l: :include:list: mail for it waits: want an absolute path"}, ""},
+		{"a path from nowhere checked", "l: :include:list\n", []string{"config", "--check"}, 65, []string{"%s:1: alias l: :include:list: mail for it waits: want an absolute path"}, ""},
 		{"nothing wrong", "a: b\n", []string{"config", "--check"}, 0, nil, "aliases"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
