@@ -95,6 +95,7 @@ func TestRunNow(t *testing.T) {
 		attempts := r.clocked()
 		run, stop := r.start()
 		defer stop()
+		synctest.Wait() // the cleaning at the start may hold a message
 		a, b := r.mail("s@x.example", "alice"), r.mail("s@x.example", "bob")
 		run.Wake(a)
 		run.Wake(b)

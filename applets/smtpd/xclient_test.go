@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -107,10 +108,10 @@ func TestXClientOfOthers(t *testing.T) {
 // refusing refuses one address at the connection.
 type refusing struct {
 	domainPolicy
-	closed *int
+	closed *atomic.Int64
 }
 
-func (p refusing) Close() { *p.closed++ }
+func (p refusing) Close() { p.closed.Add(1) }
 
 func (p refusing) Connect(context.Context) Verdict {
 	if p.Client.Addr.Addr() == netip.MustParseAddr("192.0.2.66") {
@@ -127,8 +128,11 @@ func TestXClientShares(t *testing.T) {
 		var log logLines
 		o := withFront(&log)
 		o.ClientsPerAddress, o.Clients = 1, 2
-		checkers, closed := 0, 0
-		o.Checker = func(c *Client) Checker { checkers++; return refusing{domainPolicy{Client: c}, &closed} }
+		var checkers, closed atomic.Int64
+		o.Checker = func(c *Client) Checker {
+			checkers.Add(1)
+			return refusing{domainPolicy{Client: c}, &closed}
+		}
 		s := New(o)
 		l := servePipes(t, s, Relay)
 		var fronts [3]*talker
@@ -150,8 +154,8 @@ func TestXClientShares(t *testing.T) {
 		}
 		fronts[0].do("QUIT")
 		synctest.Wait()
-		if checkers != closed {
-			t.Errorf("%d checkers began and %d ended", checkers, closed)
+		if checkers.Load() != closed.Load() {
+			t.Errorf("%d checkers began and %d ended", checkers.Load(), closed.Load())
 		}
 		for i := range 2 {
 			if c, r := l.connect(t, fmt.Sprintf("192.0.2.9%d:1", i)); r.Code != 220 {

@@ -187,7 +187,9 @@ func TestReduceAfterCheck(t *testing.T) {
 	must(t, err)
 	for range 500 {
 		must(t, CheckSwitch(firstUID))
-		must(t, setCaps(all.permitted))
+		if err := setCaps(all.permitted); err != nil && allThreads() { // with cgo it can't
+			t.Fatal(err)
+		}
 	}
 }
 
