@@ -152,7 +152,8 @@ func (m *message) queueReport(to smtp.Path, client string, failed []failure) (sp
 		Kind: report.Failed, To: m.s.router.Qualified(to), Double: client == doubleBounceClient,
 		Hostname: m.s.Hostname, QueueID: string(m.id), Unique: rand.Text(),
 		Arrived: m.env.Arrived, Now: m.s.Now(), Tried: m.s.QReturn,
-		N: len(failed), Recipient: func(i int) report.Recipient { return m.reported(failed[i], reader) },
+		UTF8: m.utf8(),
+		N:    len(failed), Recipient: func(i int) report.Recipient { return m.reported(failed[i], reader) },
 	}
 	if m.returnsWhole(to, failed) {
 		rp.Original = report.ReadWhole(func() io.Reader { return m.m.Data() })
@@ -162,6 +163,12 @@ func (m *message) queueReport(to smtp.Path, client string, failed []failure) (sp
 	}
 	rp.Original = report.ReadOriginal(m.m.Data())
 	return m.writeReport(rp, to, client)
+}
+
+// utf8 reports whether the message came with SMTPUTF8.
+func (m *message) utf8() bool {
+	_, utf8 := smtp.FindParam(m.env.Params, smtp.ParamUTF8)
+	return utf8
 }
 
 // maxSentBack is how much of a message goes back to another machine, in octets.
@@ -187,8 +194,11 @@ func tooLarge(f failure) bool {
 
 func (m *message) writeReport(rp report.Report, to smtp.Path, client string) (spool.ID, error) {
 	env := envelope.Envelope{Arrived: rp.Now, Client: client, Recipients: []smtp.Recipient{{Path: to}}}
-	if rp.Original.EightBit {
+	if rp.Original.EightBit || rp.EightBit() || !to.IsASCII() {
 		env.Params = []smtp.Param{{Name: "BODY", Value: "8BITMIME"}}
+	}
+	if !to.IsASCII() { // its field To is no ASCII either
+		env.Params = append(env.Params, smtp.Param{Name: smtp.ParamUTF8})
 	}
 	in, err := m.s.Queue.Create(env)
 	if err != nil {

@@ -11,10 +11,11 @@ import (
 )
 
 const (
-	outBlock = 8 << 10  // written to the queue at a time
-	maxField = 64 << 10 // of an address field that is rewritten; a longer one passes as it is
-	maxMsgID = 256      // of the field that the log shows
-	maxMark  = 300      // of the reason in X-Spam
+	outBlock     = 8 << 10  // written to the queue at a time
+	maxField     = 64 << 10 // of an address field that is rewritten; a longer one passes as it is
+	maxMsgID     = 256      // of the field that the log shows
+	maxPathShown = 1 << 10  // octets of a reverse-path in a field
+	maxMark      = 300      // of the reason in X-Spam
 
 	maxDelivered      = 100     // Delivered-To fields of a stranger's message that are looked at
 	maxDeliveredField = 1 << 10 // octets of one that is looked at
@@ -172,7 +173,8 @@ func (h *header) completeField(w *bufio.Writer, field []byte) error {
 const dateFormat = "Mon, 2 Jan 2006 15:04:05 -0700"
 
 // writeReceived writes the Received field of RFC 5321 section 4.4. Only one
-// recipient is named: more would tell each of them of the others.
+// recipient is named: more would tell each of them of the others. A name outside
+// ASCII is left out, so that the header needs no server with SMTPUTF8 for it.
 func writeReceived(w *bufio.Writer, t *Transaction, id, hostname string) {
 	c := t.Client
 	w.WriteString("Received: from ")
@@ -182,7 +184,10 @@ func writeReceived(w *bufio.Writer, t *Transaction, id, hostname string) {
 		with = "LOCAL"
 		w.WriteString(asName(c.User) + " (uid " + strconv.Itoa(c.UID) + ")")
 	default:
-		if c.ESMTP {
+		switch {
+		case t.UTF8 && c.ESMTP:
+			with = "UTF8SMTP" // RFC 6531 section 4.3
+		case c.ESMTP:
 			with = "ESMTP"
 		}
 		w.WriteString(asName(c.Hello) + " (")
@@ -201,7 +206,7 @@ func writeReceived(w *bufio.Writer, t *Transaction, id, hostname string) {
 		w.WriteString(" ")
 	}
 	w.WriteString("id " + id)
-	if len(t.Recipients) == 1 {
+	if len(t.Recipients) == 1 && t.Recipients[0].Path.IsASCII() {
 		w.WriteString("\n\tfor <" + t.Recipients[0].Path.String() + ">; ")
 	} else {
 		w.WriteString(";\n\t")
@@ -217,7 +222,7 @@ func writeWarning(w *bufio.Writer, t *Transaction, hostname string) {
 	if t.ReversePath.IsNull() {
 		from = "<>"
 	}
-	w.WriteString("X-Authentication-Warning: " + asName(t.Client.User) + "@" + hostname + " set sender to " + from + "\n")
+	w.WriteString("X-Authentication-Warning: " + asName(t.Client.User) + "@" + hostname + " set sender to " + smtp.Printable(from, maxPathShown) + "\n")
 }
 
 // date is the value of the Date field of a message that has none.

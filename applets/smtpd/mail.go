@@ -28,6 +28,10 @@ func (s *session) mail(ctx context.Context, arg string) smtp.Reply {
 	if r := s.checkMailParams(params); !r.IsZero() {
 		return r
 	}
+	_, utf8 := smtp.FindParam(params, smtp.ParamUTF8)
+	if !utf8 && !smtp.IsASCII(arg) {
+		return needsUTF8()
+	}
 	if err := s.room(ctx, params); err != nil {
 		s.log(ctx, slog.LevelWarn, "no room for mail", maillog.Err(err),
 			maillog.Reason("clients are told to come again: make room on the queue's file system"))
@@ -45,7 +49,7 @@ func (s *session) mail(ctx context.Context, arg string) smtp.Reply {
 	if err != nil {
 		return s.notQueued(ctx, err)
 	}
-	s.tx = Transaction{ID: id, Client: &s.client, ReversePath: path, Arrived: time.Now(), SessionID: s.id, Mark: s.mark}
+	s.tx = Transaction{ID: id, Client: &s.client, ReversePath: path, Arrived: time.Now(), SessionID: s.id, Mark: s.mark, UTF8: utf8}
 	_, s.tx.Queue = smtp.FindParam(params, smtp.ParamQueue)
 	_, s.tx.Report = smtp.FindParam(params, smtp.ParamReport)
 	s.tx.Params = slices.DeleteFunc(params, func(p smtp.Param) bool { return p.Name == smtp.ParamQueue || p.Name == smtp.ParamReport })
@@ -60,7 +64,11 @@ func (s *session) rcpt(ctx context.Context, arg string) smtp.Reply {
 	}
 	path, rest, r := s.path(arg, "TO:", "5.1.3")
 	var params []smtp.Param
-	if r.IsZero() {
+	switch {
+	case !r.IsZero():
+	case !s.tx.UTF8 && !smtp.IsASCII(arg):
+		r = needsUTF8()
+	default:
 		params, r = s.checkRecipient(ctx, path, rest)
 	}
 	if !r.IsZero() {
@@ -173,10 +181,7 @@ func (s *session) path(arg, keyword, status string) (p smtp.Path, rest string, r
 		read = smtp.ParseBarePath
 	}
 	p, rest, err := read(arg)
-	switch {
-	case errors.Is(err, smtp.ErrNonASCII):
-		return p, "", smtp.Reply{Code: 553, Status: "5.6.7", Text: err.Error() + ", use one in ASCII"} // RFC 6531
-	case err != nil:
+	if err != nil {
 		return p, "", smtp.Reply{Code: 501, Status: status, Text: "wrong address: " + err.Error() + ", mend it"} // 5.1.7 for a sender, 5.1.3 for a recipient; see below
 	}
 	if s.client.Local && p.Domain == "" && !p.IsNull() {
@@ -185,7 +190,11 @@ func (s *session) path(arg, keyword, status string) (p smtp.Path, rest string, r
 	return p, rest, smtp.Reply{}
 }
 
-// checkMailParams takes SIZE (RFC 1870) and BODY (RFC 6152), and from this
+func needsUTF8() smtp.Reply {
+	return smtp.Reply{Code: 553, Status: "5.6.7", Text: "an address outside ASCII needs the parameter SMTPUTF8 of MAIL, give that or use an address in ASCII"} // RFC 6531 section 3.5
+}
+
+// checkMailParams takes SIZE (RFC 1870), BODY (RFC 6152) and SMTPUTF8 (RFC 6531), and from this
 // machine RET and ENVID.
 func (s *session) checkMailParams(params []smtp.Param) smtp.Reply {
 	for _, p := range params {
@@ -201,6 +210,10 @@ func (s *session) checkMailParams(params []smtp.Param) smtp.Reply {
 		case "BODY":
 			if !smtp.EqualFold(p.Value, "7BIT") && !smtp.EqualFold(p.Value, "8BITMIME") {
 				return smtp.Reply{Code: 501, Status: "5.5.4", Text: "BODY is 7BIT or 8BITMIME, give one of them or leave it out"} // RFC 6152
+			}
+		case smtp.ParamUTF8:
+			if p.Value != "" {
+				return smtp.Reply{Code: 501, Status: "5.5.4", Text: "SMTPUTF8 takes no value, send it alone"} // RFC 6531 section 3.4
 			}
 		case "RET", "ENVID":
 			if r := s.checkDSN(p); !r.IsZero() {

@@ -68,11 +68,12 @@ type Transaction struct {
 	ID          string // Queue.NewID's; the log's qid from MAIL on
 	Client      *Client
 	ReversePath smtp.Path
-	Params      []smtp.Param     // of MAIL, checked: SIZE and BODY; from this machine RET and ENVID
+	Params      []smtp.Param     // of MAIL, checked: SIZE, BODY and SMTPUTF8; from this machine RET and ENVID
 	Recipients  []smtp.Recipient // from this machine with NOTIFY and ORCPT, checked
 	Queue       bool             // a program wants it to wait for the next run of the queue
 	Mark        Mark             // of a client that is only just accepted
 	Report      bool             // a program wants reports of recipients that are refused beside good ones: they are in Recipients
+	UTF8        bool             // SMTPUTF8 is among Params: addresses outside ASCII may come
 	Arrived     time.Time        // when MAIL came
 	SessionID   string           // the log's session
 }

@@ -28,7 +28,7 @@ var verbs = []verb{
 	{name: "HELO", in: always, last: true, usage: "hostname", do: (*session).helo},
 	{name: "EHLO", in: always, last: true, usage: "hostname", do: (*session).ehlo},
 	{name: "STARTTLS", in: greeted | envelope, order: "HELO or EHLO comes first, and a message that has begun is ended before", last: true, only: (*session).offersTLS, do: (*session).startTLS},
-	{name: "MAIL", in: greeted, order: "a transaction is open, RSET ends it", usage: "FROM:<address> [SIZE=octets] [BODY=7BIT|8BITMIME]", do: (*session).mail},
+	{name: "MAIL", in: greeted, order: "a transaction is open, RSET ends it", usage: "FROM:<address> [SIZE=octets] [BODY=7BIT|8BITMIME] [SMTPUTF8]", do: (*session).mail},
 	{name: "RCPT", in: envelope, order: "MAIL comes first, and all recipients before the message", many: true, usage: "TO:<address>", do: (*session).rcpt},
 	{name: "DATA", in: envelope, order: "MAIL comes first, and a message that came with BDAT goes on with that", last: true, do: (*session).data},
 	{name: "BDAT", in: opened, order: "MAIL comes first", many: true, usage: "octets [LAST]", do: (*session).bdat},
@@ -161,7 +161,7 @@ func (s *session) ehlo(ctx context.Context, arg string) smtp.Reply {
 		size += " " + strconv.FormatInt(s.o.Size, 10)
 	}
 	return smtp.Reply{Code: 250, Text: s.o.Hostname + " greets " + s.greeted() +
-		"\nPIPELINING\n" + size + "\n8BITMIME\nCHUNKING\nENHANCEDSTATUSCODES" + s.starts() + s.you()} // EHLO; a program of this machine hears whose it is
+		"\nPIPELINING\n" + size + "\n8BITMIME\nCHUNKING\nSMTPUTF8\nENHANCEDSTATUSCODES" + s.starts() + s.you()} // EHLO; a program of this machine hears whose it is
 }
 
 // you are the lines of EHLO's reply for a program of this machine: what we know

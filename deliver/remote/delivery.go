@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"postoffice/deliver/outcome"
 	"postoffice/internal/smtp"
@@ -21,6 +20,7 @@ type delivery struct {
 	todo    []int // recipients without a result yet
 	room    int   // recipients that the peer takes in one transaction
 	params  []smtp.Param
+	header8 bool  // the header has octets outside ASCII
 	wire    int64 // octets with CR LF: RFC 1870 section 5
 }
 
@@ -32,7 +32,7 @@ func (d *delivery) run() error {
 		d.all(outcome.Outcome{Err: err})
 		return nil
 	}
-	d.wire = shape.wire
+	d.wire, d.header8 = shape.wire, shape.header
 	if refusal := d.unfit(); refusal != nil {
 		d.all(refusal.Outcome)
 		return nil
@@ -68,15 +68,15 @@ func (d *delivery) unfit() *outcome.Failure {
 			return bounce(552, "5.3.4", fmt.Sprintf("message of %d octets, %s takes %d", d.wire, d.s.relay, limit), nil)
 		}
 	}
-	_, utf8 := smtp.FindParam(d.m.Params, "SMTPUTF8")
-	if (utf8 || !ascii(d.m.ReversePath)) && !d.offers("SMTPUTF8") {
+	_, utf8 := smtp.FindParam(d.m.Params, smtp.ParamUTF8)
+	if (utf8 && d.header8 || !d.m.ReversePath.IsASCII()) && !d.offers(smtp.ParamUTF8) {
 		return d.noUTF8()
 	}
 	return nil
 }
 
 func (d *delivery) noUTF8() *outcome.Failure {
-	return bounce(553, "5.6.7", d.s.relay+" does not take addresses outside ASCII", nil)
+	return bounce(553, "5.6.7", d.s.relay+" does not take addresses and headers outside ASCII", nil)
 }
 
 func (d *delivery) offers(ext string) bool {
@@ -84,16 +84,11 @@ func (d *delivery) offers(ext string) bool {
 	return ok
 }
 
-func ascii(p smtp.Path) bool {
-	high := func(r rune) bool { return r > 126 }
-	return !strings.ContainsFunc(p.Local, high) && !strings.ContainsFunc(p.Domain, high)
-}
-
 // pickRecipients fills todo with those that the peer can be asked about.
 func (d *delivery) pickRecipients() {
-	utf8 := d.offers("SMTPUTF8")
+	utf8 := d.offers(smtp.ParamUTF8)
 	for i, r := range d.m.Recipients {
-		if !utf8 && !ascii(r.Path) {
+		if !utf8 && !r.Path.IsASCII() {
 			d.set(i, d.noUTF8().Outcome)
 			continue
 		}
@@ -109,8 +104,10 @@ func (d *delivery) mailParams(eight bool) []smtp.Param {
 		switch p.Name {
 		case "BODY":
 			eight = eight || smtp.EqualFold(p.Value, "8BITMIME")
-		case "SMTPUTF8":
-			out = append(out, p)
+		case smtp.ParamUTF8:
+			if d.offers(smtp.ParamUTF8) { // else nothing needs it
+				out = append(out, p)
+			}
 		case "RET", "ENVID":
 			if d.offers("DSN") {
 				out = append(out, p)

@@ -38,6 +38,11 @@
 // without 8BITMIME that damage such mail are extinct; converting would break
 // signatures, and bouncing would lose mail that arrives intact today.
 //
+// SMTPUTF8 (A15, A56): a message with a sender outside ASCII, or that came with SMTPUTF8
+// and has a header outside ASCII, and a recipient outside ASCII, go to peers that offer
+// it and are returned from others with 5.6.7. One that came with SMTPUTF8 and needs
+// nothing of it goes to any. A header of eight bits without SMTPUTF8 goes as ever.
+//
 // Files:
 //
 //	hops.go       Router: the hosts of a domain

@@ -19,10 +19,13 @@ func TestMeasure(t *testing.T) {
 		{"a", shape{wire: 3}},
 		{"a\nb\n", shape{wire: 6}},
 		{"a\nb", shape{wire: 6}},
-		{"\u00e4\n", shape{wire: 4, eight: true}},
-		{strings.Repeat("x", 100) + "\x80", shape{wire: 103, eight: true}},
+		{"\u00e4\n", shape{wire: 4, eight: true, header: true}},
+		{"a: b\n\n\u00e4\n", shape{wire: 12, eight: true}},
+		{"a: \u00e4\n\nb\n", shape{wire: 12, eight: true, header: true}},
+		{"\n\u00e4\n\n\u00e4\n", shape{wire: 12, eight: true}},
+		{strings.Repeat("x", 100) + "\x80", shape{wire: 103, eight: true, header: true}},
 		{strings.Repeat("1234567\n", 10000), shape{wire: 90000}},
-		{strings.Repeat("1234567\n", 10000) + "\xff", shape{wire: 90003, eight: true}},
+		{strings.Repeat("1234567\n", 10000) + "\xff", shape{wire: 90003, eight: true, header: true}},
 	} {
 		for _, r := range []io.Reader{strings.NewReader(tt.text), iotest.OneByteReader(strings.NewReader(tt.text)), iotest.DataErrReader(strings.NewReader(tt.text))} {
 			if got, err := measure(r); got != tt.want || err != nil {

@@ -198,7 +198,10 @@ func TestA56Extensions(t *testing.T) {
 		{"DSN", plain, dsn, []string{"DSN"}, "MAIL FROM:<s@us.example> RET=HDRS ENVID=e", "delivered 250"},
 		{"no DSN", plain, dsn, []string{"X"}, "MAIL FROM:<s@us.example>", "delivered 250"},
 		{"AUTH is not passed on", plain, []smtp.Param{{Name: "AUTH", Value: "x"}}, []string{"AUTH PLAIN"}, "MAIL FROM:<s@us.example>", "delivered 250"},
-		{"SMTPUTF8 missing", plain, []smtp.Param{utf8}, []string{"8BITMIME"}, "", "bounced 553"},
+		{"SMTPUTF8 missing", "Subject: Gr\u00fc\u00dfe\n\nb\n", []smtp.Param{utf8}, []string{"8BITMIME"}, "", "bounced 553"},
+		{"SMTPUTF8", "Subject: Gr\u00fc\u00dfe\n\nb\n", []smtp.Param{utf8}, []string{"SMTPUTF8"}, "MAIL FROM:<s@us.example> SMTPUTF8", "delivered 250"},
+		{"SMTPUTF8 missing, and nothing needs it", plain, []smtp.Param{utf8}, []string{"X"}, "MAIL FROM:<s@us.example>", "delivered 250"},
+		{"a header of eight bits as ever", "Subject: Gr\u00fc\u00dfe\n\nb\n", nil, []string{"X"}, "MAIL FROM:<s@us.example>", "delivered 250"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -243,6 +246,16 @@ func TestA56OneAddressOutsideASCII(t *testing.T) {
 		m.ReversePath.Local = "\u00fc"
 		if got := words(deliver(t, w.options(), m)); got != "bounced 553" {
 			t.Error(got)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		sink := w.sink(mxAddr, &testenv.Sink{Extensions: []string{"SMTPUTF8", "PIPELINING"}})
+		if got := words(deliver(t, w.options(), message(plain, "a", "b\u00fc"))); got != "delivered 250, delivered 250" {
+			t.Error(got)
+		}
+		if all := fmt.Sprintf("%q", sink.Commands()); !strings.Contains(all, "SMTPUTF8") || !strings.Contains(all, "<b\u00fc@") {
+			t.Errorf("commands %s", all)
 		}
 	})
 }

@@ -46,7 +46,8 @@ type Report struct {
 	Tried    time.Duration // how long messages are tried, before they expire
 	Unique   string        // letters and digits that no other report has
 
-	N         int // how many recipients are reported on
+	UTF8      bool // the message came with SMTPUTF8
+	N         int  // how many recipients are reported on
 	Recipient func(i int) Recipient
 	Original  Original
 }
@@ -69,7 +70,12 @@ func (r *Report) Write(dst io.Writer) error {
 	r.writeHeader(w, boundary)
 	part := func(kind string) { fmt.Fprintf(w, "\n--%s\nContent-Type: %s\n", boundary, kind) }
 
-	part("text/plain; charset=us-ascii")
+	if r.EightBit() {
+		part("text/plain; charset=utf-8")
+		w.WriteString("Content-Transfer-Encoding: 8bit\n")
+	} else {
+		part("text/plain; charset=us-ascii")
+	}
 	w.WriteByte('\n')
 	r.writeText(w)
 
@@ -77,11 +83,11 @@ func (r *Report) Write(dst io.Writer) error {
 	w.WriteByte('\n')
 	r.writeStatus(w)
 
-	kind, original := "text/rfc822-headers", io.Reader(bytes.NewReader(r.Original.Header))
+	original := io.Reader(bytes.NewReader(r.Original.Header))
 	if r.Original.Message != nil {
-		kind, original = "message/rfc822", r.Original.Message
+		original = r.Original.Message
 	}
-	part(kind)
+	part(r.originalType())
 	if r.Original.EightBit {
 		w.WriteString("Content-Transfer-Encoding: 8bit\n")
 	}
@@ -93,6 +99,40 @@ func (r *Report) Write(dst io.Writer) error {
 	return w.Flush()
 }
 
+// originalType is the type of what goes back: that of RFC 6532 and 6533 where the
+// message's header is UTF-8.
+func (r *Report) originalType() string {
+	whole, global := r.Original.Message != nil, r.UTF8 && !smtp.IsASCII(string(r.Original.Header))
+	switch {
+	case whole && global:
+		return "message/global"
+	case whole:
+		return "message/rfc822"
+	case global:
+		return "message/global-headers"
+	}
+	return "text/rfc822-headers"
+}
+
+// EightBit reports whether addresses in what people read are outside ASCII.
+func (r *Report) EightBit() bool {
+	for i := range r.N {
+		if rc := r.Recipient(i); !rc.Address.IsASCII() || !rc.Sent.IsASCII() {
+			return true
+		}
+	}
+	return false
+}
+
+// shown is an address for people and for the field To, which needs SMTPUTF8 as the
+// address itself does.
+func shown(p smtp.Path, max int) string {
+	if again, err := smtp.ParseAddress(p.String()); err == nil && again == p {
+		return p.String() // no longer than a path, and without what could be a line
+	}
+	return smtp.Printable(p.String(), max)
+}
+
 func (r *Report) writeHeader(w io.Writer, boundary string) {
 	date := r.Now.Format(time.RFC1123Z)
 	subject := kinds[r.Kind].subject
@@ -101,7 +141,7 @@ func (r *Report) writeHeader(w io.Writer, boundary string) {
 	}
 	fmt.Fprintf(w, "Received: by %s (postoffice); %s\n", r.Hostname, date)
 	fmt.Fprintf(w, "From: MAILER-DAEMON@%s (Mail Delivery System)\n", r.Hostname)
-	fmt.Fprintf(w, "To: <%s>\n", smtp.Printable(r.To.String(), 900))
+	fmt.Fprintf(w, "To: <%s>\n", shown(r.To, 900))
 	fmt.Fprintf(w, "Subject: %s\n", subject)
 	fmt.Fprintf(w, "Date: %s\n", date)
 	fmt.Fprintf(w, "Message-ID: <%s@%s>\n", r.Unique, r.Hostname)

@@ -158,6 +158,31 @@ func TestA59ManyRecipients(t *testing.T) {
 	}
 }
 
+// TestUTF8: addresses outside ASCII stand as they are for people, in ASCII for programs
+// (RFC 6533 section 3), and what goes back of such a message says what it is.
+func TestUTF8(t *testing.T) {
+	r := about("Subject: gr\u00fcn\n\nbody\n", failed("b\u00f6b\\", "does not take it"))
+	r.To.Local, r.UTF8 = "c\u00e4rol", true
+	got := written(t, r)
+	for _, want := range []string{
+		"To: <c\u00e4rol@us.example>\n", "Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n", "<\"b\u00f6b\\\\\"@far.example>\n",
+		"\nFinal-Recipient: utf-8; \"b\\x{F6}b\\x{5C}\\x{5C}\"@far.example\n", "Content-Type: message/global-headers\nContent-Transfer-Encoding: 8bit\n\nSubject: gr\u00fcn\n",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+	if r.UTF8 = false; strings.Contains(written(t, r), "message/global") {
+		t.Error("a header of eight bits that came without SMTPUTF8 is said to be UTF-8")
+	}
+	r = about("", failed("b\u202eb\nX: y", "no"))
+	for line := range strings.Lines(written(t, r)) {
+		if strings.HasPrefix(line, "X: y") || strings.Contains(line, "\u202e") {
+			t.Errorf("line %q", line)
+		}
+	}
+}
+
 // TestA61RemoteText: what a peer says is filtered and cut.
 func TestA61RemoteText(t *testing.T) {
 	var long strings.Builder

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"postoffice/internal/smtp"
 )
@@ -36,9 +37,9 @@ func (r *Report) statusFields(rc Recipient, room int) string {
 	case rc.ORCPT != "":
 		fmt.Fprintf(&w, "Original-Recipient: %s\n", smtp.Printable(smtp.DecodeXtext(rc.ORCPT), 500))
 	case rc.Sent != rc.Address:
-		fmt.Fprintf(&w, "Original-Recipient: rfc822; %s\n", smtp.Printable(rc.Sent.String(), 500))
+		fmt.Fprintf(&w, "Original-Recipient: %s\n", typed(rc.Sent))
 	}
-	fmt.Fprintf(&w, "Final-Recipient: rfc822; %s\n", smtp.Printable(rc.Address.String(), 500))
+	fmt.Fprintf(&w, "Final-Recipient: %s\n", typed(rc.Address))
 	fmt.Fprintf(&w, "Action: %s\nStatus: %s\n", kinds[r.Kind].action, rc.status())
 	must := w.Len()
 	if host := relayHost(o.Relay); host != "" {
@@ -54,6 +55,24 @@ func (r *Report) statusFields(rc Recipient, room int) string {
 		return w.String()[:must]
 	}
 	return w.String()
+}
+
+// typed is an address with its type: one outside ASCII is written in ASCII all the same,
+// so that the part needs no server with SMTPUTF8 (RFC 6533 section 3).
+func typed(p smtp.Path) string {
+	text := p.String()
+	if p.IsASCII() {
+		return "rfc822; " + smtp.Printable(text, 500)
+	}
+	var w strings.Builder
+	for _, c := range text {
+		if c < utf8.RuneSelf && c != '\\' && smtp.IsPrintable(byte(c)) {
+			w.WriteRune(c)
+			continue
+		}
+		fmt.Fprintf(&w, `\x{%02X}`, c)
+	}
+	return "utf-8; " + w.String()
 }
 
 // status is the recipient's status code: the answer's own; without one, of what

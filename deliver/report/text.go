@@ -53,15 +53,15 @@ func (r *Report) writeText(dst *bufio.Writer) {
 // name is a recipient as a person knows it: by the address, and by the one that
 // the message was sent to where that is another. Of an item it says whose it is.
 func (rc Recipient) name() string {
-	to, sent := rc.Address.String(), rc.Sent.String()
+	to, sent := shown(rc.Address, 300), shown(rc.Sent, 300)
 	var more []string
 	if rc.Item != "" {
 		more = append(more, "a "+smtp.Printable(rc.Item, 300))
 	}
 	if sent != to {
-		more = append(more, "expanded from <"+smtp.Printable(sent, 300)+">")
+		more = append(more, "expanded from <"+sent+">")
 	}
-	name := "<" + smtp.Printable(to, 300) + ">"
+	name := "<" + to + ">"
 	if len(more) > 0 {
 		name += " (" + strings.Join(more, ", ") + ")"
 	}

@@ -266,11 +266,17 @@ func (c *Client) send(line string) error {
 // appendCommand adds a line to b. No octet that could end it early, or that
 // the peer never said it takes, gets onto the wire.
 func (c *Client) appendCommand(b []byte, line string) ([]byte, error) {
-	if !isPrintable(line) {
+	if !isPrintable(line) && !c.takesUTF8(line) {
 		return b, fmt.Errorf(`command with octets outside printable ASCII: "%.80s"`, Masked(line, '?', IsPrintable))
 	}
 	c.transcribe('>', line)
 	return append(append(b, line...), crlf...), nil
+}
+
+// takesUTF8 reports whether the peer takes a line outside ASCII, and this may be one.
+func (c *Client) takesUTF8(line string) bool {
+	_, offered := c.Has(ParamUTF8)
+	return offered && checkOctets(line) == nil
 }
 
 // reply reads one reply under the deadline that stands.

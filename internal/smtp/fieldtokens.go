@@ -66,9 +66,9 @@ func skipBlanks(s string, i int) (next int, whole bool) {
 	return i, true
 }
 
-// isWordOctet takes octets outside ASCII for letters: display names have them,
-// and addresses with them fall out later.
-func isWordOctet(c byte) bool { return isAtext(c) || c >= 0x80 }
+// isWordOctet takes octets outside ASCII for letters: display names and
+// addresses have them.
+func isWordOctet(c byte) bool { return isAtextUTF8(c) }
 
 // skipComment returns the index behind the comment at i; whole is false if it
 // has no end.

@@ -254,7 +254,7 @@ func AsHost(domain string) string {
 	if name, dotted := strings.CutSuffix(domain, "."); dotted && name != "" {
 		domain = name
 	}
-	if isASCII(domain) {
+	if IsASCII(domain) {
 		return domain
 	}
 	name, err := idn.ToASCII(domain)
@@ -264,6 +264,7 @@ func AsHost(domain string) string {
 	return name
 }
 
-func isASCII(s string) bool {
+// IsASCII reports whether s has no octet above 0x7f.
+func IsASCII(s string) bool {
 	return strings.IndexFunc(s, func(r rune) bool { return r >= utf8.RuneSelf }) < 0
 }

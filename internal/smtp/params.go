@@ -38,6 +38,10 @@ func Reported(r Reply) bool {
 	return r.Permanent()
 }
 
+// ParamUTF8 is the parameter of MAIL, and the keyword of EHLO's reply, for addresses and
+// headers outside ASCII (RFC 6531).
+const ParamUTF8 = "SMTPUTF8"
+
 // ParamQueue is a parameter of MAIL that programs of this machine alone may
 // give, and without a value: it asks that the message waits for the next run of the queue.
 const ParamQueue = "XQUEUE"

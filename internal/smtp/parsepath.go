@@ -3,7 +3,10 @@ package smtp
 import (
 	"errors"
 	"strings"
+	"unicode"
 	"unicode/utf8"
+
+	"postoffice/internal/idn"
 )
 
 var (
@@ -16,6 +19,8 @@ var (
 	errLiteral  = errors.New("bad address literal")
 	errRoute    = errors.New("bad source route")
 	errJunk     = errors.New("text behind the address")
+	errUTF8     = errors.New("address is not UTF-8")
+	errRune     = errors.New("blank, control or unseen character in address")
 )
 
 // ParsePath reads the path at the start of arg, which is what stands behind
@@ -28,6 +33,10 @@ var (
 // (they are printed quoted), and "_" in a domain. It refuses what other servers
 // have read in two ways: controls, comments, blanks, a trailing dot, "@" or
 // backslash outside quotes, and domains that are numbers.
+//
+// A local part may be UTF-8 (RFC 6531 section 3.3), and stays octet for octet what
+// it is; a domain outside ASCII is given as A-labels. Whether the client may send
+// such a path is the caller's decision, by the octets of arg.
 func ParsePath(arg string) (p Path, rest string, err error) {
 	if err := checkOctets(arg); err != nil {
 		return Path{}, "", err
@@ -100,7 +109,8 @@ func ParseWritten(s string) (Path, error) {
 }
 
 // checkOctets looks at all of s, parameters too, so that no octet of it can
-// end a word, a line or an address early.
+// end a word, a line or an address early, and no character is one that nobody sees
+// (A15).
 func checkOctets(s string) error {
 	ascii := true
 	for i := range len(s) {
@@ -113,9 +123,23 @@ func checkOctets(s string) error {
 		return nil
 	}
 	if !utf8.ValidString(s) {
-		return errLocal
+		return errUTF8
 	}
-	return ErrNonASCII
+	if strings.ContainsFunc(s, unseen) {
+		return errRune
+	}
+	return nil
+}
+
+// unseen reports whether r, which is not ASCII, is a blank or a line end, a control, or
+// one of those that show nothing and turn the direction of text. The two joiners are
+// letters' parts in some scripts.
+func unseen(r rune) bool {
+	switch {
+	case r < utf8.RuneSelf, r == '\u200c', r == '\u200d':
+		return false
+	}
+	return unicode.IsSpace(r) || unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Co, r) || r&0xfffe == 0xfffe
 }
 
 // behindPath takes the closing bracket and the blanks behind it.
@@ -156,6 +180,11 @@ func parseMailbox(s string) (p Path, rest string, err error) {
 			end = len(rest)
 		}
 		p.Domain, rest = rest[1:end], rest[end:]
+		if !IsASCII(p.Domain) {
+			if p.Domain, err = idn.ToASCII(p.Domain); err != nil {
+				return Path{}, "", errDomain
+			}
+		}
 		if err := checkDomain(p.Domain); err != nil {
 			return Path{}, "", err
 		}
@@ -173,7 +202,7 @@ func parseLocal(s string) (local, rest string, err error) {
 		return parseQuoted(s)
 	}
 	n := 0
-	for n < len(s) && (isAtext(s[n]) || s[n] == '.') {
+	for n < len(s) && (isAtextUTF8(s[n]) || s[n] == '.') {
 		n++
 	}
 	switch {

@@ -14,7 +14,8 @@ type Recipient struct {
 	Params []Param
 }
 
-// A Transaction is one message for one server.
+// A Transaction is one message for one server. Where a path is outside ASCII it needs
+// one that offers SMTPUTF8, and MAIL says so; any other is never asked.
 type Transaction struct {
 	ReversePath Path
 	Params      []Param // of MAIL
@@ -128,12 +129,25 @@ func (x *exchange) line(i int) string {
 		if _, given := FindParam(x.t.Params, "SIZE"); offered && !given && x.t.Size > 0 {
 			line += " SIZE=" + strconv.FormatInt(x.t.Size, 10)
 		}
+		if _, given := FindParam(x.t.Params, ParamUTF8); !given && !x.t.isASCII() {
+			line += " " + ParamUTF8
+		}
 		return line
 	case i <= len(x.t.Recipients):
 		r := &x.t.Recipients[i-1]
 		return appendParams("RCPT TO:<"+r.Path.String()+">", r.Params)
 	}
 	return "DATA"
+}
+
+// isASCII reports whether all paths can be said without SMTPUTF8.
+func (t *Transaction) isASCII() bool {
+	for i := range t.Recipients {
+		if !t.Recipients[i].Path.IsASCII() {
+			return false
+		}
+	}
+	return t.ReversePath.IsASCII()
 }
 
 func appendParams(line string, params []Param) string {
