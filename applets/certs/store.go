@@ -173,6 +173,13 @@ func errAttr(err error) []slog.Attr {
 	return []slog.Attr{maillog.Err(err)}
 }
 
+// options are those of now.
+func (s *Store) options() Options {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.o
+}
+
 // Pairs are those that can be used now, in the order of the options.
 func (s *Store) Pairs() []Pair {
 	s.mu.Lock()
@@ -192,7 +199,7 @@ func (s *Store) Pairs() []Pair {
 // Watch calls changed each time that a look finds another certificate, and tells of
 // those that end soon, until ctx ends.
 func (s *Store) Watch(ctx context.Context, changed func()) {
-	tick := time.NewTicker(s.o.lookPause)
+	tick := time.NewTicker(s.options().lookPause)
 	defer tick.Stop()
 	for {
 		s.tellEnds()
@@ -209,14 +216,15 @@ func (s *Store) Watch(ctx context.Context, changed func()) {
 
 // tellEnds tells once a day of each certificate that ends soon.
 func (s *Store) tellEnds() {
-	now := s.o.now()
+	o := s.options()
+	now := o.now()
 	day := now.Unix() / int64(tellPause/time.Second)
 	var soon []string
 	for _, p := range s.Pairs() {
 		if text := EndsSoon(p, now); text != "" {
 			soon = append(soon, p.File)
 			if day != s.day || !slices.Contains(s.ended, p.File) {
-				s.o.Log.LogAttrs(context.Background(), slog.LevelWarn, "certificate ends", maillog.File(p.File), maillog.Reason(text))
+				o.Log.LogAttrs(context.Background(), slog.LevelWarn, "certificate ends", maillog.File(p.File), maillog.Reason(text))
 			}
 		}
 	}

@@ -35,9 +35,11 @@ func Inherited() ([]Listener, error) {
 			CloseListeners(list)
 			return nil, fmt.Errorf("descriptor %d of LISTEN_FDS: %w", fd, err)
 		}
-		if i := fd - 3; i < len(names) && l.Network != "unix" {
-			l.Service = serviceOf(names[i], l.Address)
+		name := ""
+		if i := fd - 3; i < len(names) {
+			name = names[i]
 		}
+		l.Service = serviceOf(name, l.Address)
 		list = append(list, l)
 	}
 	return list, nil
