@@ -9,6 +9,7 @@
 //	sink_test.go        smtp-sink in its moods
 //	swaks_test.go       dialogues with swaks
 //	tls_test.go         TLS to peers
+//	starttls_test.go    TLS from peers and clients, and a renewed certificate
 //	return_test.go      bounces from and to others
 //	readers_test.go     mutt and Dovecot while mail arrives
 package peers
