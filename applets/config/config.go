@@ -58,6 +58,7 @@ type Config struct {
 	Relay                 string // RelayBS, "yes" or "no"
 	Audit                 bool   // write down what clients say and are answered
 
+	Coal              time.Duration // for which a client that was refused too often may not connect; 0 never mind
 	Size              int64         // octets; 0 no limit
 	Timeout           time.Duration // of a session that waits
 	Clients           int           // sessions in all; 0 no limit

@@ -152,6 +152,7 @@ func TestUnits(t *testing.T) {
 		{"hops", map[string]int64{"": 2}, func() int64 { return int64(c.Hops) }},
 		{"load", map[string]int64{"": 2}, func() int64 { return int64(c.Load) }},
 		{"msp", map[string]int64{"": 2}, func() int64 { return int64(c.MSP) }},
+		{"coal", map[string]int64{"": 2, "m": 120, "M": 120, "h": 7200, "H": 7200}, seconds(&c.Coal)},
 	} {
 		v := options[lookup(tt.name)].bind(c)
 		for letter, want := range tt.tags {
@@ -178,6 +179,11 @@ func TestSwitches(t *testing.T) {
 			if got, _ := get(t, c, o.name); got != want || err != nil {
 				t.Errorf("%s%s: %q, %v, want %q", o.name, text, got, err, want)
 			}
+		}
+	}
+	for text, want := range map[string]string{"": "1h", "=1": "1h", "=yes": "1h", "=0": "no", "=no": "no", "=": "no", "=2": "2", "=90m": "90m", "=24h": "1d", "=25h": "", "=x": "", "=1s": "", "=-1": ""} {
+		if c, err := read(t, "coal"+text+"\n"); (err != nil) != (want == "") || err == nil && (flagSpan{p: &c.Coal}).String() != want {
+			t.Errorf("coal%s: %v, %v, want %s", text, c.Coal, err, want)
 		}
 	}
 	for text, want := range map[string]int{"": 587, "=1": 587, "=yes": 587, "=0": 0, "=no": 0, "=": 0, "=2525": 2525, "=65536": -1, "=x": -1} {
@@ -227,7 +233,7 @@ func TestNotes(t *testing.T) {
 // TestDebugLines: settings under the names that the verb DEBUG had for them; what names
 // programs, files and who is trusted is for this machine alone (B93).
 func TestDebugLines(t *testing.T) {
-	c, err := read(t, "usermap=*-~:~\ntrusted=192.0.2.0/24\nforbidden=folder:~/spam\nsize=1k\nminfree=1m\nparanoid\nload=0\n")
+	c, err := read(t, "usermap=*-~:~\ntrusted=192.0.2.0/24\nforbidden=folder:~/spam\nsize=1k\nminfree=1m\nparanoid\nload=0\ncoal\n")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +245,7 @@ func TestDebugLines(t *testing.T) {
 	}
 	for _, want := range []string{
 		"Immediate: T", "Tcp-Wrappers: T", "size: 1000", "minfree: 1024000", "forbidden: folder", "Timeout: 300", "Max clients: 100", "Qreturn: 259200",
-		"Verify-from: T", "CheckHELO: NIL", "NoDaemon: NIL", "LocalMX: NIL", "Paranoid: T", "MXpool: NIL", "Escape-from: T",
+		"Verify-from: T", "CheckHELO: NIL", "NoDaemon: NIL", "LocalMX: NIL", "Paranoid: T", "MXpool: NIL", "Escape-from: T", "Coal: T",
 	} {
 		if !strings.Contains(outside, want) {
 			t.Errorf("no %s in\n%s", want, outside)

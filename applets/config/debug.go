@@ -35,6 +35,9 @@ func (c *Config) DebugLines(inside bool) []string {
 			add("Trusted IP", name)
 		}
 	}
+	if c.Coal > 0 {
+		add("Coal", "T")
+	}
 	add("size", strconv.FormatInt(c.Size, 10))
 	add("minfree", strconv.FormatInt(c.MinFree, 10))
 	add("forbidden", c.Forbidden.shown(inside))

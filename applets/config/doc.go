@@ -28,6 +28,7 @@
 //	outsider.go  what somebody without rights may see
 //	port.go      a switch that may name a port
 //	secure.go    which files count, by who can have written them
+//	span.go      a switch that may be a time
 //	settings.go  options as text, for config, for the manual and for the server, and what is
 //	             told of them
 //	value.go     parsers of values, and how they print

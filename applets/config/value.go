@@ -146,7 +146,7 @@ func flag(p *bool) value { return flagValue{p: p} }
 // isFlag says whether an option means yes where it stands without a value.
 func isFlag(v value) bool {
 	switch v.(type) {
-	case flagValue, flagOrValue, portValue:
+	case flagValue, flagOrValue, portValue, flagSpan:
 		return true
 	}
 	return false

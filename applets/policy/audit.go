@@ -18,6 +18,7 @@ const (
 	auditOutlawed   = "outlawed"
 	auditStranger   = "stranger"
 	auditProhibited = "prohibited"
+	auditCoal       = "Coal"
 )
 
 // ToggleAudit turns auditing on where it is off, and off where it is on, also for
@@ -83,7 +84,7 @@ func auditRest(verb, line, cause string, r smtp.Reply) string {
 	refused := r.Temporary() || r.Permanent()
 	switch {
 	case verb == smtpd.VerbEnd:
-		return auditEnd(line, r)
+		return auditEnd(line, cause, r)
 	case verb != smtpd.VerbConnect || line != "": // a command, or one that looks like the greeting
 	case r.Code == 521:
 		return auditOutlawed
@@ -97,7 +98,7 @@ func auditRest(verb, line, cause string, r smtp.Reply) string {
 		switch {
 		case !refused, r.Code == 503:
 			return ""
-		case r.Status == "5.3.4":
+		case r.Status == tooBig:
 			return "size"
 		case r.Status == "5.4.6":
 			return "looping"
@@ -112,8 +113,10 @@ func auditRest(verb, line, cause string, r smtp.Reply) string {
 }
 
 // auditEnd says why a session ended.
-func auditEnd(line string, r smtp.Reply) string {
+func auditEnd(line, cause string, r smtp.Reply) string {
 	switch {
+	case cause != "":
+		return cause
 	case r.IsZero():
 		return "EOF"
 	case line != "": // the client's own QUIT

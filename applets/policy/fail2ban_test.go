@@ -25,16 +25,6 @@ import (
 // The filter for fail2ban, and the program that says what it finds.
 const fail2banFilter = "../../packaging/fail2ban/postoffice.conf"
 
-// wire is a connection from an address.
-type wire struct {
-	net.Conn
-	from string
-}
-
-func (w wire) RemoteAddr() net.Addr {
-	return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(w.from + ":4000"))
-}
-
 // noQueue takes no message to its end.
 type noQueue struct{}
 

@@ -43,6 +43,10 @@ type Options struct {
 	// Recipient is the answer of the router to a recipient: the zero Reply takes it. The
 	// error is for the log.
 	Recipient func(ctx context.Context, to smtp.Path, trusted bool) (smtp.Reply, error)
+	// Score adds points to a client's score; pending are those that it gets if its
+	// message is taken. out is that the score is so low that the client is to go. nil:
+	// there are no scores.
+	Score func(c *smtpd.Client, points, pending int) (out bool)
 	// Unsure says whether a stranger may turn out to be trusted. nil: none may.
 	Unsure func() bool
 }
@@ -90,6 +94,7 @@ type session struct {
 	unsure bool // it may be one that may relay, which DNS doesn't say now
 	began  time.Time
 	cause  string // what the next audit record says of the check that was heard last
+	goodness
 }
 
 // asked is what a check is about, beside the client: of Mail and Rcpt a path, of
@@ -119,14 +124,20 @@ func (s *session) Message(ctx context.Context, t *smtpd.Transaction) smtpd.Verdi
 	return s.run(ctx, atMessage, asked{tx: t})
 }
 
-// Replied is told what the client was answered. Nothing of it is formatted while
-// auditing is off. Programs of this machine are not audited.
-func (s *session) Replied(verb, line string, r smtp.Reply) {
+// Replied is told what the client was answered, which may end its session. Nothing of
+// it is formatted while auditing is off. Programs of this machine are not audited.
+func (s *session) Replied(verb, line string, r smtp.Reply) (end smtp.Reply) {
 	cause := s.cause
 	s.cause = ""
-	if s.p.auditing.Load() && s.client.Kind != smtpd.Local {
+	audited := s.p.auditing.Load() && s.client.Kind != smtpd.Local
+	if audited {
 		s.record(verb, line, cause, r)
 	}
+	end = s.score(verb, line, r)
+	if audited && !end.IsZero() {
+		s.record(smtpd.VerbEnd, "", auditCoal, end)
+	}
+	return end
 }
 
 // run asks the checks of a stage, in order, until one says something: who is only
@@ -146,6 +157,9 @@ func (s *session) run(ctx context.Context, at stage, a asked) smtpd.Verdict {
 		}
 		if v != (smtpd.Verdict{}) {
 			s.cause = c.audit
+			if v != notKnown(at) {
+				s.heard(c, v)
+			}
 			return v
 		}
 	}

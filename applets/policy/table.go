@@ -27,21 +27,22 @@ type check struct {
 	strangers bool                  // it isn't asked about this machine's programs and trusted clients
 	soft      bool                  // option soft-deny holds for it
 	audit     string                // what the audit record says of it, mailaudit(5), where the command doesn't
+	points    int                   // that a client gets for it, where its command doesn't say it; half where its mail is taken all the same
 	do        func(s *session, ctx context.Context, a asked) smtpd.Verdict
 }
 
 // checks are all there are, in the order in which they are asked.
 var checks = [...]check{
 	{name: "hosts files", at: atConnect, option: "hosts-deny", on: func(o *Options) bool { return o.HostsDeny != "" || o.HostsAllow != "" },
-		strangers: true, soft: true, audit: auditForbidden, do: (*session).byHostsFiles},
+		strangers: true, soft: true, audit: auditForbidden, points: -10, do: (*session).byHostsFiles},
 	{name: "name leads back", at: atConnect, option: "dnscheck", on: func(o *Options) bool { return o.DNSCheck },
-		strangers: true, soft: true, audit: auditStranger, do: (*session).nameLeadsBack},
+		strangers: true, soft: true, audit: auditStranger, points: -10, do: (*session).nameLeadsBack},
 	{name: "client has a name", at: atConnect, option: "paranoid", on: func(o *Options) bool { return o.Paranoid },
-		strangers: true, soft: true, audit: auditStranger, do: (*session).hasName},
+		strangers: true, soft: true, audit: auditStranger, points: -10, do: (*session).hasName},
 	{name: "we are its exchanger", at: atConnect, option: "localmx", on: func(o *Options) bool { return o.LocalMX },
 		strangers: true, do: (*session).isLocalMX},
 	{name: "HELO is not our name", at: atHelo, option: "checkhelo", on: func(o *Options) bool { return o.CheckHelo },
-		strangers: true, soft: true, do: (*session).helloIsNotUs},
+		strangers: true, soft: true, points: -4, do: (*session).helloIsNotUs},
 	{name: "submission is for ours", at: atMail, strangers: true, soft: true, do: (*session).maySubmit},
 	{name: "sender is real", at: atMail, option: "verify-from", on: func(o *Options) bool { return o.VerifyFrom },
 		strangers: true, soft: true, do: (*session).senderIsReal},

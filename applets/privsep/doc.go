@@ -11,7 +11,8 @@
 //
 // Invariants:
 //   - A request names, it never describes: it holds the name of a local user,
-//     a token, and an item by its place and hash, never a uid or a command.
+//     a token, and an item by its place and hash, never a uid or a command; one
+//     to keep a client out holds its address and nothing else.
 //     The octets of a message come through a pipe of their own and are copied,
 //     not read; the lines of a list go through a pipe that the master passes
 //     on and never reads (A71).
@@ -42,8 +43,9 @@
 //
 // Files, by the end of the link that they are:
 //
-//	master_run.go           the master: servers one after the other, and their start
-//	master_server.go        the master's side of one server's life
+//	master_run.go           the master: servers one after the other
+//	master_server.go        the master's side of one server's life: its start, what it is
+//	                        handed, and clients that it wants kept out
 //	master_requests.go      what the server asks for: mailboxes and accounts; results
 //	                        that are not recorded yet
 //	master_userrequests.go  the same: programs, files and lists of users

@@ -13,6 +13,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -214,6 +215,9 @@ func (s *fake) command(words []string) string {
 	case "lookup":
 		a, err := s.link.Lookup(context.Background(), arg(1))
 		return fmt.Sprint(a.Name, " ", a.UID, " ", errors.Is(err, account.ErrNoUser), " ", err)
+	case "keepout":
+		s.link.KeepOut(netip.MustParseAddr(arg(1)))
+		return "ok"
 	case "broken":
 		return fmt.Sprint(s.link.Broken(arg(1)))
 	case "shutdown": // listener: make it useless, for everybody who has it
@@ -287,7 +291,7 @@ func randomFrame(seed uint64) []byte {
 		b[i] = byte(r.UintN(256))
 	}
 	if r.IntN(2) == 0 {
-		ops := []op{opReady, opDone, opDeliver, opRecorded, opLookup, opBroken, opRun, opList, opForwards}
+		ops := []op{opReady, opDone, opDeliver, opRecorded, opLookup, opBroken, opRun, opList, opForwards, opKeepOut}
 		b = frame{ops[r.IntN(len(ops))], []string{"t", "../x", string(b[:r.IntN(len(b))])}[:r.IntN(4)]}.append(nil)
 	}
 	return b

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -30,8 +31,8 @@ const runnerRole = "test: runner"
 func fakeRunner(args []string) int {
 	dir := args[0]
 	o := optionsIn(dir, os.Stderr)
-	o.Probe, o.Bare = true, len(args) > 1 && args[1] == "bare"
-	if err := Prepare(o.Bare, o.Log); err != nil {
+	o.Probe, o.Bare = true, slices.Contains(args, "bare")
+	if err := Prepare(Rights{Bare: o.Bare, Filter: slices.Contains(args, "filter")}, o.Log); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 78
 	}

@@ -60,6 +60,8 @@ func (s *serverLife) handle(f frame, files []*os.File) error {
 		return s.forwards(f.fields[0], f.fields[1], f.fields[2])
 	case opBroken:
 		return s.m.sockets.Broken(f.fields[0])
+	case opKeepOut:
+		return s.keepOut(f.fields[0])
 	}
 	return nil
 }

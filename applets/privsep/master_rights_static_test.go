@@ -18,9 +18,12 @@ const masterCaps = 1<<7 | 1<<6 | 1<<5 | 1<<10 | 1<<0 | 1<<1 | 1<<8
 // noCaps is an empty set in /proc/PID/status.
 const noCaps = "0000000000000000"
 
+// netAdmin is CAP_NET_ADMIN of capability.h.
+const netAdmin = 1 << 12
+
 // TestCapabilities: what each thread of each process of a server may, with and
 // without option program-capabilities: the master what it uses, the others
-// nothing. A set-id program of a user's has capabilities unless it may not.
+// nothing. The packet filter is of that where option coal is on alone. A set-id program of a user's has capabilities unless it may not.
 func TestCapabilities(t *testing.T) {
 	requireRoot(t)
 	own := status(t, os.Getpid())
@@ -28,22 +31,27 @@ func TestCapabilities(t *testing.T) {
 	must(t, err)
 	grep, err := os.ReadFile("/bin/grep")
 	must(t, err)
-	for _, bare := range []string{"", "bare"} {
+	for _, option := range []string{"", "bare", "filter", "bare filter"} {
+		bare, filter := strings.Contains(option, "bare"), strings.Contains(option, "filter")
 		h := prepare(t)
 		setid := h.path("setid")
 		must(t, os.WriteFile(setid, grep, 0o755))
 		must(t, os.Chmod(setid, 0o755|os.ModeSetuid))
 		g := h.gate()
-		r := startReady(t, h, bare)
+		r := startReady(t, h, strings.Fields(option)...)
 		k := h.dial()
 		answer := k.begin("run u3 alias ask t 10")
 		user := g.next()
 		server, err := strconv.Atoi(strings.Fields(h.dial().say("hello"))[0])
 		must(t, err)
-		kept := fmt.Sprintf("%016x", ours&masterCaps)
+		uses := uint64(masterCaps)
+		if filter {
+			uses |= netAdmin
+		}
+		kept := fmt.Sprintf("%016x", ours&uses)
 		bounding := own["CapBnd"]
 		masters, users := bounding, bounding
-		if bare != "" {
+		if bare {
 			masters, users = kept, noCaps
 		}
 		wantCaps(t, r.cmd.Process.Pid, kept, masters, "0")
@@ -55,7 +63,7 @@ func TestCapabilities(t *testing.T) {
 		got := k.say("run u3 alias program t3 10")
 		for _, want := range []string{"CapInh:\t" + noCaps, "CapPrm:\t" + noCaps, "CapEff:\t" + noCaps, "CapAmb:\t" + noCaps, "CapBnd:\t" + users} {
 			if !strings.Contains(got, want) {
-				t.Errorf("%q: a program has %q, want %q", bare, got, want)
+				t.Errorf("%q: a program has %q, want %q", option, got, want)
 			}
 		}
 		k.want("delivered 2.0.0 CapEff:\t"+users, "run u3 alias setid:%s t4 10", setid)

@@ -5,14 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
-	"os/exec"
 	"os/signal"
 	"sync"
 	"syscall"
 	"time"
 
-	"postoffice/applets/privsep/birth"
 	"postoffice/applets/privsep/creds"
 	"postoffice/applets/service"
 	"postoffice/deliver/local/mailbox"
@@ -37,6 +36,7 @@ type MasterOptions struct {
 	Users     UserOptions        // for users' processes
 	Bare      bool               // these and what they start never have a capability, by set-id programs neither
 	Probe     bool               // begin with looking whether users' processes can be started
+	KeepOut   func(netip.Addr)   // keeps out a client that the server names, if it may; nil: no server of ours asks for it
 
 	// Reload reads the configuration again on SIGHUP and returns what is new.
 	// An error keeps the old one. nil: SIGHUP does nothing.
@@ -80,19 +80,24 @@ const (
 	passTries   = 3                // servers of a single pass, if results wait to be recorded
 )
 
+// Rights are what a master's process may keep.
+type Rights struct {
+	Bare   bool // as MasterOptions.Bare
+	Filter bool // the packet filter, for MasterOptions.KeepOut
+}
+
 // Prepare makes this process fit to be a master: all its threads keep the
 // capabilities that a master uses and no others. Where a switch to a user would
-// keep root's, it is an error. bare is MasterOptions.Bare. It comes before
-// RunMaster, and before a thread is switched; for whoever isn't root it does
-// nothing.
-func Prepare(bare bool, log *slog.Logger) error {
+// keep root's, it is an error. It comes before RunMaster, and before a thread is
+// switched; for whoever isn't root it does nothing.
+func Prepare(r Rights, log *slog.Logger) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
 	if err := creds.CheckSwitch(account.Unused); err != nil {
 		return fmt.Errorf("switch to a user: %w", err)
 	}
-	err := creds.Reduce(bare)
+	err := creds.Reduce(r.Bare, r.Filter)
 	if errors.Is(err, errors.ErrUnsupported) {
 		log.LogAttrs(context.Background(), slog.LevelWarn, "capabilities kept", maillog.Proc("master"), maillog.Err(err))
 		return nil
@@ -358,44 +363,3 @@ func (m *master) reload(s *serverLife) {
 	}
 	m.o.Log.LogAttrs(m.ctx, slog.LevelInfo, "configuration read anew")
 }
-
-// birthTime is what a process has to become what it is to be, a server or a
-// user's process, and to give us its link.
-const birthTime = time.Minute
-
-// child is a server process.
-type child struct {
-	conn   *conn
-	cmd    *exec.Cmd
-	exited chan *service.ExitError // its one value comes when the process is gone; Code 0 is a good end
-}
-
-// startServer starts the server, as user u, with nothing but standard error,
-// /dev/null and its link, without any capability. It is born with no_new_privs.
-func startServer(u service.User) (*child, error) {
-	b, err := birth.Start(birth.Options{
-		Argv0:      ServerRole,
-		Identity:   creds.Identity{UID: u.UID, GID: u.GID, Groups: []uint32{uint32(u.GID)}, Bare: creds.MayCut()},
-		NoNewPrivs: true,
-		Stderr:     os.Stderr,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("start the server as user %s: %w", u.Name, err)
-	}
-	c := &child{cmd: b.Cmd, exited: make(chan *service.ExitError, 1)}
-	go func() { c.exited <- service.Exit(ServerRole, b.Cmd.Wait()) }()
-	link, err := b.Link(birthTime)
-	if err != nil {
-		c.kill()
-		exit := <-c.exited
-		if errors.Is(err, birth.ErrEnded) {
-			return nil, exit
-		}
-		return nil, fmt.Errorf("start the server as user %s: %w", u.Name, err)
-	}
-	c.conn = newConn(link, toMaster(), toServer())
-	return c, nil
-}
-
-// kill ends the process at once.
-func (c *child) kill() { c.cmd.Process.Kill() }

@@ -6,10 +6,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
+	"os/exec"
 	"sync"
 	"time"
 
+	"postoffice/applets/privsep/birth"
+	"postoffice/applets/privsep/creds"
 	"postoffice/applets/privsep/signer"
 	"postoffice/applets/service"
 	"postoffice/deliver/local"
@@ -30,6 +34,7 @@ type serverLife struct {
 	requests int        // deliveries under way
 	lookups  int        // lookups under way
 	lists    int        // lists being read
+	keepOuts int        // clients that are being kept out
 	foreign  int        // names asked for lately that don't exist
 
 	foreignSince time.Time // when some of them were forgotten last
@@ -307,3 +312,66 @@ func (s *serverLife) read() error {
 		}
 	}
 }
+
+// maxKeepOuts bounds the clients that the kernel is being asked to keep out.
+const maxKeepOuts = 4
+
+// keepOut has a client's address kept out. More at once than maxKeepOuts are
+// forgotten: whoever asks is not answered.
+func (s *serverLife) keepOut(address string) error {
+	switch {
+	case s.m.o.KeepOut == nil:
+		return errors.New("a client is to be kept out, and coal is off")
+	case len(address) != addressSize:
+		return fmt.Errorf("a client's address of %d octets, want %d", len(address), addressSize)
+	}
+	if !s.begin(&s.keepOuts, maxKeepOuts) {
+		return nil
+	}
+	s.m.running.Go(func() {
+		defer s.end(&s.keepOuts)
+		s.m.o.KeepOut(netip.AddrFrom16([addressSize]byte([]byte(address))))
+	})
+	return nil
+}
+
+// birthTime is what a process has to become what it is to be, a server or a
+// user's process, and to give us its link.
+const birthTime = time.Minute
+
+// child is a server process.
+type child struct {
+	conn   *conn
+	cmd    *exec.Cmd
+	exited chan *service.ExitError // its one value comes when the process is gone; Code 0 is a good end
+}
+
+// startServer starts the server, as user u, with nothing but standard error,
+// /dev/null and its link, without any capability. It is born with no_new_privs.
+func startServer(u service.User) (*child, error) {
+	b, err := birth.Start(birth.Options{
+		Argv0:      ServerRole,
+		Identity:   creds.Identity{UID: u.UID, GID: u.GID, Groups: []uint32{uint32(u.GID)}, Bare: creds.MayCut()},
+		NoNewPrivs: true,
+		Stderr:     os.Stderr,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start the server as user %s: %w", u.Name, err)
+	}
+	c := &child{cmd: b.Cmd, exited: make(chan *service.ExitError, 1)}
+	go func() { c.exited <- service.Exit(ServerRole, b.Cmd.Wait()) }()
+	link, err := b.Link(birthTime)
+	if err != nil {
+		c.kill()
+		exit := <-c.exited
+		if errors.Is(err, birth.ErrEnded) {
+			return nil, exit
+		}
+		return nil, fmt.Errorf("start the server as user %s: %w", u.Name, err)
+	}
+	c.conn = newConn(link, toMaster(), toServer())
+	return c, nil
+}
+
+// kill ends the process at once.
+func (c *child) kill() { c.cmd.Process.Kill() }

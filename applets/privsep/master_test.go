@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -103,6 +104,7 @@ func TestForbiddenA71(t *testing.T) {
 		{hexOf(frame{opRecorded, []string{"a b"}}), "token with the octet"},
 		{hexOf(frame{opBroken, []string{"smtp"}}), "none of ours"},
 		{hexOf(frame{opDone, nil}), "no single pass"},
+		{hexOf(frame{opKeepOut, []string{strings.Repeat("x", addressSize)}}), "coal is off"},
 		{"piece t u0", "a piece of 4294967295 octets"},
 		{"frame " + strings.Repeat("00", maxFrame+10), "larger than"},
 	} {
@@ -115,6 +117,48 @@ func TestForbiddenA71(t *testing.T) {
 	h.dial().want("delivered", "deliver t u0 From-a")
 	if entries, _ := os.ReadDir(h.mail); len(entries) != 1 {
 		t.Errorf("%v in the mail directory, want u0 alone", entries)
+	}
+}
+
+// TestKeepOutA71: a client that the server names by its address, in sixteen octets and
+// no others, is kept out; what is busy with that is asked no more.
+func TestKeepOutA71(t *testing.T) {
+	asked, busy := make(chan netip.Addr, 100), make(chan struct{})
+	h := start(t, func(o *MasterOptions) {
+		o.KeepOut = func(a netip.Addr) {
+			asked <- a
+			if a.Is6() && !a.Is4In6() {
+				<-busy
+			}
+		}
+	})
+	k := h.dial()
+	k.want("ok", "keepout 192.0.2.1")
+	if a := <-asked; a.Unmap() != netip.MustParseAddr("192.0.2.1") {
+		t.Errorf("asked for %v", a)
+	}
+	for range 3 * maxKeepOuts {
+		k.want("ok", "keepout 2001:db8::1")
+	}
+	for range maxKeepOuts {
+		if a := <-asked; a != netip.MustParseAddr("2001:db8::1") {
+			t.Errorf("asked for %v", a)
+		}
+	}
+	k.want("delivered", "deliver t u0 From-a") // all that came before is read by now
+	if n := len(asked); n != 0 {
+		t.Errorf("asked for %d more than %d at once", n, maxKeepOuts)
+	}
+	close(busy)
+	for i, address := range []string{"", "x", strings.Repeat("x", addressSize-1), strings.Repeat("x", addressSize+1)} {
+		h.dial().say("frame %x", frame{opKeepOut, []string{address}}.append(nil))
+		h.log.wait(t, `msg="server ended"`, i+1)
+	}
+	if n := len(asked); n != 0 {
+		t.Errorf("asked for %d addresses of another length", n)
+	}
+	if log := h.log.String(); !strings.Contains(log, "of 15 octets, want 16") || !strings.Contains(log, "keep out: field 0 of 17 octets, limit 16") {
+		t.Error("the log doesn't say what was wrong")
 	}
 }
 

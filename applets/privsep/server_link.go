@@ -2,6 +2,7 @@ package privsep
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"os/signal"
 	"sync"
@@ -139,6 +140,14 @@ type NewCertificates struct {
 // Closed is closed when the master is gone: end at once, nobody is left who
 // delivers.
 func (l *Link) Closed() <-chan struct{} { return l.closed }
+
+// KeepOut asks the master to keep a client out for a while. Whether it does it says
+// itself, in the log.
+func (l *Link) KeepOut(a netip.Addr) {
+	address := a.As16()
+	// Without a master there is nobody to connect to soon.
+	_ = l.conn.send(frame{opKeepOut, []string{string(address[:])}})
+}
 
 // Recorded tells the master that the token's result is safe with us.
 func (l *Link) Recorded(token string) {

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -50,6 +51,7 @@ func FuzzFrame(f *testing.F) {
 	f.Add(byte(0), []byte{byte(opRecorded), 0, 0})
 	f.Add(byte(2), frame{opList, []string{"1", "alice", "forward", "alice", strings.Repeat("h", 32), ""}}.append(nil))
 	f.Add(byte(3), frame{opListed, []string{"1", "owner", "/list", "alice", "1000", ""}}.append(nil))
+	f.Add(byte(0), frame{opKeepOut, []string{strings.Repeat("x", addressSize)}}.append(nil))
 	sides := []side{toMaster(), toServer(), toUser(), fromUser()}
 	f.Fuzz(func(t *testing.T, which byte, in []byte) {
 		s := sides[int(which)%len(sides)]
@@ -71,6 +73,34 @@ func FuzzFrame(f *testing.F) {
 			if len(field) > sh.fields[i] {
 				t.Errorf("%x: field %d of %d octets", in, i, len(field))
 			}
+		}
+	})
+}
+
+// FuzzKeepOut: whatever octets the server sends, a client is kept out for one frame
+// alone, with the address that is in it.
+func FuzzKeepOut(f *testing.F) {
+	one := netip.MustParseAddr("::ffff:192.0.2.1").As16()
+	f.Add(frame{opKeepOut, []string{string(one[:])}}.append(nil))
+	f.Add(frame{opKeepOut, []string{string(one[:15])}}.append(nil))
+	f.Add([]byte{byte(opKeepOut), 0, 16})
+	f.Fuzz(func(t *testing.T, in []byte) {
+		kept := make(chan netip.Addr, 1)
+		m := &master{o: MasterOptions{KeepOut: func(a netip.Addr) { kept <- a }}}
+		s := &serverLife{m: m}
+		fr, err := toMaster().decode(in)
+		if err == nil && fr.op != opKeepOut {
+			return // another frame
+		}
+		if err == nil {
+			err = s.handle(fr, nil)
+		}
+		m.running.Wait()
+		close(kept)
+		a, ok := <-kept
+		want := len(in) == 3+addressSize && in[0] == byte(opKeepOut) && in[1] == 0 && in[2] == addressSize
+		if ok != want || ok && !bytes.Equal(a.AsSlice(), in[3:]) || (err == nil) != want {
+			t.Errorf("%x: %v is kept out, %v, error %v", in, a, ok, err)
 		}
 	})
 }

@@ -28,6 +28,7 @@ const (
 	opRun                    // see runFields; the pipe with the octets
 	opList                   // see listFields; the pipe for the lines
 	opForwards               // serial, user, extension
+	opKeepOut                // a client's address in addressSize octets, IPv4 within IPv6
 )
 
 // What the master tells the server. A user's process gets settings and an
@@ -60,6 +61,8 @@ const (
 	maxSmall   = 16 << 10         // a message that needs no pipe
 	maxPiece   = 32 << 10         // of what goes in several frames
 	maxFrame   = 1 + 2 + maxPiece // the largest frame: opSettings
+
+	addressSize = 16 // of opKeepOut's field, exactly
 )
 
 // The fields that several frames have in common.
@@ -100,6 +103,7 @@ func toMaster() side {
 		opRun:      runShape(),
 		opList:     listShape(),
 		opForwards: {"forwards", []int{maxNumber, maxName, maxPart}, 0},
+		opKeepOut:  {"keep out", []int{addressSize}, 0},
 	}
 }
 

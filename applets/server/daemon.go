@@ -11,10 +11,10 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
-	"syscall"
 
 	"postoffice/applets/certs"
 	"postoffice/applets/cmdline"
+	"postoffice/applets/coal"
 	"postoffice/applets/config"
 	"postoffice/applets/privsep"
 	"postoffice/applets/service"
@@ -23,7 +23,6 @@ import (
 	"postoffice/internal/account"
 	"postoffice/internal/disk"
 	"postoffice/internal/maillog"
-	"postoffice/spool/maildrop"
 )
 
 // daemon is a mail server, for as long as it is wanted or for one pass over the
@@ -44,6 +43,7 @@ type daemon struct {
 	runDir *service.RunDir
 	certs  *certs.Store  // nil: a single pass has no TLS
 	renew  chan struct{} // says that there are other certificates
+	coal   *coal.Keeper  // nil: nobody is kept out
 }
 
 func (d *daemon) run(ctx context.Context) error {
@@ -55,12 +55,15 @@ func (d *daemon) run(ctx context.Context) error {
 		return err
 	}
 	defer d.logs.close()
-	if err := cmp.Or(checkRelay(d.conf, d.deaf || d.onePass), checkTLS(d.conf)); err != nil {
+	if err := cmp.Or(checkRelay(d.conf, d.deaf || d.onePass), checkCoal(d.conf, d.deaf || d.onePass), checkTLS(d.conf)); err != nil {
 		return err
 	}
 	if !d.onePass {
 		warnOfSyslog(d.env, d.conf)
 		d.warnOfMissed()
+	}
+	if d.onePass || d.deaf {
+		d.conf.Coal = 0
 	}
 	if os.Getuid() == 0 {
 		return d.master(ctx)
@@ -134,7 +137,6 @@ func (d *daemon) master(ctx context.Context) error {
 	}
 	d.openCerts(ctx)
 	o := privsep.MasterOptions{
-		Settings:  d.conf.Encode(),
 		Session:   d.session,
 		OnePass:   d.onePass,
 		Detach:    d.answers != nil,
@@ -161,7 +163,13 @@ func (d *daemon) master(ctx context.Context) error {
 		}
 		defer d.runDir.Close()
 		o.RunDir = d.runDir
+		end, err := d.startCoal(&o)
+		if err != nil {
+			return err
+		}
+		defer end()
 	}
+	o.Settings = d.conf.Encode()
 	err = privsep.RunMaster(ctx, o)
 	if e := (*service.ExitError)(nil); errors.As(err, &e) && e.Code > 0 {
 		return cmdline.ExitWith(e.Code, err)
@@ -190,6 +198,9 @@ func (d *daemon) reloadMaster(ctx context.Context) (privsep.Reloaded, error) {
 		return privsep.Reloaded{}, err
 	}
 	d.reloadCerts(conf)
+	if d.coal != nil {
+		d.coal.Gate.Trust(trustedNetworks(conf))
+	}
 	return privsep.Reloaded{Settings: conf.Encode(), Users: users}, d.logs.reopen()
 }
 
@@ -201,7 +212,7 @@ func (d *daemon) reloaded() (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := cmp.Or(checkRelay(conf, d.deaf || d.onePass), checkTLS(conf)); err != nil {
+	if err := cmp.Or(checkRelay(conf, d.deaf || d.onePass), checkCoal(conf, d.deaf || d.onePass), checkTLS(conf)); err != nil {
 		return nil, err
 	}
 	if d.foreground {
@@ -253,25 +264,6 @@ func makeQueueDir(dir string, owner service.User) error {
 	return nil
 }
 
-// giveBack is how a queue that a restore, or chown -R, has given to another
-// becomes the server's again. What lies in maildrop/ keeps its owners, who are
-// its senders. Users make files there: one with two names may be anything.
-func giveBack(dir, user string) []string {
-	drops := filepath.Join(dir, maildrop.Dir)
-	return []string{
-		"if it is a queue of ours: find -H " + dir + " -path '" + drops + "/*' -o -exec chown -h " + user + ": {} +",
-		"and, where the group was changed too: find " + drops + " -type f -links 1 -exec chgrp " + user + " {} +",
-		"else option queue-dir says where it is",
-	}
-}
-
-func ownerOf(info os.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Uid) }
-
-func isEmpty(dir string) bool {
-	entries, err := os.ReadDir(dir)
-	return err == nil && len(entries) == 0
-}
-
 // alone is everything in this process, for the user who started it: the only
 // mailbox is theirs.
 func (d *daemon) alone(ctx context.Context) error {
@@ -284,6 +276,9 @@ func (d *daemon) alone(ctx context.Context) error {
 	defer signal.Stop(signals)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if d.conf.Coal > 0 {
+		d.leaveCoal("nobody is kept out: only a server of root's can", nil)
+	}
 	asked := otherSignals(ctx, signals, cancel)
 	own := newPrivateMailer(ctx, d.conf, me, d.log)
 	s, err := assemble(ctx, d.conf, d.log, ground{accounts: account.Only(me), mailer: own, postmaster: me.Name})

@@ -33,6 +33,7 @@
 //     then; the processes that it is made of, and their independence of what they inherit
 //   - system.go: the packages, joined
 //   - tls.go: certificates and who has their keys; ports, and what sessions they have
-//   - userrole.go: a user's process
+//   - userrole.go: a user's process; what the master keeps of its rights, and the clients
+//     that it keeps out
 //   - watch.go: who watches deliveries, and what they are shown
 package server

@@ -40,7 +40,7 @@ func runServerRole(ctx context.Context, env *cmdline.Env) error {
 		<-link.Closed()
 		cancel()
 	}()
-	s, err := assemble(ctx, conf, log, ground{accounts: link.Accounts(account.Names{}), mailer: link, maildrop: true})
+	s, err := assemble(ctx, conf, log, ground{accounts: link.Accounts(account.Names{}), mailer: link, maildrop: true, keepOut: link.KeepOut})
 	if err != nil {
 		// In the background nobody sees the standard error of a second server.
 		log.LogAttrs(ctx, slog.LevelError, "server not started", maillog.Err(err))

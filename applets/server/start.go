@@ -107,7 +107,7 @@ func Obstacles(ctx context.Context, conf *config.Config) (all []error) {
 			all = append(all, err)
 		}
 	}
-	for _, err := range []error{checkRelay(conf, false), checkTLS(conf)} {
+	for _, err := range []error{checkRelay(conf, false), checkCoal(conf, false), checkTLS(conf)} {
 		if err != nil {
 			all = append(all, err)
 		}
@@ -133,6 +133,25 @@ func checkRelay(conf *config.Config, deaf bool) error {
 	}
 	return cmdline.ExitWith(sysexits.Config, errors.New("relay=yes would let everybody send mail through this machine, and is for sendmail -bs alone: no server listens on a port with it"),
 		"take it out, or write relay=bs, and name the clients that may relay: trusted=192.0.2.7,198.51.100.0/24,mail.example.org")
+}
+
+// giveBack is how a queue that a restore, or chown -R, has given to another
+// becomes the server's again. What lies in maildrop/ keeps its owners, who are
+// its senders. Users make files there: one with two names may be anything.
+func giveBack(dir, user string) []string {
+	drops := filepath.Join(dir, maildrop.Dir)
+	return []string{
+		"if it is a queue of ours: find -H " + dir + " -path '" + drops + "/*' -o -exec chown -h " + user + ": {} +",
+		"and, where the group was changed too: find " + drops + " -type f -links 1 -exec chgrp " + user + " {} +",
+		"else option queue-dir says where it is",
+	}
+}
+
+func ownerOf(info os.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Uid) }
+
+func isEmpty(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	return err == nil && len(entries) == 0
 }
 
 // checkLogFile says why a file that the log is to go to can't be made. What the

@@ -13,6 +13,7 @@ import (
 
 	"postoffice/applets/certs"
 	"postoffice/applets/cmdline"
+	"postoffice/applets/coal"
 	"postoffice/applets/config"
 	"postoffice/applets/control"
 	"postoffice/applets/policy"
@@ -35,6 +36,8 @@ type ground struct {
 	mailer     local.Mailer
 	postmaster string // who reads the mail of postmaster and root; "": root does
 	maildrop   bool   // other users may leave messages while nobody serves
+
+	keepOut func(netip.Addr) // keeps a client out for a while (option coal); nil: nobody can
 }
 
 // system accepts mail and delivers it: the server of the root tree, or the one
@@ -49,6 +52,7 @@ type system struct {
 	runner   *deliver.Runner
 	smtp     *smtpd.Server
 	policy   *policy.Policy // of the settings
+	scores   coal.Scores
 	watchers watchers
 	offer    certs.Offer // of TLS
 
@@ -116,6 +120,9 @@ func (s *system) smtpdOptions(now *settings) smtpd.Options {
 	rules.Exchanges = func(ctx context.Context, domain string) (bool, error) {
 		return s.runner.Router().Exchanges(ctx, domain)
 	}
+	if now.conf.Coal > 0 && s.keepOut != nil {
+		rules.Score = s.score
+	}
 	s.policy = policy.New(rules, s.policy)
 	o := now.smtpd(inbox{s.queue, s.log, s.arrived}, s.policy.Session)
 	o.Mailbox, o.Banner = s.mailbox, s.policy.Banner
@@ -130,6 +137,15 @@ func (s *system) smtpdOptions(now *settings) smtpd.Options {
 		}
 	}
 	return o
+}
+
+// score adds points to a client's score, and has it kept out where that is too low.
+func (s *system) score(c *smtpd.Client, points, pending int) (out bool) {
+	a := c.Addr.Addr()
+	if out = s.scores.Add(time.Now(), a, points, pending); out {
+		s.keepOut(a)
+	}
+	return out
 }
 
 // place says where mail for a domain goes: not at all where DNS has neither

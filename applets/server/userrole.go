@@ -6,12 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/netip"
 	"os"
 	osuser "os/user"
+	"slices"
 	"strings"
 	"time"
 
 	"postoffice/applets/cmdline"
+	"postoffice/applets/coal"
+	"postoffice/applets/coal/nft"
 	"postoffice/applets/config"
 	"postoffice/applets/privsep"
 	"postoffice/applets/privsep/creds"
@@ -20,6 +25,7 @@ import (
 	"postoffice/deliver/local/user"
 	"postoffice/internal/account"
 	"postoffice/internal/disk"
+	"postoffice/internal/maillog"
 )
 
 // userSettings is what a user's process is told of the configuration. Its user
@@ -139,13 +145,93 @@ func defaultUser(ctx context.Context, conf *config.Config) (account.Account, err
 
 // prepareMaster gives up what the master doesn't use of root's rights.
 func prepareMaster(conf *config.Config, log *slog.Logger) error {
-	err := privsep.Prepare(!conf.ProgramCapabilities, log)
+	err := privsep.Prepare(privsep.Rights{Bare: !conf.ProgramCapabilities, Filter: conf.Coal > 0}, log)
 	if err == nil {
 		return nil
 	}
 	return cmdline.ExitWith(sysexits.OSErr, fmt.Errorf("make the master safe: %w", err),
 		"start it without securebits (SecureBits= of a unit, setpriv --securebits), capabilities(7)",
 		"program-capabilities=no needs CAP_SETPCAP, which a unit's CapabilityBoundingSet= may lack")
+}
+
+// checkCoal refuses a configuration that this build can't serve. deaf: no port is opened.
+func checkCoal(conf *config.Config, deaf bool) error {
+	if deaf || conf.Coal == 0 {
+		return nil
+	}
+	if err := nft.Supported(); err != nil {
+		return cmdline.ExitWith(sysexits.Config, err, "take the option coal out, or install the full postoffice for Linux")
+	}
+	return nil
+}
+
+// startCoal makes what keeps clients out of the ports of o's listeners (option coal).
+// Where the kernel lacks what that needs, or we do, the log says so and mail goes on
+// without. end lets everybody in again.
+func (d *daemon) startCoal(o *privsep.MasterOptions) (end func(), err error) {
+	if d.conf.Coal == 0 {
+		return func() {}, nil
+	}
+	table, err := nft.Open(portsOf(o.Listeners))
+	if err != nil {
+		d.leaveCoal("nobody is kept out: that needs nftables in the kernel, and CAP_NET_ADMIN", err)
+		return func() {}, prepareMaster(d.conf, d.log) // without the capability
+	}
+	d.coal = &coal.Keeper{Gate: coal.Gate{Ours: interfaceAddrs}, Add: table.Add, For: d.conf.Coal, Log: d.log}
+	d.coal.Gate.Trust(trustedNetworks(d.conf))
+	o.KeepOut = d.coal.KeepOut
+	return func() {
+		if err := table.Close(); err != nil {
+			d.log.LogAttrs(context.Background(), slog.LevelWarn, "clients still kept out", maillog.Reason("for as long as the option coal says; nft delete table inet postoffice lets them in"), maillog.Err(err))
+		}
+	}, nil
+}
+
+// leaveCoal turns the option off, until the next start, and says so in the log.
+func (d *daemon) leaveCoal(reason string, err error) {
+	d.conf.Coal = 0
+	attrs := []slog.Attr{maillog.Reason(reason)}
+	if err != nil {
+		attrs = append(attrs, maillog.Err(err))
+	}
+	d.log.LogAttrs(context.Background(), slog.LevelWarn, "coal not on", attrs...)
+}
+
+// portsOf are the ports of TCP among the listeners, each once.
+func portsOf(listeners []service.Listener) []uint16 {
+	var ports []uint16
+	for _, l := range listeners {
+		a, err := netip.ParseAddrPort(l.Address)
+		if err == nil && !slices.Contains(ports, a.Port()) {
+			ports = append(ports, a.Port())
+		}
+	}
+	return ports
+}
+
+// trustedNetworks are the addresses and networks of option trusted, and of proxies, behind
+// which all clients are. Of trusted names the server knows the addresses: the master asks
+// no DNS.
+func trustedNetworks(conf *config.Config) []netip.Prefix {
+	var all []netip.Prefix
+	for _, text := range slices.Concat(conf.Trusted, conf.ProxyFrom, conf.XClientFrom) {
+		if p, err := prefix(text); err == nil {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// interfaceAddrs are this machine's addresses now.
+func interfaceAddrs() ([]netip.Addr, error) {
+	addrs, err := net.InterfaceAddrs()
+	var all []netip.Addr
+	for _, a := range addrs {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			all = append(all, p.Addr())
+		}
+	}
+	return all, err
 }
 
 // runUserRole is a user's process of the root tree: it reads their .forward and

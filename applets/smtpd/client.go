@@ -142,7 +142,7 @@ func (s *session) welcome(ctx context.Context, first bool) (greeting smtp.Reply,
 	if !v.Accepted() {
 		greeting = v.Reply
 		if !s.bar(v) {
-			s.checker.Replied(VerbConnect, "", greeting)
+			s.replied(VerbConnect, "", greeting)
 			return greeting, ErrRefused
 		}
 	}
@@ -151,7 +151,7 @@ func (s *session) welcome(ctx context.Context, first bool) (greeting smtp.Reply,
 		s.client.Trusted = s.client.Trusted || v.Trust != ""
 		s.connected(v.Trust)
 	}
-	s.checker.Replied(VerbConnect, "", greeting)
+	s.replied(VerbConnect, "", greeting)
 	return greeting, nil
 }
 

@@ -263,11 +263,12 @@ func (p *plan) Message(context.Context, *Transaction) Verdict {
 	return v
 }
 
-func (p *plan) Replied(_, _ string, r smtp.Reply) {
+func (p *plan) Replied(_, _ string, r smtp.Reply) smtp.Reply {
 	if p.said != nil && r != *p.said && r.Code != 421 {
 		p.t.Errorf("the check said %v, and the client heard %v", *p.said, r)
 	}
 	p.said = nil
+	return smtp.Reply{}
 }
 
 func (p *plan) Close() {

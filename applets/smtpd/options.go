@@ -128,8 +128,10 @@ type Checker interface {
 	// against it.
 	Message(ctx context.Context, t *Transaction) Verdict
 	// Replied is told what was answered to a command: its verb in capitals, "CONN" for the
-	// greeting and "QUIT" for the end, the line as it came, and the reply.
-	Replied(verb, line string, r smtp.Reply)
+	// greeting and "QUIT" for the end, the line as it came, and the reply. The session
+	// ends with what it returns, behind that reply, unless that is the zero Reply or the
+	// session is over already.
+	Replied(verb, line string, r smtp.Reply) (end smtp.Reply)
 	// Close is the end of the session, once, whatever ended it.
 	Close()
 }
@@ -293,14 +295,14 @@ func setDefault[T comparable](v *T, def T) {
 // of.
 type Accepting struct{}
 
-func (Accepting) Connect(context.Context) Verdict               { return Verdict{} }
-func (Accepting) Helo(context.Context) Verdict                  { return Verdict{} }
-func (Accepting) Mail(context.Context, smtp.Path) Verdict       { return Verdict{} }
-func (Accepting) Rcpt(context.Context, smtp.Path) Verdict       { return Verdict{} }
-func (Accepting) Data(context.Context, *Transaction) Verdict    { return Verdict{} }
-func (Accepting) Message(context.Context, *Transaction) Verdict { return Verdict{} }
-func (Accepting) Replied(verb, line string, r smtp.Reply)       {}
-func (Accepting) Close()                                        {}
+func (Accepting) Connect(context.Context) Verdict                          { return Verdict{} }
+func (Accepting) Helo(context.Context) Verdict                             { return Verdict{} }
+func (Accepting) Mail(context.Context, smtp.Path) Verdict                  { return Verdict{} }
+func (Accepting) Rcpt(context.Context, smtp.Path) Verdict                  { return Verdict{} }
+func (Accepting) Data(context.Context, *Transaction) Verdict               { return Verdict{} }
+func (Accepting) Message(context.Context, *Transaction) Verdict            { return Verdict{} }
+func (Accepting) Replied(verb, line string, r smtp.Reply) (end smtp.Reply) { return smtp.Reply{} }
+func (Accepting) Close()                                                   {}
 
 // trustedOnly is the Checker of a server that was given none.
 type trustedOnly struct {

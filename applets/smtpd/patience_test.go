@@ -36,8 +36,9 @@ func (d denying) Helo(context.Context) Verdict {
 	return Verdict{Reply: smtp.Reply{Code: 550, Status: "5.7.1", Text: denied.Text}, Refuse: true}
 }
 
-func (d denying) Replied(verb, line string, r smtp.Reply) {
+func (d denying) Replied(verb, line string, r smtp.Reply) smtp.Reply {
 	*d.replied = append(*d.replied, verb)
+	return smtp.Reply{}
 }
 
 // TestBarred: a client that was refused hears why at each command, after a while,

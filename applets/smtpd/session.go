@@ -41,6 +41,7 @@ type session struct {
 	phase   phase
 	client  Client
 	checker Checker
+	end     smtp.Reply // what the Checker wants the session to end with
 	mark    Mark
 	barred  *barred // of a client that was refused and has not gone
 
@@ -107,7 +108,7 @@ func (s *session) admit(k Kind) bool {
 		return false
 	}
 	s.wire.Put(greeting)
-	return true
+	return !s.ends()
 }
 
 // What a Checker is told of beside commands: the greeting, and an end that the
@@ -205,7 +206,20 @@ func (s *session) line(ctx context.Context, line []byte, readErr error) (over bo
 		return true, ErrRefused
 	}
 	s.wire.Put(r)
+	if s.ends() {
+		return true, ErrRefused
+	}
 	return false, nil
+}
+
+// ends ends a session as its Checker wants it, if it does.
+func (s *session) ends() bool {
+	if s.end.IsZero() {
+		return false
+	}
+	s.log(s.server.ctx, slog.LevelInfo, "session ended", maillog.Reply(s.end))
+	s.bye(s.end)
+	return true
 }
 
 // tell tells the Checker of an answer.
@@ -214,7 +228,14 @@ func (s *session) tell(line string, r smtp.Reply) {
 	if v := s.find(verb); v != nil {
 		verb = v.name
 	}
-	s.checker.Replied(verb, line, r)
+	s.replied(verb, line, r)
+}
+
+// replied is tell for what is no command.
+func (s *session) replied(verb, line string, r smtp.Reply) {
+	if end := s.checker.Replied(verb, line, r); s.end.IsZero() {
+		s.end = end
+	}
 }
 
 // hurry is how much less of its time a stranger has for the next command once its

@@ -37,7 +37,7 @@ var layers = map[string][]string{
 	},
 	"applets/certs": {"internal/disk", "internal/maillog"},
 	"applets/server": {
-		"applets/certs", "applets/cmdline", "applets/config", "applets/control", "applets/policy", "applets/privsep", "applets/privsep/creds", "applets/privsep/signer", "applets/service", "applets/smtpd", "applets/smtpd/rates", "applets/sysexits",
+		"applets/certs", "applets/cmdline", "applets/coal", "applets/coal/nft", "applets/config", "applets/control", "applets/policy", "applets/privsep", "applets/privsep/creds", "applets/privsep/signer", "applets/service", "applets/smtpd", "applets/smtpd/rates", "applets/sysexits",
 		"deliver", "deliver/local", "deliver/local/mailbox", "deliver/local/user", "deliver/remote", "deliver/route", "internal/account",
 		"internal/alias", "internal/disk", "internal/maillog", "internal/peer", "internal/smtp", "resolver", "spool", "spool/envelope", "spool/maildrop",
 	},
@@ -51,6 +51,8 @@ var layers = map[string][]string{
 	"internal/account":      {"internal/disk", "internal/smtp"},
 	"internal/alias":        {"internal/dbm", "internal/disk", "internal/smtp"},
 	"applets/cmdline":       {"applets/config", "applets/sysexits"},
+	"applets/coal":          {"internal/maillog", "internal/peer"},
+	"applets/coal/nft":      {},
 	"applets/config":        {"internal/smtp"},
 	"applets/control":       {"internal/peer"},
 	"internal/dbm":          {"internal/disk"},
@@ -98,6 +100,7 @@ var only = map[string][]string{
 	"github.com/cockroachdb/errors":   {}, // Pebble's, from internal/dbm/standin
 	"github.com/cockroachdb/pebble":   {"internal/dbm"},
 	"github.com/google/go-cmp":        {}, // in tests
+	"github.com/google/nftables":      {"applets/coal/nft"},
 	"github.com/miekg/dns":            {"resolver", "internal/testenv"},
 	"github.com/rogpeppe/go-internal": {}, // in tests
 	"github.com/spf13/pflag":          {"applets", "applets/cmdline"},

@@ -131,6 +131,7 @@ func TestLite(t *testing.T) {
 	}{
 		{"newaliases -o aliases=" + text, 0, text + ": 1 alias, 9 bytes total.\npostoffice newaliases: this build reads " + text + " itself and makes no database\n"},
 		{"dbm create " + dir + "/x", 69, "postoffice dbm: this build of postoffice has no databases\npostoffice dbm: hint: install the full postoffice\n"},
+		{"smtpd -bD -C /dev/null -o coal", 78, "postoffice smtpd: this build of postoffice can't keep clients out by nftables (option coal)\npostoffice smtpd: hint: take the option coal out, or install the full postoffice for Linux\n"},
 		{"dbm -d " + dir + "/x fetch a", 69, "postoffice dbm: this build of postoffice has no databases\npostoffice dbm: hint: install the full postoffice\n"},
 	} {
 		cmd := exec.Command(lite, strings.Fields(tt.args)...)

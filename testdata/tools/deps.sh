@@ -11,6 +11,7 @@ needs() {
 	git git
 	ip iproute2
 	ss iproute2
+	nft nftables
 	setpriv util-linux
 	unshare util-linux
 	nsenter util-linux

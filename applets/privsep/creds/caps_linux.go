@@ -115,16 +115,19 @@ func masterCaps() uint64 {
 	return capSet(unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_KILL, unix.CAP_NET_BIND_SERVICE, unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_SETPCAP)
 }
 
-// Reduce leaves all threads of this process what a master uses, and of that what
-// they have. With bounding, nothing that it executes or starts has others, set-id
+// Reduce leaves all threads of this process what a master uses, and net_admin with
+// filter, and of that what they have. With bounding, nothing that it executes or starts has others, set-id
 // programs neither; without, what it starts as root has what the bounding set
 // allows until it becomes somebody else. It comes before a thread is switched.
 // With cgo, which has threads of its own, it is an errors.ErrUnsupported.
-func Reduce(bounding bool) error {
+func Reduce(bounding, filter bool) error {
 	if !allThreads() {
 		return fmt.Errorf("capabilities of all threads: %w in a binary built with cgo", errors.ErrUnsupported)
 	}
 	set := masterCaps()
+	if filter {
+		set |= capSet(unix.CAP_NET_ADMIN)
+	}
 	if bounding {
 		if err := dropBounding(set, dropOnAll); err != nil {
 			return err

@@ -45,7 +45,7 @@ func Become(i Identity) error {
 }
 
 // Reduce does nothing.
-func Reduce(bool) error { return nil }
+func Reduce(bool, bool) error { return nil }
 
 // MayCut reports that there are no bounding sets.
 func MayCut() bool { return false }

@@ -17,6 +17,7 @@
 //	many_test.go            messages for more recipients than a stranger may name
 //	loop_test.go            a .forward that sends bounces on
 //	limits_test.go          limits at work, clients that leave, queue times
+//	coal_test.go            clients that are kept out by the packet filter
 //	crowd_test.go           users who want all connections
 //	processes_test.go       the processes, as ps and pgrep see them
 //	activate_test.go        sockets from a service manager
