@@ -15,4 +15,5 @@
 //	oracle_test.go   the spool explained and recovered
 //	window_test.go   what a kill may deliver again
 //	mute_test.go     thousands of hosts that say nothing
+//	hung_test.go     homes and lists that do not answer
 package faults

@@ -20,6 +20,7 @@
 //	net.go       sockets and processes in a host's namespace
 //	client.go    an SMTP client, one command at a time
 //	disk.go      small and full file systems, quotas, scripts
+//	hung.go      file systems that do not answer
 //	memory.go    what processes weigh
 //	messages.go  delivered messages, and where two texts part
 //	files.go     files, and waiting for what comes
