@@ -161,7 +161,16 @@ func (s *session) ehlo(ctx context.Context, arg string) smtp.Reply {
 		size += " " + strconv.FormatInt(s.o.Size, 10)
 	}
 	return smtp.Reply{Code: 250, Text: s.o.Hostname + " greets " + s.greeted() +
-		"\nPIPELINING\n" + size + "\n8BITMIME\nCHUNKING\nSMTPUTF8\nENHANCEDSTATUSCODES" + s.starts() + s.you()} // EHLO; a program of this machine hears whose it is
+		"\nPIPELINING\n" + size + "\n8BITMIME\nCHUNKING\nSMTPUTF8\nENHANCEDSTATUSCODES" + s.bounds() + s.starts() + s.you()} // EHLO; a program of this machine hears whose it is
+}
+
+// bounds is the line that tells of the recipients of one message (RFC 9422): programs of
+// this machine may name more. Messages and domains have no bound of that kind.
+func (s *session) bounds() string {
+	if s.client.Kind == Local {
+		return ""
+	}
+	return "\nLIMITS RCPTMAX=" + strconv.Itoa(maxRecipients)
 }
 
 // you are the lines of EHLO's reply for a program of this machine: what we know

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"postoffice/deliver/outcome"
 	"postoffice/internal/smtp"
@@ -39,13 +40,27 @@ func (d *delivery) run() error {
 	}
 	d.params = d.mailParams(shape.eight)
 	d.pickRecipients()
-	d.room = maxRcpts
+	d.room = d.mostRcpts()
 	for len(d.todo) > 0 {
 		if err := d.transaction(min(d.room, len(d.todo))); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// mostRcpts is how many recipients a transaction may have, by what the peer says of that
+// (RFC 9422) and by what we give.
+func (d *delivery) mostRcpts() int {
+	arg, _ := d.s.client.Has("LIMITS")
+	for word := range strings.FieldsSeq(arg) {
+		name, value, _ := strings.Cut(word, "=")
+		n, err := strconv.Atoi(value)
+		if smtp.EqualFold(name, "RCPTMAX") && err == nil && n > 0 {
+			return min(n, maxRcpts)
+		}
+	}
+	return maxRcpts
 }
 
 // all gives every recipient r, with the relay that it has already.

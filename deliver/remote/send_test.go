@@ -260,6 +260,21 @@ func TestA56OneAddressOutsideASCII(t *testing.T) {
 	})
 }
 
+// RFC 9422: no transaction has more recipients than the peer says that it takes; what
+// can't be read says nothing.
+func TestLimitOfRecipients(t *testing.T) {
+	for limits, want := range map[string]int{"LIMITS RCPTMAX=2": 3, "LIMITS MAILMAX=9 rcptmax=3": 2, "LIMITS RCPTMAX=0": 1, "LIMITS RCPTMAX=x": 1, "LIMITS": 1} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			sink := w.sink(mxAddr, &testenv.Sink{Extensions: []string{limits, "PIPELINING"}})
+			got := words(deliver(t, w.options(), message(plain, "a", "b", "c", "d", "e")))
+			if n := len(sink.Messages()); n != want || strings.Count(got, "delivered 250") != 5 {
+				t.Errorf("%s: %s in %d messages, want %d", limits, got, n, want)
+			}
+		})
+	}
+}
+
 // A57, A9: TLS by chance.
 func TestA57TLS(t *testing.T) {
 	cert, _ := testenv.Certificate(t, "other.example")

@@ -83,6 +83,9 @@ Each reply that the SMTP server gives, made from the code by a test; what stands
 		if strings.ContainsAny(r.code[:1], "45") && !advice.MatchString(r.text) {
 			t.Errorf("%s: %s %s %q does not tell a person what to do", r.pos, r.code, r.status, r.text)
 		}
+		if r.status == "" && r.code != "220" && r.code != "354" && r.why != "HELO" && !strings.HasPrefix(r.why, "EHLO;") && !strings.HasPrefix(r.text, "LINES") { // DEBUG's have the first postoffice's form
+			t.Errorf("%s: %s %q has no enhanced status code (RFC 2034 section 4)", r.pos, r.code, r.text)
+		}
 		fmt.Fprintf(&page, "| %s | %s | %s | %s |\n", r.code, r.status, r.text, r.why)
 	}
 	page.WriteString("\n## What may be wrong with an address or a parameter\n\n")
