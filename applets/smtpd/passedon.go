@@ -107,6 +107,9 @@ func (s *Server) introduce(w *conn, p *passedOn) (err error) {
 	if err = w.ReadBy(time.Now().Add(headerWait)); err == nil {
 		p.header, err = proxy.Read(p.Conn)
 	}
+	if p.header.Client.Addr() == asAddr(p.Conn.RemoteAddr()).Addr() { // so HAProxy's own looks begin in version 1
+		p.header = proxy.Header{}
+	}
 	if err == nil {
 		return nil
 	}
@@ -160,7 +163,7 @@ func (s *session) become(ctx context.Context, x proxy.XClient) {
 	c := &s.client
 	first := c.Via != s.front
 	switch {
-	case x.Addr != nil && x.Addr.IsValid():
+	case x.Addr != nil && x.Addr.IsValid() && *x.Addr != s.front.Addr():
 		c.Addr, s.unknown = netip.AddrPortFrom(*x.Addr, 0), false
 	case x.Addr != nil || first:
 		c.Addr, s.unknown = s.front, true

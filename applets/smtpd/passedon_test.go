@@ -50,6 +50,7 @@ func TestProxyNames(t *testing.T) {
 		{"one that is trusted", headerOf("10.1.1.1"), "[10.1.1.1]:40000", true},
 		{"this machine", headerOf("127.0.0.1"), "[127.0.0.1]:40000", false},
 		{"nobody", "PROXY UNKNOWN\r\n", "[10.0.0.9]:50000", false},
+		{"the proxy's own address", headerOf("10.0.0.9"), "[10.0.0.9]:50000", false},
 		{"the proxy itself", localV2, "[10.0.0.9]:50000", false},
 	} {
 		synctest.Test(t, func(t *testing.T) {

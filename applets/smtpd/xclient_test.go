@@ -35,6 +35,7 @@ func TestXClient(t *testing.T) {
 		{"who is trusted", "ADDR=10.1.1.1 LOGIN=joe", "unknown[10.1.1.1]:0", true},
 		{"this machine", "ADDR=127.0.0.1 LOGIN=root", "unknown[127.0.0.1]:0", false},
 		{"nobody", "NAME=[UNAVAILABLE] ADDR=[UNAVAILABLE]", "unknown[10.0.0.8]:50000", false},
+		{"itself", "NAME=[UNAVAILABLE] ADDR=10.0.0.8 PORT=1", "unknown[10.0.0.8]:50000", false},
 		{"only a name", "NAME=mx.one.test", "mx.one.test[10.0.0.8]:50000", false},
 		{"only a login", "LOGIN=root", "unknown[10.0.0.8]:50000", false},
 	} {
