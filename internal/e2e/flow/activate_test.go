@@ -4,6 +4,8 @@ package flow
 
 import (
 	"context"
+	"crypto/tls"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -15,7 +17,8 @@ import (
 
 // TestSocketActivation starts the server as a systemd socket unit does: port 25
 // is open before it, systemd-socket-activate hands it over as LISTEN_FDS at
-// the first connection, and the server reports itself ready on NOTIFY_SOCKET.
+// the first connection, and the server reports itself ready on NOTIFY_SOCKET. The
+// sockets for submission come in the same way, and are known by their ports.
 func TestSocketActivation(t *testing.T) {
 	l := lan.New(t)
 	l.DNS("one.test. IN A 10.77.0.2", "one.test. IN MX 10 one.test.")
@@ -28,7 +31,7 @@ func TestSocketActivation(t *testing.T) {
 	defer notify.Close()
 	os.Chmod(s.Path("notify"), 0o666)
 
-	p := s.Start(s.Command(context.Background(), "systemd-socket-activate", "-l", s.IP+":25",
+	p := s.Start(s.Command(context.Background(), "systemd-socket-activate", "-l", s.IP+":25", "-l", s.IP+":587", "-l", s.IP+":465",
 		"-E", "NOTIFY_SOCKET="+s.Path("notify"), lan.Applet("smtpd"), "-bD", "-C", s.Config))
 	s.Listening("25")
 	if st, err := os.Stat(s.Path("queue")); err == nil {
@@ -55,6 +58,28 @@ func TestSocketActivation(t *testing.T) {
 	lan.Until(t, 20*time.Second, "both messages are in the mailbox", func() bool {
 		return lan.Contains(s.Mailbox("alice"), "Subject: activated") && lan.Contains(s.Mailbox("alice"), "Subject: while it runs")
 	})
+	submission, err := client.Dial(s.IP + ":587")
+	if err != nil {
+		t.Fatal(err)
+	}
+	strange, err := lan.NewDialogue(submission, "client.test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := strange.Expect("MAIL FROM:<writer@client.test>", "530 5.7.0"); err != nil {
+		t.Errorf("a stranger on port 587: %v, want 530", err)
+	}
+	strange.Quit()
+	first, err := client.Dial(s.IP + ":465")
+	if err != nil {
+		t.Fatal(err)
+	}
+	secure := tls.Client(first, &tls.Config{InsecureSkipVerify: true})
+	greeting := make([]byte, 3)
+	if _, err := io.ReadFull(secure, greeting); err != nil || string(greeting) != "220" {
+		t.Errorf("port 465 greets with %q, %v", greeting, err)
+	}
+	secure.Close()
 	p.Cmd.Process.Signal(os.Interrupt)
 	select {
 	case <-p.Done:
