@@ -16,4 +16,5 @@
 //	window_test.go   what a kill may deliver again
 //	mute_test.go     thousands of hosts that say nothing
 //	hung_test.go     homes and lists that do not answer
+//	crowd_test.go    thousands of clients that say nothing, or say it slowly
 package faults

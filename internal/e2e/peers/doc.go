@@ -8,6 +8,7 @@
 //	onesession_test.go  a host that takes one session at a time
 //	sink_test.go        smtp-sink in its moods
 //	swaks_test.go       dialogues with swaks
+//	front_test.go       HAProxy in front, and XCLIENT
 //	tls_test.go         TLS to peers
 //	starttls_test.go    TLS from peers and clients, and a renewed certificate
 //	return_test.go      bounces from and to others

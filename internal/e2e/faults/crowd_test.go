@@ -1,0 +1,234 @@
+//go:build e2e
+
+package faults
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"postoffice/internal/e2e/lan"
+)
+
+// besieged is a site, and a host of strangers with any number of addresses.
+type besieged struct {
+	*lan.Site
+	strangers, client *lan.Host
+	server            int // its process
+	letters           int
+}
+
+func besiege(t *testing.T, settings ...string) *besieged {
+	l := lan.New(t)
+	l.DNS("one.test. IN A 10.77.0.2", "one.test. IN MX 10 one.test.")
+	b := &besieged{Site: l.Host("one.test").Install(settings...), strangers: l.Host("strangers.test"), client: l.Host("client.test")}
+	b.strangers.Many("10.78.0.0/16", b.Host)
+	b.Serve()
+	if b.server = b.PidOf("postoffice: server"); b.server == 0 {
+		t.Fatal("there is no server")
+	}
+	return b
+}
+
+// descriptors is how many the server has open.
+func (b *besieged) descriptors() int {
+	return len(lan.ReadDir(b.T, filepath.Join("/proc", strconv.Itoa(b.server), "fd")))
+}
+
+// sessions is how many the server has.
+func (b *besieged) sessions() int {
+	return strings.Count(b.Run(lan.Binary, "sessions", "-C", b.Config, "--json"), "\n")
+}
+
+// letter sends a letter as a stranger with nothing against them, who comes again while
+// there is no place, and returns how long that took.
+func (b *besieged) letter() time.Duration {
+	b.T.Helper()
+	b.letters++
+	subject := fmt.Sprintf("Subject: letter %d", b.letters)
+	start := time.Now()
+	lan.Until(b.T, 2*time.Minute, subject+" is taken", func() bool {
+		return sendFrom(b.client, b.IP+":25", subject+"\n\n") == nil
+	})
+	took := time.Since(start)
+	lan.Until(b.T, time.Minute, subject+" is delivered", func() bool { return lan.Contains(b.Mailbox("alice"), subject+"\n") })
+	return took
+}
+
+// sendFrom sends one message to alice.
+func sendFrom(h *lan.Host, address, text string) error {
+	conn, err := h.Dial(address)
+	if err != nil {
+		return err
+	}
+	d, err := lan.NewDialogue(conn, h.Name)
+	if err != nil {
+		return err
+	}
+	defer d.Quit()
+	return d.Send("writer@"+h.Name, "alice@one.test", text)
+}
+
+// from connects from an address of the strangers'.
+func (b *besieged) from(i int) (net.Conn, error) {
+	return lan.Inside(b.strangers, func() (net.Conn, error) {
+		d := net.Dialer{Timeout: time.Minute, LocalAddr: &net.TCPAddr{IP: net.IPv4(10, 78, byte(i>>8), byte(i))}}
+		return d.Dial("tcp4", b.IP+":25")
+	})
+}
+
+// TestA81IdleAndSlow: thousands of connections that say nothing and hundreds that send a
+// command octet by octet, in as many places, keep nobody's mail; and when they are gone
+// the server has no more descriptors and sessions than before, and its memory doesn't
+// grow from one time to the next.
+func TestA81IdleAndSlow(t *testing.T) {
+	idle, slow := many(2000, 10_000), many(200, 1000)
+	b := besiege(t, fmt.Sprintf("clients=%d", (idle+slow)*12/11))
+	b.letter()
+	descriptors, memory := b.descriptors(), b.Anon()
+	var most, after [2]int // memory in each round, in KiB
+	for round := range most {
+		conns := b.open(idle + slow)
+		ctx, cancel := context.WithCancel(t.Context())
+		var writers sync.WaitGroup
+		writers.Go(func() {
+			for lan.Pause(ctx, time.Second) {
+				for _, c := range conns[:slow] {
+					c.SetWriteDeadline(time.Now().Add(time.Second))
+					c.Write([]byte("x")) // one that was ended is written to no more than once
+				}
+			}
+		})
+		held := b.descriptors() - descriptors
+		for range 5 {
+			t.Logf("round %d: a letter in %v, %d more descriptors", round+1, b.letter(), held)
+		}
+		most[round] = b.Anon()
+		cancel()
+		writers.Wait()
+		for _, c := range conns {
+			c.Close()
+		}
+		lan.Until(t, 2*time.Minute, "the sessions are gone", func() bool { return b.sessions() == 0 })
+		lan.Until(t, 2*time.Minute, "the descriptors are given back", func() bool { return b.descriptors() <= descriptors })
+		after[round] = b.Anon()
+	}
+	t.Logf("memory: %d KiB before, %v in each round, %v after it", memory, most, after)
+	if grown, round := after[1]-after[0], most[0]-memory; grown > round/2 {
+		t.Errorf("%d KiB more after the second round than after the first, whose sessions took %d", grown, round)
+	}
+}
+
+// open connects n times from as many addresses, and waits for each greeting.
+func (b *besieged) open(n int) []net.Conn {
+	b.T.Helper()
+	conns := make([]net.Conn, n)
+	var next atomic.Int64
+	var failed atomic.Pointer[error]
+	var dialers sync.WaitGroup
+	for range 50 {
+		dialers.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n && failed.Load() == nil; i = int(next.Add(1)) - 1 {
+				conn, err := b.from(i)
+				if err == nil {
+					conns[i] = conn
+					conn.SetReadDeadline(time.Now().Add(time.Minute))
+					var line string
+					if line, err = bufio.NewReader(conn).ReadString('\n'); err == nil && !strings.HasPrefix(line, "220 ") {
+						err = errors.New(strings.TrimSpace(line))
+					}
+				}
+				if err != nil {
+					err = fmt.Errorf("connection %d: %w", i+1, err)
+					failed.Store(&err)
+				}
+			}
+		})
+	}
+	dialers.Wait()
+	if err := failed.Load(); err != nil {
+		b.T.Fatal(*err)
+	}
+	return conns
+}
+
+// TestA81Attackers: 200 addresses, each in a network of its own, that take every session
+// that they get as soon as they are rid of the last one, half of them silent and half
+// octet by octet, don't keep out who comes with mail, with the limits that we ship.
+func TestA81Attackers(t *testing.T) {
+	const addresses = 200
+	b := besiege(t, "clients-per-address=1")
+	b.letter()
+	descriptors := b.descriptors()
+	ctx, cancel := context.WithCancel(t.Context())
+	var attackers sync.WaitGroup
+	var tries, greeted atomic.Int64
+	for i := range addresses {
+		attackers.Go(func() {
+			for lan.Pause(ctx, 100*time.Millisecond) {
+				conn, err := b.from(i<<8 | 1)
+				if err != nil {
+					continue
+				}
+				tries.Add(1)
+				if b.attack(ctx, conn, i%2 == 0) {
+					greeted.Add(1)
+				}
+			}
+		})
+	}
+	defer attackers.Wait()
+	defer cancel()
+	lan.Until(t, time.Minute, "all places are taken", func() bool { return b.sessions() >= 75 })
+	for range 10 {
+		t.Logf("a letter in %v, when %d tries had got %d sessions", b.letter(), tries.Load(), greeted.Load())
+	}
+	if out := b.Run(lan.Binary, "limits", "-C", b.Config); !strings.Contains(out, "10.78.") {
+		t.Errorf("limits shows none of them:\n%s", out)
+	}
+	cancel()
+	attackers.Wait()
+	lan.Until(t, 2*time.Minute, "the sessions are gone", func() bool { return b.sessions() == 0 })
+	lan.Until(t, 2*time.Minute, "the descriptors are given back", func() bool { return b.descriptors() <= descriptors })
+	if _, err := os.Stat(filepath.Join("/proc", strconv.Itoa(b.server))); err != nil {
+		t.Errorf("the server is another one: %v", err)
+	}
+}
+
+// attack holds a session until it is ended, and reports whether it was greeted.
+func (b *besieged) attack(ctx context.Context, conn net.Conn, silent bool) (greeted bool) {
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	r := bufio.NewReader(conn)
+	line, err := r.ReadString('\n')
+	if err != nil || !strings.HasPrefix(line, "220 ") {
+		return false
+	}
+	if !silent {
+		over := make(chan bool)
+		defer func() { <-over }()
+		go func() {
+			defer close(over)
+			for lan.Pause(ctx, time.Second) {
+				if _, err := conn.Write([]byte("x")); err != nil {
+					return
+				}
+			}
+		}()
+	}
+	for err == nil {
+		_, err = r.ReadString('\n')
+	}
+	conn.Close()
+	return true
+}
