@@ -88,9 +88,8 @@ func watchedCalls() []watched {
 }
 
 // errorsOf are the errors that a call can give in earnest, by what it works on.
-// An error of close that leaves the descriptor open, as an injected one does,
-// is none of Linux's, so a pipe's or socket's close has none; nor has a fcntl
-// that asks for flags, which Go's runtime does at its very start.
+// A pipe's or socket's close has none; nor has a fcntl that asks for flags, which
+// Go's runtime does at its very start.
 func errorsOf(call, on string) []syscall.Errno {
 	type row struct {
 		on     string

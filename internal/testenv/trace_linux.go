@@ -235,12 +235,30 @@ func (tr *Tracer) serve() {
 			continue
 		default:
 			answer.flags, answer.errno = 0, -int32(f.Errno)
-			if f.Errno == unix.ECONNRESET {
+			switch {
+			case f.Errno == unix.ECONNRESET:
 				reset(int(req.pid), int(int32(req.args[0])))
+			case f.Call == "close":
+				tr.release(&req)
 			}
 		}
 		tr.ioctl(unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&answer))
 	}
+}
+
+// release puts /dev/null in the place of the descriptor that a call is about: what it
+// was is closed, with its locks, as Linux closes it whatever close(2) returns.
+func (tr *Tracer) release(req *notification) {
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return // it stays open
+	}
+	defer null.Close()
+	add := struct { // struct seccomp_notif_addfd
+		id                              uint64
+		flags, srcFD, newFD, newFDFlags uint32
+	}{req.id, unix.SECCOMP_ADDFD_FLAG_SETFD, uint32(null.Fd()), uint32(req.args[0]), unix.O_CLOEXEC}
+	tr.ioctl(unix.SECCOMP_IOCTL_NOTIF_ADDFD, unsafe.Pointer(&add))
 }
 
 // reset breaks a connection of another process, as whatever makes a call give
