@@ -59,6 +59,7 @@ first;second: alice
 empty:
 commas: alice,, ,bob,
 idn: a@bücher.example, a@far.example.
+Jörg: дa@far.example, "ü x"
 `
 	path := filepath.Join(t.TempDir(), "aliases")
 	write(t, path, file)
@@ -89,6 +90,9 @@ idn: a@bücher.example, a@far.example.
 		{"first;second", []Target{addr("alice", "")}, ""},
 		{"commas", []Target{addr("alice", ""), addr("bob", "")}, ""},
 		{"idn", []Target{addr("a", "xn--bcher-kva.example"), addr("a", "far.example")}, ""},
+		{"j\u00f6rg", []Target{addr("\u0434a", "far.example"), addr("\u00fc x", "")}, ""},
+		{"J\u00d6RG", nil, "no such alias"},  // A15: no case beyond ASCII
+		{"jo\u0308rg", nil, "no such alias"}, // and no other form of a letter
 		{"empty", nil, "line 24: alias empty: no targets"},
 		{"nobody", nil, "no such alias"},
 		{"# comment", nil, "no such alias"},

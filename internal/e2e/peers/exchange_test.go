@@ -3,6 +3,7 @@
 package peers
 
 import (
+	"context"
 	"os"
 	"regexp"
 	"testing"
@@ -55,6 +56,34 @@ func TestEximBothWays(t *testing.T) {
 	lan.Until(t, 10*time.Second, "exim says that it came in chunks", func() bool {
 		log, err := os.ReadFile(theirs.Path("ex", "log", "mainlog"))
 		return err == nil && regexp.MustCompile(`=> bob@one\.test .* K .*C="250 2\.0\.0 queued as `).Match(log)
+	})
+	ours.Drained(10 * time.Second)
+}
+
+// TestA15Python: a message with an author, a sender's domain and a subject outside ASCII
+// comes from Python's smtplib, which asks for SMTPUTF8 by itself.
+func TestA15Python(t *testing.T) {
+	l := lan.New(t)
+	l.DNS("one.test. IN A 10.77.0.2", "one.test. IN MX 10 one.test.", "xn--bcher-kva.test. IN A 10.77.0.3")
+	ours := l.Host("one.test").Install()
+	theirs := l.Host("xn--bcher-kva.test")
+	ours.Serve()
+	const program = `
+import smtplib, sys
+from email.message import EmailMessage
+m = EmailMessage()
+m["From"], m["To"], m["Subject"] = "j\u00f6rg@b\u00fccher.test", "alice@one.test", "Gr\u00fc\u00dfe"
+m.set_content("h\u00e4llo")
+s = smtplib.SMTP(sys.argv[1])
+s.send_message(m)
+s.quit()
+`
+	if out, err := theirs.Command(context.Background(), "python3", "-c", program, ours.IP).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	lan.Until(t, 30*time.Second, "the message is in alice's mailbox as it was sent", func() bool {
+		box := ours.Mailbox("alice")
+		return lan.Contains(box, "Return-Path: <j\u00f6rg@xn--bcher-kva.test>") && lan.Contains(box, "with UTF8SMTP") && lan.Contains(box, "Subject: Gr\u00fc\u00dfe\n")
 	})
 	ours.Drained(10 * time.Second)
 }
