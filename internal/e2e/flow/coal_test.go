@@ -5,8 +5,8 @@ package flow
 import (
 	"context"
 	"fmt"
-	"os"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
