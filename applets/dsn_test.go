@@ -15,6 +15,7 @@ import (
 	"postoffice/applets/service"
 	"postoffice/applets/smtpd"
 	"postoffice/applets/sysexits"
+	"postoffice/internal/peer"
 )
 
 // listening is a server of this machine's programs that keeps what it gets.
@@ -52,8 +53,11 @@ func listen(t *testing.T, change func(*smtpd.Options)) *listening {
 	return in
 }
 
-func (l *listening) Room(context.Context) (int64, error) { return math.MaxInt64, nil }
-func (l *listening) NewID() (string, error)              { return "Q1", nil }
+func (l *listening) Room(context.Context) (peer.Amount, error) {
+	return peer.Amount{Octets: math.MaxInt64 / 2, Files: math.MaxInt64 / 2}, nil
+}
+func (l *listening) Held(context.Context) *peer.Held { return &peer.Held{} }
+func (l *listening) NewID() (string, error)          { return "Q1", nil }
 
 func (l *listening) Begin(_ context.Context, tx *smtpd.Transaction) (smtpd.Incoming, error) {
 	return &heard{l: l, tx: *tx}, nil

@@ -155,7 +155,7 @@ func (m *message) queueReport(to smtp.Path, client string, failed []failure) (sp
 		UTF8: m.utf8(),
 		N:    len(failed), Recipient: func(i int) report.Recipient { return m.reported(failed[i], reader) },
 	}
-	if m.returnsWhole(to, failed) {
+	if m.returnsWhole(to, failed) && (m.s.WholeFits == nil || m.s.WholeFits(m.m.Size())) {
 		rp.Original = report.ReadWhole(func() io.Reader { return m.m.Data() })
 		if id, err := m.writeReport(rp, to, client); !errors.Is(err, spool.ErrFull) {
 			return id, err

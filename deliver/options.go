@@ -21,6 +21,9 @@ type Options struct {
 	Hops    int           // more Received fields than this are a loop; 0 means 100
 	Remote  remote.Options
 	Watch   Watcher // nil: nobody looks
+	// WholeFits says whether a report may carry a message of so many octets back, and not
+	// its header alone; nil: always.
+	WholeFits func(octets int64) bool
 	// OpenView says that reports tell everybody what stands in users' files.
 	OpenView bool
 	Log      *slog.Logger     // nil: no log

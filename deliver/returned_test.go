@@ -49,6 +49,23 @@ func TestReturnedHeader(t *testing.T) {
 	}
 }
 
+// A81: a message without room in the share of reports goes back as its header alone,
+// however much is free.
+func TestReturnedShare(t *testing.T) {
+	for _, fits := range []bool{true, false} {
+		r := newRig(t)
+		text := "Subject: large\n\n" + strings.Repeat("0123456789\n", 10<<10)
+		r.returned(text, "alice[uid 2001]", "")
+		asked := int64(0)
+		r.o.WholeFits = func(octets int64) bool { asked = octets; return fits }
+		r.pass()
+		r.want()
+		if box := r.wantBox("carol", 1)[0]; strings.Contains(box, "0123456789") != fits || asked != int64(len(text)) {
+			t.Errorf("fits: %v; asked for %d octets of %d; the report:\n%.2000s", fits, asked, len(text), box)
+		}
+	}
+}
+
 // What is too large for another machine is no part of the report that goes there,
 // which would be too large as well; a mailbox here gets it.
 func TestReturnedLarge(t *testing.T) {

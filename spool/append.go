@@ -114,6 +114,7 @@ func (m *Message) append(p []byte) error {
 	n, err := m.f.Write(p)
 	m.end += int64(n)
 	m.stale = err != nil
+	m.q.tally.Grew(string(m.id), m.end)
 	return full(err)
 }
 

@@ -32,7 +32,19 @@ type Message struct {
 // Claim locks a message and reads it. What it returns besides: ErrBusy,
 // ErrGone, ErrCorrupt (the file has been moved to corrupt/) and ErrLater (a
 // read error, a file that can't be written, a record that failed).
-func (q *Queue) Claim(id ID) (*Message, error) { return q.claim(Active, id) }
+func (q *Queue) Claim(id ID) (*Message, error) {
+	m, err := q.claim(Active, id)
+	if errors.Is(err, ErrGone) && !q.has(Held, id) && !q.has(Active, id) {
+		q.tally.Went(string(id)) // somebody else has removed it
+	}
+	return m, err
+}
+
+// has reports whether a message may be there.
+func (q *Queue) has(at Location, id ID) bool {
+	_, err := q.dirs[at].Lstat(string(id))
+	return !errors.Is(err, fs.ErrNotExist)
+}
 
 func (q *Queue) claim(at Location, id ID) (*Message, error) {
 	if err := q.setAside(id); err != nil {

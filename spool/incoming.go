@@ -17,6 +17,8 @@ import (
 type Incoming struct {
 	q     *Queue
 	id    ID
+	from  string    // Envelope.Client
+	size  int64     // octets that were written
 	f     disk.File // nil until the first write
 	tmp   ID        // its name in tmp/; "": none
 	to    Location  // where it goes: Active or Held
@@ -71,7 +73,7 @@ func (q *Queue) CreateAs(id ID, env envelope.Envelope) (*Incoming, error) {
 	if _, ok := ParseID(string(id)); !ok {
 		return nil, fmt.Errorf("%w: queue ID %q", envelope.ErrInvalid, string(id))
 	}
-	in := &Incoming{q: q, id: id, buf: buffers.Get().(*[]byte)}
+	in := &Incoming{q: q, id: id, from: env.Client, buf: buffers.Get().(*[]byte)}
 	b, err := in.enc.Begin((*in.buf)[:0], &env)
 	*in.buf = b
 	if err != nil {
@@ -107,6 +109,7 @@ func (in *Incoming) write(p []byte) (int, error) {
 			return 0, in.err
 		}
 		if len(p) >= in.q.buffer {
+			in.size += int64(len(p))
 			_, in.err = in.f.Write(p)
 			return len(p), in.err
 		}
@@ -126,6 +129,7 @@ func (in *Incoming) flush() error {
 		return nil
 	}
 	_, err := in.f.Write(*in.buf)
+	in.size += int64(len(*in.buf))
 	*in.buf = (*in.buf)[:0]
 	return err
 }
@@ -250,6 +254,7 @@ func (q *Queue) publish(all []*Incoming) error {
 	}
 	var err error
 	for _, in := range all {
+		q.tally.Came(string(in.id), in.from, in.size) // before anybody else can have it
 		err = errors.Join(err, in.f.Close())
 		in.f = nil
 	}
@@ -305,7 +310,13 @@ func (in *Incoming) remove() error {
 		}
 	}
 	if in.where == isPublished {
-		errs = append(errs, to.Unlink(string(in.id)))
+		err := to.Unlink(string(in.id))
+		if err == nil {
+			in.q.tally.Went(string(in.id))
+		} else {
+			in.q.tally.Came(string(in.id), in.from, in.size) // whatever its client is told
+		}
+		errs = append(errs, err)
 	}
 	if in.f != nil {
 		errs = append(errs, in.f.Close())

@@ -1,9 +1,11 @@
 package spool
 
 import (
+	"errors"
 	"fmt"
 	"iter"
 
+	"postoffice/internal/disk"
 	"postoffice/spool/envelope"
 )
 
@@ -33,6 +35,41 @@ func (q *Queue) Entries() iter.Seq2[Entry, error] {
 			}
 		}
 	}
+}
+
+// EachHead yields the ID, the Envelope.Client and the octets of the file of all messages
+// that are not damaged, held ones too, as Entries does, with one read of each file. What
+// can't be read is passed over. An error is about a directory.
+func (q *Queue) EachHead(yield func(id, client string, octets int64) bool) error {
+	var errs []error
+	for e, err := range q.Entries() {
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if e.Location == Corrupt {
+			continue
+		}
+		client, octets, ok := q.headOf(e)
+		if ok && !yield(string(e.ID), client, octets) {
+			break
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (q *Queue) headOf(e Entry) (client string, octets int64, ok bool) {
+	f, err := q.dirs[e.Location].Open(string(e.ID), disk.ReadOnly)
+	if err != nil {
+		return "", 0, false
+	}
+	defer f.Close() // only read
+	info, err := f.Stat()
+	if err != nil {
+		return "", 0, false
+	}
+	client, err = envelope.ClientOf(f)
+	return client, info.Size, err == nil
 }
 
 // maxSnapshotNotes bounds the notes that are shown of a message.

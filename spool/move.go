@@ -49,6 +49,9 @@ func (q *Queue) Release(id ID) error {
 			if err = m.prove(); err == nil {
 				err = q.move(at, Active, id, id)
 			}
+			if err == nil && at == Corrupt {
+				q.tally.Came(string(id), m.known.Head().Client, m.end)
+			}
 			err = errors.Join(err, m.Close())
 		}
 		if !errors.Is(err, ErrGone) {
@@ -118,6 +121,7 @@ func (q *Queue) condemn(at Location, id ID, why error) error {
 		q.log.LogAttrs(context.Background(), slog.LevelError, "damaged message not set aside", append(attrs, maillog.Err(err))...)
 		return fmt.Errorf("%w; it could not be set aside: %w", why, err)
 	}
+	q.tally.Went(string(id))
 	q.log.LogAttrs(context.Background(), slog.LevelError, "damaged message set aside", attrs...)
 	return why
 }

@@ -27,7 +27,27 @@ type Options struct {
 	Ballast int64            // octets kept back for recording; 0: 1 MiB
 	Now     func() time.Time // nil: time.Now
 	Rand    io.Reader        // of IDs; nil: crypto/rand
+	Tally   Tally            // told of what messages take; nil: nobody
 }
+
+// A Tally is told of the room that messages take, held ones too, by the process that
+// makes the change, while it makes it. What was there before, EachHead tells.
+type Tally interface {
+	// Came tells of a message that is durable now: its ID, its Envelope.Client, and the
+	// octets of its file.
+	Came(id, client string, octets int64)
+	// Grew tells of what was added to its file, which has so many octets then.
+	Grew(id string, octets int64)
+	// Went tells of one that is done, or damaged.
+	Went(id string)
+}
+
+// noTally is told and does nothing.
+type noTally struct{}
+
+func (noTally) Came(id, client string, octets int64) {}
+func (noTally) Grew(id string, octets int64)         {}
+func (noTally) Went(id string)                       {}
 
 // Queue is a spool. Its methods may be called by any number of goroutines.
 type Queue struct {
@@ -41,6 +61,7 @@ type Queue struct {
 	uid     int // owner of the spool's directory, and so of its files
 	gid     int
 	chown   bool // this process's own files would have another owner
+	tally   Tally
 
 	root   disk.Dir
 	dirs   [numLocations]disk.Dir
@@ -83,7 +104,7 @@ const (
 
 // Open opens a spool and makes what is missing of it.
 func Open(o Options) (*Queue, error) {
-	q := &Queue{dir: o.Dir, log: o.Log, minFree: o.MinFree, ballast: o.Ballast, buffer: bufferSize, now: o.Now, aside: make(map[ID]error)}
+	q := &Queue{dir: o.Dir, log: o.Log, minFree: o.MinFree, ballast: o.Ballast, buffer: bufferSize, now: o.Now, tally: o.Tally, aside: make(map[ID]error)}
 	if o.FS == nil {
 		o.FS = disk.OS()
 	}
@@ -98,6 +119,9 @@ func Open(o Options) (*Queue, error) {
 	}
 	if o.Rand == nil {
 		o.Rand = rand.Reader
+	}
+	if q.tally == nil {
+		q.tally = noTally{}
 	}
 	q.ids = idMaker{now: q.now, rand: o.Rand}
 	if err := q.open(o); err != nil {
@@ -133,7 +157,9 @@ func (q *Queue) open(o Options) error {
 		}
 	}
 	q.synced = newSyncer(q.dirs[Active])
-	q.fitMinFree()
+	if s, err := q.tmp.Space(); err == nil { // an error is Room's to tell
+		q.minFree = KeptFree(q.minFree, s.Total)
+	}
 	if err := q.scheme(); err != nil {
 		return err
 	}
@@ -227,38 +253,39 @@ func (q *Queue) Close() error {
 // Dir is the spool's directory.
 func (q *Queue) Dir() string { return q.dir }
 
-// fitMinFree reduces a minimum that leaves no room for mail, more than half of the
-// file system, to a tenth of that.
-func (q *Queue) fitMinFree() {
-	s, err := q.tmp.Space() // an error is Room's to tell
-	if err == nil && s.Total > 0 && q.minFree > s.Total/2 {
-		q.minFree = s.Total / 10
+// KeptFree is how much of a file system of total octets, 0 if that isn't known, is
+// to stay free where minFree is wanted: a tenth where it is more than half of all,
+// which would leave no room for mail.
+func KeptFree(minFree, total int64) int64 {
+	if total > 0 && minFree > total/2 {
+		return total / 10
 	}
+	return minFree
 }
 
 // MinFree is how many octets are left free: what Options say, or less where the
-// file system is too small for that.
+// file system is too small for that, see KeptFree.
 func (q *Queue) MinFree() int64 { return q.minFree }
 
 // Room returns nil while there is room for another message: see Spare.
 func (q *Queue) Room() error {
-	_, err := q.Spare()
+	_, _, err := q.Spare()
 	return err
 }
 
-// Spare returns how many octets are free above MinFree, while there is room for
-// another message: some octets, and inodes. ErrFull says that there is none; any
-// other error that it can't be told, which is no yes (A35).
-func (q *Queue) Spare() (octets int64, err error) {
+// Spare returns how many octets are free above MinFree, and how many inodes, while
+// there is room for another message. ErrFull says that there is none; any other
+// error that it can't be told, which is no yes (A35).
+func (q *Queue) Spare() (octets, inodes int64, err error) {
 	s, err := q.tmp.Space()
 	if err != nil {
-		return 0, fmt.Errorf("free space of the spool: %w", err)
+		return 0, 0, fmt.Errorf("free space of the spool: %w", err)
 	}
 	if s.Octets < q.minFree {
-		return 0, fmt.Errorf("%w: %d octets are free, %d are to stay free", ErrFull, s.Octets, q.minFree)
+		return 0, 0, fmt.Errorf("%w: %d octets are free, %d are to stay free", ErrFull, s.Octets, q.minFree)
 	}
 	if s.Inodes == 0 || s.Octets == 0 {
-		return 0, fmt.Errorf("%w: %d octets and %d inodes are free", ErrFull, s.Octets, s.Inodes)
+		return 0, 0, fmt.Errorf("%w: %d octets and %d inodes are free", ErrFull, s.Octets, s.Inodes)
 	}
-	return s.Octets - q.minFree, nil
+	return s.Octets - q.minFree, s.Inodes, nil
 }

@@ -153,5 +153,6 @@ func (m *Message) unlink() error {
 	if err := m.q.dirs[m.at].Unlink(string(m.id)); err != nil {
 		return later(err)
 	}
+	m.q.tally.Went(string(m.id))
 	return nil
 }

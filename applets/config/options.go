@@ -235,7 +235,7 @@ var options = []option{
 		doc:  "The one-minute load average above which connections are refused for a while; 0 is off.",
 		bind: func(c *Config) value { return decimal(&c.Load, 100_000) }},
 	{name: "minfree", def: "10m", once: true,
-		doc:  "The room in kibibytes that the spool's file system must have for mail to be taken; 0 is off; where it is more than half of that file system, a tenth of it counts.",
+		doc:  "The room in kibibytes that the spool's file system must have for mail to be taken, and of what is above it each user and network has a share, see smtpd(8); 0 is off; where it is more than half of that file system, a tenth of it counts.",
 		bind: func(c *Config) value { return octets(&c.MinFree, 1024, freeTags) }},
 	{name: "hops", def: "100",
 		doc:  "How many Received: fields a message may have before it counts as looping.",

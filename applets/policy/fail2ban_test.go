@@ -19,6 +19,7 @@ import (
 
 	"postoffice/applets/smtpd"
 	"postoffice/internal/maillog"
+	"postoffice/internal/peer"
 	"postoffice/internal/smtp"
 )
 
@@ -28,8 +29,11 @@ const fail2banFilter = "../../packaging/fail2ban/postoffice.conf"
 // noQueue takes no message to its end.
 type noQueue struct{}
 
-func (noQueue) Room(context.Context) (int64, error) { return 1 << 30, nil }
-func (noQueue) NewID() (string, error)              { return "Q1", nil }
+func (noQueue) Room(context.Context) (peer.Amount, error) {
+	return peer.Amount{Octets: 1 << 30, Files: 1 << 30}, nil
+}
+func (noQueue) Held(context.Context) *peer.Held { return &peer.Held{} }
+func (noQueue) NewID() (string, error)          { return "Q1", nil }
 
 func (noQueue) Begin(context.Context, *smtpd.Transaction) (smtpd.Incoming, error) {
 	return nil, errors.New("no queue")

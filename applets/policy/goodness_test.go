@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 
 	"postoffice/applets/smtpd"
+	"postoffice/internal/peer"
 	"postoffice/internal/smtp"
 )
 
@@ -31,8 +32,11 @@ func (w wire) RemoteAddr() net.Addr {
 // taking is a queue that takes each message, and keeps none.
 type taking struct{}
 
-func (taking) Room(context.Context) (int64, error) { return 1 << 30, nil }
-func (taking) NewID() (string, error)              { return "Q1", nil }
+func (taking) Room(context.Context) (peer.Amount, error) {
+	return peer.Amount{Octets: 1 << 30, Files: 1 << 30}, nil
+}
+func (taking) Held(context.Context) *peer.Held { return &peer.Held{} }
+func (taking) NewID() (string, error)          { return "Q1", nil }
 
 func (taking) Begin(context.Context, *smtpd.Transaction) (smtpd.Incoming, error) {
 	return taken{}, nil

@@ -18,11 +18,13 @@ import (
 	"postoffice/resolver"
 	"postoffice/spool"
 	"postoffice/spool/envelope"
+	"postoffice/spool/shares"
 )
 
 // inbox is the spool as the SMTP server sees it.
 type inbox struct {
 	queue   *spool.Queue
+	shares  *shares.Ledger
 	log     *slog.Logger
 	arrived func(spool.ID, *smtpd.Transaction) // told of each message that is durable in the queue and in the log
 }
@@ -32,7 +34,15 @@ type inbox struct {
 // file gives as its sender.
 const disowned = "root owns the file in maildrop/ that it came from, as after chown -R or from a backup: who left it is not known, so look at it before you release it"
 
-func (b inbox) Room(context.Context) (octets int64, err error) { return b.queue.Spare() }
+func (b inbox) Room(context.Context) (peer.Amount, error) { return spare(b.queue) }
+
+// spare is what there is room for in the queue.
+func spare(queue *spool.Queue) (peer.Amount, error) {
+	octets, inodes, err := queue.Spare()
+	return peer.Amount{Octets: octets, Files: inodes}, err
+}
+
+func (b inbox) Held(ctx context.Context) *peer.Held { return b.shares.Held(ctx) }
 
 func (b inbox) NewID() (string, error) {
 	id, err := b.queue.NewID()

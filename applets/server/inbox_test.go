@@ -25,6 +25,7 @@ import (
 	"postoffice/internal/testenv"
 	"postoffice/resolver"
 	"postoffice/spool"
+	"postoffice/spool/shares"
 )
 
 // TestInboxTells: who must know is told of a message that is durable.
@@ -35,7 +36,7 @@ func TestInboxTells(t *testing.T) {
 	}
 	defer q.Close()
 	var told []spool.ID
-	b := inbox{q, slog.New(slog.DiscardHandler), func(id spool.ID, tx *smtpd.Transaction) {
+	b := inbox{q, shares.New(&shares.Who{}), slog.New(slog.DiscardHandler), func(id spool.ID, tx *smtpd.Transaction) {
 		if told = append(told, id); len(tx.Recipients) != 1 {
 			t.Errorf("told of %+v", tx)
 		}
@@ -80,7 +81,7 @@ func TestInboxHolds(t *testing.T) {
 	} {
 		var arrived int
 		var log bytes.Buffer
-		b := inbox{q, slog.New(slog.NewTextHandler(&log, nil)), func(spool.ID, *smtpd.Transaction) { arrived++ }}
+		b := inbox{q, shares.New(&shares.Who{}), slog.New(slog.NewTextHandler(&log, nil)), func(spool.ID, *smtpd.Transaction) { arrived++ }}
 		id, err := b.NewID()
 		if err != nil {
 			t.Fatal(err)
@@ -155,7 +156,7 @@ func TestInboxParts(t *testing.T) {
 	}
 	rcpts[7].Params = []smtp.Param{{Name: "ORCPT", Value: strings.Repeat("x", maxPortionOctets)}} // ends the first part
 	var told []spool.ID
-	b := inbox{q, slog.New(slog.DiscardHandler), func(id spool.ID, _ *smtpd.Transaction) { told = append(told, id) }}
+	b := inbox{q, shares.New(&shares.Who{}), slog.New(slog.DiscardHandler), func(id spool.ID, _ *smtpd.Transaction) { told = append(told, id) }}
 	var sizes []int
 	for some := range portions(rcpts) {
 		sizes = append(sizes, len(some))

@@ -20,6 +20,7 @@ import (
 	"postoffice/internal/testenv"
 	"postoffice/resolver"
 	"postoffice/spool"
+	"postoffice/spool/shares"
 )
 
 // TestShippedPolicyRefuses has the policy that is shipped, and no other in its
@@ -35,8 +36,12 @@ func TestShippedPolicyRefuses(t *testing.T) {
 		Hostname: "us.example", Resolver: resolver.New(resolver.Options{Servers: []string{"127.0.0.1"}}), LocalDomains: []string{"us.example"}, Aliases: alias.Open(filepath.Join(t.TempDir(), "aliases")), Accounts: alice,
 	}})
 	log := slog.New(slog.DiscardHandler)
+	ledger := shares.New(&shares.Who{})
+	if err := ledger.Count(t.Context(), q.EachHead); err != nil {
+		t.Fatal(err)
+	}
 	s := smtpd.New(smtpd.Options{
-		Hostname: "us.example", Queue: inbox{queue: q}, Checker: shipped(runner, nil).Session, Log: log, Crash: true,
+		Hostname: "us.example", Queue: inbox{queue: q, shares: ledger}, Checker: shipped(runner, nil).Session, Log: log, Crash: true,
 	})
 	if r := rcpt(t, s, "<alice@us.example>"); !strings.HasPrefix(r, "250 ") {
 		t.Fatalf("alice: %q", r)

@@ -16,6 +16,7 @@ import (
 	"postoffice/applets/control"
 	"postoffice/applets/smtpd"
 	"postoffice/applets/sysexits"
+	"postoffice/internal/peer"
 )
 
 // fromOutside is a connection of a stranger's.
@@ -93,8 +94,11 @@ func TestSessionsViewers(t *testing.T) {
 // roomy is a queue that takes any envelope.
 type roomy struct{ smtpd.Queue }
 
-func (roomy) Room(context.Context) (int64, error) { return 1 << 30, nil }
-func (roomy) NewID() (string, error)              { return "Q1", nil }
+func (roomy) Room(context.Context) (peer.Amount, error) {
+	return peer.Amount{Octets: 1 << 30, Files: 1 << 30}, nil
+}
+func (roomy) Held(context.Context) *peer.Held { return &peer.Held{} }
+func (roomy) NewID() (string, error)          { return "Q1", nil }
 
 // TestLimitsViewers: root, the server's user and trusted users see who is limited, whatever
 // queue-view says.

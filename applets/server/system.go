@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,10 +24,12 @@ import (
 	"postoffice/deliver/local"
 	"postoffice/internal/account"
 	"postoffice/internal/maillog"
+	"postoffice/internal/peer"
 	"postoffice/internal/smtp"
 	"postoffice/resolver"
 	"postoffice/spool"
 	"postoffice/spool/maildrop"
+	"postoffice/spool/shares"
 )
 
 // ground is what a system stands on: the master behind a link, or this process
@@ -48,6 +51,7 @@ type system struct {
 	log      *slog.Logger
 	settings atomic.Pointer[settings] // a reload puts others in place
 	queue    *spool.Queue
+	shares   *shares.Ledger     // of the queue
 	drops    *maildrop.Maildrop // nil: there is none
 	runner   *deliver.Runner
 	smtp     *smtpd.Server
@@ -76,7 +80,8 @@ func assemble(ctx context.Context, conf *config.Config, log *slog.Logger, g grou
 	now := s.newSettings(ctx, conf)
 	s.settings.Store(now)
 	var err error
-	s.queue, err = spool.Open(spool.Options{Dir: conf.QueueDir, Log: log, MinFree: conf.MinFree})
+	s.shares = shares.New(&shares.Who{Places: peer.Places{Server: os.Geteuid(), Nobody: accountless}, Here: s.here})
+	s.queue, err = spool.Open(spool.Options{Dir: conf.QueueDir, Log: log, MinFree: conf.MinFree, Tally: s.shares})
 	if err != nil {
 		return nil, queueDirError(conf.QueueDir, fmt.Errorf("open the queue: %w", err))
 	}
@@ -89,7 +94,26 @@ func assemble(ctx context.Context, conf *config.Config, log *slog.Logger, g grou
 	}
 	s.runner = deliver.NewRunner(s.deliverOptions(now))
 	s.smtp = smtpd.New(s.smtpdOptions(now))
+	s.work.Go(func() { s.countQueue(ctx) })
 	return s, nil
+}
+
+// countQueue finds out for whom what is in the queue counts.
+func (s *system) countQueue(ctx context.Context) {
+	if err := s.shares.Count(ctx, s.queue.EachHead); err != nil && ctx.Err() == nil {
+		s.log.LogAttrs(ctx, slog.LevelWarn, "queue not readable", maillog.Err(err))
+	}
+}
+
+// here reports whether an address is one of this machine's.
+func (s *system) here(a netip.Addr) bool { return s.settings.Load().ours(a) }
+
+// wholeFits reports whether a report may carry all of a message of so many octets
+// back: those that wait have a share of the room too. One with the header alone is
+// always written.
+func (s *system) wholeFits(octets int64) bool {
+	free, err := spare(s.queue)
+	return err == nil && s.shares.Held(context.Background()).Fits(peer.Reports, peer.Amount{Octets: octets, Files: 1}, free)
 }
 
 // newSettings reads a configuration, and who are trusted clients, whose names it
@@ -112,7 +136,9 @@ func (s *system) tellRoom(ctx context.Context, conf *config.Config) {
 }
 
 func (s *system) deliverOptions(now *settings) deliver.Options {
-	return now.deliver(s.ground, s.queue, &s.watchers)
+	o := now.deliver(s.ground, s.queue, &s.watchers)
+	o.WholeFits = s.wholeFits
+	return o
 }
 
 func (s *system) smtpdOptions(now *settings) smtpd.Options {
@@ -124,7 +150,7 @@ func (s *system) smtpdOptions(now *settings) smtpd.Options {
 		rules.Score = s.score
 	}
 	s.policy = policy.New(rules, s.policy)
-	o := now.smtpd(inbox{s.queue, s.log, s.arrived}, s.policy.Session)
+	o := now.smtpd(inbox{s.queue, s.shares, s.log, s.arrived}, s.policy.Session)
 	o.Mailbox, o.Banner = s.mailbox, s.policy.Banner
 	s.offer.Ask(now.conf.TLSAsk)
 	if !noTLS(now.conf) {

@@ -134,6 +134,9 @@ func (s *session) commit(ctx context.Context, h *header, info smtp.DataInfo) smt
 		err = h.finish()
 	}
 	if err == nil {
+		err = s.claimRest()
+	}
+	if err == nil {
 		err = s.incoming.Commit(context.WithoutCancel(ctx))
 	}
 	if err != nil {
@@ -167,8 +170,12 @@ var full = []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG}
 // notQueued is the answer when the queue could not take the message.
 func (s *session) notQueued(ctx context.Context, err error) smtp.Reply {
 	r := smtp.Reply{Code: 451, Status: "4.3.0", Text: "could not store the message, try again later"} // the disk: the log says more
-	if isAny(err, full) || errors.Is(err, io.ErrShortWrite) || errors.Is(err, errNoRoom) {
-		r = smtp.Reply{Code: 452, Status: "4.3.1", Text: "no room for the message, try again later"} // option minfree, and the shares of strangers
+	share := (*shareError)(nil)
+	switch {
+	case errors.As(err, &share):
+		r = share.reply()
+	case isAny(err, full) || errors.Is(err, io.ErrShortWrite) || errors.Is(err, errNoRoom):
+		r = smtp.Reply{Code: 452, Status: "4.3.1", Text: "no room for the message, try again later"} // option minfree
 	}
 	s.log(ctx, slog.LevelWarn, "message not queued", maillog.From(s.tx.ReversePath), maillog.Reply(r), maillog.Err(err))
 	return r

@@ -18,7 +18,7 @@
 //     the kernel and files of this machine tell, and one too many is answered
 //     beside it.
 //   - No user, address or network has more than its share of the sessions, and of
-//     the room for messages that are being received.
+//     the room for mail, with what is being received and what waits in the queue.
 //   - Trust comes from the connection: peer address or socket credentials.
 //
 // One goroutine is one session, and all of a session's state is its own; what
@@ -30,7 +30,7 @@
 //	options.go    settings, and what the server asks of those behind it
 //	server.go     listeners, one connection, the end
 //	accept.go     the accept loop
-//	claim.go      room for a message that is being received, and how fast clients come
+//	claim.go      room for what comes and a client's share of it, and how fast clients come
 //	client.go     who the client is
 //	passedon.go   clients that another passes on: the PROXY header, and XCLIENT
 //	session.go    a session from greeting to end

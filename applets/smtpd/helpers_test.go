@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"postoffice/internal/peer"
 	"postoffice/internal/smtp"
 )
 
@@ -36,6 +37,8 @@ type memQueue struct {
 	committing                       func(context.Context) // called before a message is committed
 	released                         func()                // called when a message may be worked on
 
+	held peer.Held
+
 	mu      sync.Mutex
 	n       int
 	open    int // begun, neither committed nor aborted
@@ -44,12 +47,18 @@ type memQueue struct {
 	all     []stored
 }
 
-func (q *memQueue) Room(context.Context) (int64, error) {
-	if q.spare == nil {
-		return math.MaxInt64, q.room
+func (q *memQueue) Room(context.Context) (peer.Amount, error) {
+	free := plenty
+	if q.spare != nil {
+		free.Octets = q.spare()
 	}
-	return q.spare(), q.room
+	return free, q.room
 }
+
+// plenty is room for all.
+var plenty = peer.Amount{Octets: math.MaxInt64 / 2, Files: math.MaxInt64 / 2}
+
+func (q *memQueue) Held(context.Context) *peer.Held { return &q.held }
 
 func (q *memQueue) NewID() (string, error) {
 	q.mu.Lock()

@@ -366,7 +366,7 @@ func TestEndlessLine(t *testing.T) {
 // before any of it is read.
 func TestRoomForSize(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := options(&memQueue{spare: func() int64 { return 1000 }})
+		o := options(&memQueue{spare: func() int64 { return 2000 }}) // half of it for one message
 		o.Size = 0
 		c := dialFrom(t, New(o), Relay, "127.0.0.1:1")
 		c.do("EHLO x")

@@ -32,10 +32,8 @@ func (s *session) mail(ctx context.Context, arg string) smtp.Reply {
 	if !utf8 && !smtp.IsASCII(arg) {
 		return needsUTF8()
 	}
-	if err := s.room(ctx, params); err != nil {
-		s.log(ctx, slog.LevelWarn, "no room for mail", maillog.Err(err),
-			maillog.Reason("clients are told to come again: make room on the queue's file system"))
-		return smtp.Reply{Code: 452, Status: "4.3.1", Text: "no room for mail now, try again later"} // option minfree
+	if r := s.room(ctx, params); !r.IsZero() {
+		return r
 	}
 	r = s.tooFast(rates.Messages)
 	if r.IsZero() {
@@ -228,18 +226,6 @@ func (s *session) checkMailParams(params []smtp.Param) smtp.Reply {
 		}
 	}
 	return smtp.Reply{}
-}
-
-// room says why there is no room for a message, of the size that its client tells
-// (RFC 1870 section 6.1).
-func (s *session) room(ctx context.Context, params []smtp.Param) error {
-	spare, err := s.o.Queue.Room(ctx)
-	text, _ := smtp.FindParam(params, "SIZE")
-	size, _ := strconv.ParseInt(text, 10, 64) // it was checked; too large a number is the largest
-	if err == nil && size > spare {
-		err = fmt.Errorf("%w: %d octets are to come, there is room for %d", errNoRoom, size, spare)
-	}
-	return err
 }
 
 func (s *session) tooBig() smtp.Reply {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -16,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"postoffice/internal/peer"
 )
 
 // idleLimit is what an idle session may cost, goroutine and connection
@@ -186,8 +187,9 @@ func anonymous(t *testing.T) int {
 // discardQueue keeps nothing.
 type discardQueue struct{}
 
-func (discardQueue) Room(context.Context) (int64, error) { return math.MaxInt64, nil }
-func (discardQueue) NewID() (string, error)              { return "Q1", nil }
+func (discardQueue) Room(context.Context) (peer.Amount, error) { return plenty, nil }
+func (discardQueue) Held(context.Context) *peer.Held           { return &peer.Held{} }
+func (discardQueue) NewID() (string, error)                    { return "Q1", nil }
 
 func (discardQueue) Begin(context.Context, *Transaction) (Incoming, error) {
 	return discardMessage{}, nil

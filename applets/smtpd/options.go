@@ -10,6 +10,7 @@ import (
 
 	"postoffice/applets/smtpd/places"
 	"postoffice/applets/smtpd/rates"
+	"postoffice/internal/peer"
 	"postoffice/internal/smtp"
 )
 
@@ -80,10 +81,13 @@ type Transaction struct {
 
 // Queue takes messages in.
 type Queue interface {
-	// Room returns how many octets there is room for; it is asked before every
-	// transaction, and again while a large message comes. An error is answered
-	// with 452.
-	Room(ctx context.Context) (octets int64, err error)
+	// Room returns what there is room for; it is asked before every transaction, and
+	// again while a large message comes and at its end. An error is answered with
+	// 452.
+	Room(ctx context.Context) (peer.Amount, error)
+	// Held returns what everybody has of the room, with what waits in the queue. What
+	// comes is counted there until it is in the queue, or won't be.
+	Held(ctx context.Context) *peer.Held
 	// NewID returns a queue ID that no other message has or gets.
 	NewID() (string, error)
 	// Begin opens a message with t as its envelope and t.ID, unless that has

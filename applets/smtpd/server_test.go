@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"postoffice/applets/smtpd/wire"
+	"postoffice/internal/peer"
 	"postoffice/internal/smtp"
 	"postoffice/internal/testenv"
 )
@@ -329,7 +330,7 @@ func panicAt(at, here string) {
 	}
 }
 
-func (q panicQueue) Room(ctx context.Context) (int64, error) {
+func (q panicQueue) Room(ctx context.Context) (peer.Amount, error) {
 	panicAt(q.at, "room")
 	return q.memQueue.Room(ctx)
 }

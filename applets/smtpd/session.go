@@ -53,9 +53,7 @@ type session struct {
 	surplus  int              // RCPT beyond what a transaction takes
 	incoming Incoming
 	arriving *arriving // of incoming, if it comes in chunks
-	coming   int64     // octets of the message
-	claimed  int64     // octets of room that were asked for, by steps
-	holder   holder
+	share    share     // what it has of the room
 
 	front netip.AddrPort // of a client that may say by XCLIENT whom it passes on; else the zero one
 

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"postoffice/internal/peer"
 	"postoffice/internal/smtp"
 )
 
@@ -62,8 +63,8 @@ func TestUnfinishedShares(t *testing.T) {
 			t.Errorf("the first one: %v, want 250", r)
 		}
 		synctest.Wait()
-		if octets, networks, _ := s.places.Unfinished.Held(); octets != 0 || networks != 0 {
-			t.Errorf("%d octets of %d networks are counted when nothing comes", octets, networks)
+		if n := q.held.Holders(); n != 0 {
+			t.Errorf("something of %d is counted when nothing comes", n)
 		}
 	})
 }
@@ -158,7 +159,8 @@ func TestHeldSlowly(t *testing.T) {
 // have, and so do all by TCP together; others' and root's are taken meanwhile.
 func TestUnfinishedOfPrograms(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := options(tight(64))
+		q := tight(64)
+		o := options(q)
 		o.Trusted = func(netip.Addr) (local, trusted bool) { return true, true }
 		s := New(o)
 		uid := 1001
@@ -166,7 +168,7 @@ func TestUnfinishedOfPrograms(t *testing.T) {
 		begin := func(k Kind, mebibytes int) *talker {
 			c := dialFrom(t, s, k, "127.0.0.1:4000")
 			c.envelope("s@x.example", "alice@us.example")
-			c.send(lines(mebibytes))
+			c.send(lines(mebibytes)[16<<10:]) // its end comes between two looks
 			return c
 		}
 		end := func(c *talker, want int) {
@@ -187,18 +189,98 @@ func TestUnfinishedOfPrograms(t *testing.T) {
 		end(byTCP, 250)
 		end(hog, 250)
 		synctest.Wait()
-		if octets, _, users := s.places.Unfinished.Held(); octets != 0 || users != 0 {
-			t.Errorf("%d octets of strangers' and those of %d users are counted when nothing comes", octets, users)
+		if n := q.held.Holders(); n != 0 {
+			t.Errorf("something of %d is counted when nothing comes", n)
 		}
 	})
 }
 
-// A35: what was left in maildrop/ has its room already: it is not counted.
-func TestUnfinishedOfMaildrop(t *testing.T) {
-	s := &session{server: &Server{}, o: &Options{}}
-	for _, c := range []Client{{Kind: Local, UID: 1001, Absent: true}, {Kind: Local, UID: 0}} {
-		if s.client = c; s.holderOf() != (holder{}) {
-			t.Errorf("%+v is counted for %+v", c, s.holderOf())
+// A81: what a client has in the queue counts with what comes: a user is told how much
+// it is and what to do, others go on, and the user too when it is gone. What was left
+// in maildrop/ is there already, and takes nothing more.
+func TestQueuedShares(t *testing.T) {
+	q := tight(60)
+	o := options(q)
+	s := New(o)
+	uid := 1001
+	s.userOf = func(net.Conn) (int, error) { return uid, nil }
+	queued := peer.Amount{Octets: 30 * mebi, Files: 17}
+	user := o.withDefaults().places().Users().Holder(1001)
+	q.held.Add(user, queued)
+	q.kept = 30 * mebi
+	say := func(k Kind, from, command string, want int, words string) {
+		t.Helper()
+		c := dialFrom(t, s, k, from)
+		defer c.conn.Close()
+		c.do("EHLO us.example")
+		if r := c.do(command); r.Code != want || !strings.Contains(r.Text, words) {
+			t.Errorf("uid %d, %s: %v, want %d with %q", uid, command, r, want, words)
+		}
+	}
+	const any, big = "MAIL FROM:<s@x.example>", "MAIL FROM:<s@x.example> SIZE=7340032"
+	const words = "17 messages of yours with 30720 KiB wait in the queue, your share of its room: see them with mailq"
+	say(Local, strangerAddr, any, 452, words)
+	say(Local, strangerAddr, big, 452, words)
+	uid = 1002
+	say(Local, strangerAddr, big, 250, "")
+	say(Local, strangerAddr, "MAIL FROM:<s@x.example> SIZE=20971520", 452, "at most half of the room")
+	say(Relay, strangerAddr, any, 250, "")
+	say(Relay, strangerAddr, big, 250, "")
+	say(Relay, strangerAddr, "MAIL FROM:<s@x.example> SIZE=16777216", 452, "from your network")
+	uid = 0
+	say(Local, strangerAddr, "MAIL FROM:<s@x.example> SIZE=20971520", 250, "")
+	uid = 1001
+	q.held.Add(user, peer.Amount{}.Minus(queued))
+	say(Local, strangerAddr, big, 250, "")
+}
+
+// A81: of many messages that come at once, each too small to be looked at while it
+// comes, no more are queued than fit into the share.
+func TestSmallOnesCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := tight(1)
+		o := options(q)
+		user := o.withDefaults().places().Users().Holder(1001)
+		s := New(o)
+		s.userOf = func(net.Conn) (int, error) { return 1001, nil }
+		var all []*talker
+		for range 40 {
+			c := dialFrom(t, s, Local, strangerAddr)
+			c.envelope("s@x.example", "alice@us.example")
+			all = append(all, c)
+		}
+		text := strings.Repeat(strings.Repeat("x", 62)+"\r\n", 20<<10/64)
+		queued := int64(0)
+		for _, c := range all {
+			go c.send(text + ".\r\n")
+			r := c.read()
+			if synctest.Wait(); r.Code != 250 {
+				continue
+			}
+			queued += int64(len(text))
+			q.held.Add(user, peer.Amount{Octets: int64(len(text)), Files: 1}) // as the queue does
+		}
+		if queued < mebi/2-64<<10 || queued > mebi/2 {
+			t.Errorf("%d KiB of a MiB are queued, want half", queued>>10)
+		}
+	})
+}
+
+// A35: what was left in maildrop/ has its room there until it is in the queue.
+func TestRoomOfMaildrop(t *testing.T) {
+	for _, tt := range []struct {
+		uid    int
+		absent bool
+		size   int64
+		ok     bool
+	}{{1001, true, 20, true}, {1001, true, 41, false}, {1001, false, 21, false}, {1001, false, 20, true}, {0, false, 40, true}} {
+		o := options(tight(40)).withDefaults()
+		s := &session{server: &Server{ctx: t.Context()}, o: o, client: Client{Kind: Local, UID: tt.uid, Absent: tt.absent}}
+		if err := s.fits(t.Context(), peer.Amount{Octets: tt.size * mebi, Files: 1}); (err == nil) != tt.ok {
+			t.Errorf("%+v: %v", tt, err)
+		}
+		if s.claimOf(peer.Amount{Octets: mebi}, false); tt.absent && s.o.Queue.Held(t.Context()).Holders() != 0 {
+			t.Errorf("%+v is counted as it comes", tt)
 		}
 	}
 }

@@ -39,7 +39,7 @@ var layers = map[string][]string{
 	"applets/server": {
 		"applets/certs", "applets/cmdline", "applets/coal", "applets/coal/nft", "applets/config", "applets/control", "applets/policy", "applets/privsep", "applets/privsep/creds", "applets/privsep/signer", "applets/service", "applets/smtpd", "applets/smtpd/rates", "applets/sysexits",
 		"deliver", "deliver/local", "deliver/local/mailbox", "deliver/local/user", "deliver/remote", "deliver/route", "internal/account",
-		"internal/alias", "internal/disk", "internal/maillog", "internal/peer", "internal/smtp", "resolver", "spool", "spool/envelope", "spool/maildrop",
+		"internal/alias", "internal/disk", "internal/maillog", "internal/peer", "internal/smtp", "resolver", "spool", "spool/envelope", "spool/maildrop", "spool/shares",
 	},
 	"deliver":               {"deliver/local", "deliver/outcome", "deliver/remote", "deliver/report", "deliver/route", "deliver/schedule", "internal/maillog", "internal/message", "internal/peer", "internal/smtp", "spool", "spool/envelope"},
 	"deliver/local":         {"deliver/outcome", "internal/alias", "internal/message", "internal/smtp", "spool/envelope"},
@@ -86,6 +86,7 @@ var layers = map[string][]string{
 	"resolver":              {"internal/disk", "internal/maillog", "internal/smtp"},
 	"spool":                 {"internal/disk", "internal/maillog", "spool/envelope"},
 	"spool/envelope":        {"internal/smtp"},
+	"spool/shares":          {"internal/peer", "spool/envelope"},
 	"spool/maildrop":        {"internal/disk", "internal/maillog", "internal/smtp", "spool/envelope"},
 
 	"internal/dbm/standin/errors":                {},

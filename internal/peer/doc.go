@@ -1,5 +1,5 @@
 // Package peer asks the kernel who is at the other end of a unix socket, and
-// counts who is served. It is the one place where a program of this machine
+// counts who is served and what they hold. It is the one place where a program of this machine
 // gets its identity: nobody tells us who they are.
 //
 // It never decides what somebody may do: see applets/control and
@@ -11,6 +11,7 @@
 //	room.go        n in all and m for each, or a part of what is left
 //	users.go       places for programs, by whose they are
 //	strangers.go   places for clients from elsewhere, and turns of one address
+//	held.go        what each has of the disk where mail is kept, and may have
 //	network.go     the addresses that count as one
 //	networks.go    which addresses are in networks of a list
 package peer

@@ -1,10 +1,38 @@
 package envelope
 
 import (
+	"io"
 	"net/netip"
 	"strconv"
 	"strings"
 )
+
+// clientEnd is where the Client of an Envelope has ended: its name has 255 octets at
+// most, four times that where each is quoted.
+const clientEnd = 4 << 10
+
+// ClientOf reads the Envelope's Client in a message file, and nothing else of it.
+// ErrDamaged: there is none; any other error comes from r.
+func ClientOf(r io.ReaderAt) (string, error) {
+	l := newLineReader(r, 0, clientEnd)
+	defer l.free()
+	for range 2 { // the first line, and the time
+		if _, err := l.next(); err != nil {
+			return "", cut(err, "envelope")
+		}
+	}
+	line, err := l.next()
+	if err != nil {
+		return "", cut(err, "envelope")
+	}
+	p := scanner{s: string(line[:len(line)-1]), ok: true}
+	p.lit("client ")
+	client := p.word()
+	if !p.ok || p.s != "" {
+		return "", damage("no client in its envelope")
+	}
+	return client, nil
+}
 
 // ClientUID returns the user of the program of this machine that an Envelope's
 // Client names, as "name[uid 1000]".

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -97,7 +98,11 @@ func TestMaildropLarge(t *testing.T) {
 	var of []int
 	look := func(want bool) {
 		t.Helper()
-		more, err := m.PickUp(t.Context(), 0, func(d *Dropped) error { of = append(of, d.Owner); return nil })
+		more, err := m.PickUp(t.Context(), 0, func(d *Dropped) error {
+			of = append(of, d.Owner)
+			_, err := io.Copy(io.Discard, d.Body())
+			return err
+		})
 		must(t, err)
 		if more != want {
 			t.Errorf("after %d drops there is more: %v", len(of), more)
@@ -119,6 +124,38 @@ func TestMaildropLarge(t *testing.T) {
 	}
 	if n := len(drops(f)); n != 0 {
 		t.Errorf("%d drops are left", n)
+	}
+}
+
+// A81: drops that are refused for their owner's share of the queue, before they are read,
+// keep nobody's waiting, however many there are and however large.
+func TestMaildropShares(t *testing.T) {
+	f := prepared()
+	large := letterForBob + strings.Repeat("x", 2*maxSmall)
+	for i := range maxLarge / (2 * maxSmall) {
+		leftBy(f, 1000+i, 0o640, large, fmt.Sprintf("A%d", i), fmt.Sprintf("B%d", i))
+		leftBy(f, 1000+i, 0o640, letterForBob, fmt.Sprintf("C%d", i), fmt.Sprintf("D%d", i))
+	}
+	leftBy(f, 2000, 0o640, large, "LARGE", "SECOND")
+	leftBy(f, 2000, 0o640, letterForBob, "SMALL")
+	_, m := reopen(t, f)
+	var taken []string
+	for looks := 1; len(taken) < 3; looks++ {
+		if looks > 2 {
+			t.Fatalf("%v in two looks, want SMALL, LARGE and SECOND", taken)
+		}
+		_, err := m.PickUp(t.Context(), 0, func(d *Dropped) error {
+			if d.Owner != 2000 {
+				return errors.New("452 4.3.1 your share")
+			}
+			taken = append(taken, d.Name)
+			_, err := io.Copy(io.Discard, d.Body())
+			return err
+		})
+		must(t, err)
+	}
+	if n := len(drops(f)); n != 4*maxLarge/(2*maxSmall) {
+		t.Errorf("%d drops are left, want all that were refused", n)
 	}
 }
 

@@ -54,6 +54,7 @@ type Dropped struct {
 	f    disk.File
 	at   int64
 	info disk.Info
+	read int64 // octets that Body has read
 }
 
 // Size is the message's header and body, in octets.
@@ -61,7 +62,19 @@ func (d *Dropped) Size() int64 { return d.info.Size - d.at }
 
 // Body reads the message. A file that was changed meanwhile ends in ErrNever.
 func (d *Dropped) Body() io.Reader {
-	return io.MultiReader(io.NewSectionReader(d.f, d.at, d.Size()), unchanged{d})
+	return io.MultiReader(sizeReader{io.NewSectionReader(d.f, d.at, d.Size()), &d.read}, unchanged{d})
+}
+
+// sizeReader counts what is read.
+type sizeReader struct {
+	io.Reader
+	n *int64
+}
+
+func (c sizeReader) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	*c.n += int64(n)
+	return n, err
 }
 
 // unchanged is an empty end for a file that is as it was when it was opened.
@@ -142,10 +155,11 @@ func (m *Maildrop) takeTurns(ctx context.Context, found *owners, limit int64, ta
 			met[uid], last = true, max(last, uid)
 		}
 		removed, terr := m.pickUp(c.name, limit, func(d *Dropped) error {
+			err := take(d)
 			if c.isLarge() {
-				large += d.Size()
+				large += d.read // one that is refused unread keeps no other waiting
 			}
-			return take(d)
+			return err
 		})
 		switch {
 		case removed:

@@ -49,7 +49,7 @@ const (
 	UserOut            // the program's user has theirs
 )
 
-// Table counts the sessions that are open, and what they hold. The zero Table is
+// Table counts the sessions that are open, and the memory that they hold. The zero Table is
 // empty.
 type Table struct {
 	clients   peer.Room[Class] // all but strangers
@@ -57,9 +57,8 @@ type Table struct {
 	programs  peer.Users
 	barred    peer.Room[int] // who was refused and has not gone
 
-	Unfinished Unfinished
-	Lists      Lists
-	Load       Load
+	Lists Lists
+	Load  Load
 }
 
 // Place is that of a session. The zero Place is one that is not counted.

@@ -9,6 +9,7 @@
 //	mended_test.go          a configuration that is wrong, and mended
 //	modes_test.go           sendmail's modes, super-server, --wait, -bv
 //	maildrop_test.go        what waits without a server
+//	shares_test.go          what waits in a small spool, and whose it is
 //	queue_test.go           the queue command
 //	descriptors_test.go     a server without descriptors
 //	restart_test.go         servers that stop or restart while mail comes
