@@ -11,7 +11,8 @@
 //     synced (A79). An error before the rename leaves the old one.
 //   - Readers take no lock. An open File goes on showing the database that
 //     it was opened on; Current tells when the name leads to another.
-//   - Edits of one file come one after the other (flock(2) on the file).
+//   - Edits of one file come one after the other: flock(2) on a file beside it
+//     that only its owner may open, since whoever may read a file may lock it.
 //   - What cannot be read is a *DamageError or the system's error, never
 //     ErrNotFound (A36): every block carries a checksum.
 //   - Memory is bounded whatever the size: by Options.Memory while a file is

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 	"maps"
+	"os"
 	"slices"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 // once and by others after Close. One goroutine uses it.
 type Edit struct {
 	target  target
+	lock    disk.File
 	old     *File
 	changes map[string]change // by key
 }
@@ -48,42 +51,87 @@ func Change(path string, o Options) (*Edit, error) {
 		return nil, err
 	}
 	t.sweep(time.Now())
-	f, err := lock(&t, time.Now().Add(lockWait))
+	lock, err := t.lock(time.Now().Add(lockWait))
 	if err != nil {
 		t.close()
 		return nil, t.wrap(err)
 	}
-	old, err := newFile(t.path, f, o)
+	e := &Edit{target: t, lock: lock, changes: map[string]change{}}
+	f, err := t.dir.Open(t.name, disk.ReadOnly)
+	if err == nil {
+		e.old, err = newFile(t.path, f, o)
+	}
 	if err != nil {
-		t.close()
+		e.Abort()
 		return nil, err
 	}
-	t.like = &old.info
-	return &Edit{target: t, old: old, changes: map[string]change{}}, nil
+	e.target.like = &e.old.info
+	return e, nil
 }
 
-// lock opens and locks the file that has the name once the lock is got.
-func lock(t *target, until time.Time) (disk.File, error) {
+// lockName is the file that Edits lock. It is there while one does, and has mode
+// 0600: a lock on the database would be anybody's who may read it.
+func (t *target) lockName() string { return "." + t.name + ".lock" }
+
+// lock makes, or finds, and locks the file that has the lock's name once the lock
+// is got. Until then nobody else changes the database.
+func (t *target) lock(until time.Time) (disk.File, error) {
+	owner, err := t.dir.Lstat(t.name)
+	if err != nil {
+		return nil, err
+	}
 	for {
-		f, err := t.dir.Open(t.name, disk.ReadOnly)
-		if err != nil {
-			return nil, err
-		}
-		ours, err := f.TryLock()
-		if err == nil && ours {
-			if ours, err = disk.Named(t.dir, t.name, f); err == nil && ours {
-				return f, nil
-			}
-		}
-		f.Close()
+		f, err := t.openLock(owner)
 		switch {
+		case errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist): // it came or went just now
 		case err != nil:
 			return nil, err
-		case time.Now().After(until):
+		default:
+			ours, err := f.TryLock()
+			if err == nil && ours {
+				if ours, err = disk.Named(t.dir, t.lockName(), f); err == nil && ours {
+					return f, nil
+				}
+			}
+			f.Close()
+			if err != nil {
+				return nil, err
+			}
+		}
+		if time.Now().After(until) {
 			return nil, ErrBusy
 		}
 		time.Sleep(lockPause)
 	}
+}
+
+// openLock opens the lock's file, which belongs to the database's owner, root or us,
+// or makes it for the database's owner.
+func (t *target) openLock(db disk.Info) (disk.File, error) {
+	f, err := t.dir.Open(t.lockName(), disk.ReadWrite)
+	if !errors.Is(err, fs.ErrNotExist) {
+		if err != nil {
+			return nil, err
+		}
+		info, err := f.Stat()
+		if known := info.UID == db.UID || info.UID == 0 || info.UID == os.Geteuid(); err == nil && (!known || info.Mode.Perm()&0o077 != 0) {
+			err = fmt.Errorf("others may lock %s, which belongs to uid %d and has mode %v; remove it", t.lockName(), info.UID, info.Mode.Perm())
+		}
+		if err != nil {
+			f.Close()
+			return nil, err
+		}
+		return f, nil
+	}
+	f, err = t.dir.Create(t.lockName(), 0o600)
+	if err != nil || os.Geteuid() != 0 || db.UID == 0 {
+		return f, err
+	}
+	if err := f.Chown(db.UID, db.GID); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // Fetch returns the value of key.
@@ -186,6 +234,11 @@ func (e *Edit) Abort() {
 	if e.old != nil {
 		e.old.Close()
 		e.old = nil
+	}
+	if e.lock != nil {
+		_ = e.target.dir.Unlink(e.target.lockName()) // one that stays keeps nobody out
+		e.lock.Close()
+		e.lock = nil
 	}
 	e.target.close()
 }
