@@ -35,7 +35,7 @@ func BenchmarkHeader(b *testing.B) {
 			}
 			b.Run(name, func(b *testing.B) {
 				o := options(discardQueue{})
-				s := &session{o: o.withDefaults()}
+				s := &session{o: o.withDefaults(), server: New(o)}
 				s.client = Client{Kind: Relay, Hello: "c", Local: local, ESMTP: true, Addr: netip.MustParseAddrPort("192.0.2.1:2")}
 				s.tx = Transaction{Client: &s.client, ReversePath: smtp.Path{Local: "a", Domain: "b.example"}, Arrived: time.Unix(1136239445, 0).UTC()}
 				s.incoming, _ = o.Queue.Begin(context.Background(), &s.tx)
@@ -55,6 +55,7 @@ func BenchmarkHeader(b *testing.B) {
 						b.Fatal(err)
 					}
 					h.free()
+					s.unclaim()
 				}
 			})
 		}
