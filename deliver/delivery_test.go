@@ -130,6 +130,63 @@ func TestA39LongPrograms(t *testing.T) {
 	})
 }
 
+// Commands of option mailer that never end, ten messages for each of ten users,
+// keep neither root's mailbox nor another user's from their mail: a user has four
+// places. Those of as many users as have all places hold up others' for half a
+// minute (A39).
+func TestA39HungMailers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.o.Mailer = "/usr/bin/procmail"
+		free, begun, ended := make(chan struct{}), make(chan bool, 1000), make(chan bool, 1000)
+		r.mailer.running = func(j local.Job) local.Result {
+			if j.User == "eve" {
+				ended <- true
+			} else {
+				begun <- true
+				<-free
+			}
+			return local.Result{Outcome: outcome.Outcome{Action: outcome.Delivered}}
+		}
+		r.users.names = append(r.users.names, "eve")
+		for i := range 20 {
+			r.users.names = append(r.users.names, fmt.Sprintf("u%d", i))
+		}
+		run, stop := r.start()
+		wake := func(from, to int) {
+			for i := range 10 * (to - from) {
+				run.Wake(r.mail("s@x.example", fmt.Sprintf("u%d", from+i/10)))
+			}
+			synctest.Wait()
+			run.Wake(r.mail("s@x.example", "eve"))
+			run.Wake(r.mail("s@x.example", "root"))
+			<-time.After(2 * time.Second)
+			synctest.Wait()
+		}
+		wake(0, 10)
+		if len(begun) != 40 || len(ended) != 1 {
+			t.Errorf("%d commands hang and %d of another user's ran within 2 s, want 40 and 1", len(begun), len(ended))
+		}
+		r.wantBox("root", 1)
+		wake(10, 20)
+		_, all := schedule.Mailer.Places()
+		if len(begun) != all || len(ended) != 1 {
+			t.Errorf("%d commands hang and %d of another user's ran, want %d and 1", len(begun), len(ended), all)
+		}
+		r.wantBox("root", 2)
+		<-time.After(programWait)
+		synctest.Wait()
+		if len(begun) != 80 || len(ended) != 2 {
+			t.Errorf("after %v %d commands hang and %d of another user's ran, want 80 and 2", programWait, len(begun), len(ended))
+		}
+		close(free)
+		<-time.After(time.Minute)
+		synctest.Wait()
+		r.want()
+		stop()
+	})
+}
+
 // A program of an alias that never ends holds four places: those of other aliases,
 // which run as the same user, go on (A39).
 func TestA39AliasPrograms(t *testing.T) {

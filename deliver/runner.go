@@ -89,7 +89,7 @@ func (r *Runner) RunNow() {
 // forgetDown makes every destination be tried again, with new answers of DNS.
 func (r *Runner) forgetDown() {
 	r.forgetRoutes()
-	r.sched.ForgetDown(schedule.Host, schedule.Mailbox, schedule.Stored, schedule.List)
+	r.sched.ForgetDown(schedule.Host, schedule.Mailbox, schedule.Mailer, schedule.Stored, schedule.List)
 }
 
 func (r *Runner) forgetRoutes() {

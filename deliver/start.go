@@ -73,15 +73,24 @@ func (s *settings) gateOf(t *localTarget) schedule.Gate {
 	switch {
 	case t.step.Kind == route.StepRun:
 		kind = schedule.Program
-	case t.step.Kind == route.StepMailbox && s.router.Way(t.step.Account, t.folder) == route.IntoStore:
-		kind = schedule.Stored
 	case t.step.Kind == route.StepMailbox:
-		kind = schedule.Mailbox
+		kind = mailboxKind(s.router.Way(t.step.Account, t.folder))
 	}
 	if x := t.step.Item; (kind == schedule.Program || kind == schedule.List) && x.Source == local.FromAlias {
 		key += " " + x.Name // others' programs and lists are run and read by the same user
 	}
 	return schedule.Gate{Kind: kind, Key: key}
+}
+
+// mailboxKind is the kind of the gate before mailboxes that are reached in this way.
+func mailboxKind(w route.Way) schedule.Kind {
+	switch w {
+	case route.IntoStore:
+		return schedule.Stored
+	case route.ByProgram:
+		return schedule.Mailer
+	}
+	return schedule.Mailbox
 }
 
 // deliver starts the goroutine of one local target; the attempt waits for it.
@@ -105,10 +114,11 @@ func (a *attempt) deliver(t *localTarget, gate schedule.Gate) {
 	}()
 }
 
-// stay returns what gives back a place at a gate. A program that takes long keeps no
-// place that others wait for, but that of its user or alias.
+// stay returns what gives back a place at a gate. A program or a command of option
+// mailer that takes long keeps no place that others wait for, but that of its user or
+// alias.
 func (a *attempt) stay(gate schedule.Gate) (leave func()) {
-	if gate.Kind != schedule.Program {
+	if gate.Kind != schedule.Program && gate.Kind != schedule.Mailer {
 		return func() { a.turn.Leave(gate) }
 	}
 	var mu sync.Mutex

@@ -13,6 +13,7 @@ const (
 	Mailbox    Kind = iota // of a user
 	Stored                 // a mailbox that the LMTP server keeps
 	Program                // the programs and files of one user, or of one alias
+	Mailer                 // the command of option mailer for one user
 	List                   // the .forward and personal alias files of one user, or the list of one alias
 	Host                   // a next hop
 	Domain                 // the answer of DNS about one domain
@@ -23,7 +24,7 @@ const (
 
 // kinds says how many messages are let through. The gates of whole kinds keep
 // the kinds apart: InWork has more places than Host, Domain, Mailbox, List,
-// Program and Stored in all, and than messages that wait in work may be (see
+// Program, Mailer and Stored in all, and than messages that wait in work may be (see
 // Work.Hold), so that whatever one of them waits for, the others go on (rule A39).
 var kinds = [...]struct {
 	first  int           // at one gate to begin with
@@ -37,6 +38,7 @@ var kinds = [...]struct {
 	Mailbox: {first: 16, most: 64, all: 256, down: 30 * time.Second}, // 64: one batch of deliver/local
 	Stored:  {first: 16, most: 64, down: 30 * time.Second, all: 20},
 	Program: {first: 4, most: 4, all: 32, slow: 96},
+	Mailer:  {first: 4, most: 4, all: 64, slow: 64, down: 30 * time.Second},
 	List:    {first: 4, most: 4, all: 128, down: 30 * time.Second},
 	Host:    {first: 1, most: 40, all: 1000, shared: true, down: 2 * time.Minute},
 	Network: {first: 10, most: 40},
