@@ -86,24 +86,21 @@ func domain(s string) (string, bool) {
 
 // client takes an address, with or without brackets, a network or a host name.
 func client(s string) (string, bool) {
-	if a, ok := smtp.ParseLiteral(s); ok {
-		return a.String(), true
+	p, ok := smtp.ParseNetwork(s)
+	switch {
+	case !ok:
+		return host(s)
+	case strings.Contains(s, "/"):
+		return p.String(), true
 	}
-	if a, err := netip.ParseAddr(s); err == nil {
-		return a.Unmap().String(), a.Zone() == ""
-	}
-	if strings.Contains(s, "/") {
-		p, err := netip.ParsePrefix(s)
-		return smtp.UnmapPrefix(p).String(), err == nil
-	}
-	return host(s)
+	return p.Addr().String(), true
 }
 
 // network takes an address, with or without brackets, or a network.
 func network(s string) (string, bool) {
-	t, ok := client(s)
-	_, literal := netip.ParseAddr(t)
-	return t, ok && (literal == nil || strings.Contains(t, "/"))
+	s, ok := client(s)
+	_, read := smtp.ParseNetwork(s)
+	return s, ok && read
 }
 
 // relayHost takes a host name or an address in brackets, with or without a

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -191,7 +190,7 @@ func newClients(ctx context.Context, trusted []string, ours func(netip.Addr) boo
 	lookup func(context.Context, string) ([]netip.Addr, error), log *slog.Logger) *clients {
 	c := &clients{names: map[netip.Addr]bool{}, ours: ours, lookup: lookup, log: log}
 	for _, text := range trusted {
-		if p, err := prefix(text); err == nil {
+		if p, ok := smtp.ParseNetwork(text); ok {
 			c.nets.Add(p)
 			continue
 		}
@@ -239,24 +238,12 @@ func (c *clients) unsure() bool {
 	return len(c.unknown) > 0
 }
 
-// prefix reads an address or a network.
-func prefix(text string) (netip.Prefix, error) {
-	if a, err := netip.ParseAddr(text); err == nil {
-		return netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()), nil
-	}
-	p, err := netip.ParsePrefix(text)
-	if err != nil {
-		return p, fmt.Errorf("%q is no address and no network", text)
-	}
-	return p.Masked(), nil
-}
-
 // within reports whether an address is in a list of addresses and networks, which the
 // configuration has checked.
 func within(list []string) func(netip.Addr) bool {
 	var nets peer.Networks
 	for _, text := range list {
-		if p, err := prefix(text); err == nil {
+		if p, ok := smtp.ParseNetwork(text); ok {
 			nets.Add(p)
 		}
 	}

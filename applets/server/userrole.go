@@ -26,6 +26,7 @@ import (
 	"postoffice/internal/account"
 	"postoffice/internal/disk"
 	"postoffice/internal/maillog"
+	"postoffice/internal/smtp"
 )
 
 // userSettings is what a user's process is told of the configuration. Its user
@@ -215,7 +216,7 @@ func portsOf(listeners []service.Listener) []uint16 {
 func trustedNetworks(conf *config.Config) []netip.Prefix {
 	var all []netip.Prefix
 	for _, text := range slices.Concat(conf.Trusted, conf.ProxyFrom, conf.XClientFrom) {
-		if p, err := prefix(text); err == nil {
+		if p, ok := smtp.ParseNetwork(text); ok {
 			all = append(all, p)
 		}
 	}

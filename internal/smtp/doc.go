@@ -19,7 +19,7 @@
 //
 //	path.go, parsepath.go
 //	                reverse-paths and forward-paths
-//	literal.go      address literals
+//	literal.go      address literals, networks
 //	params.go       parameters of MAIL and RCPT
 //	dsn.go          those of RFC 3461
 //	reply.go, readreply.go

@@ -17,6 +17,20 @@ func ParseLiteral(s string) (netip.Addr, bool) {
 	return a.Unmap(), ok
 }
 
+// ParseNetwork reads what options name clients by: a network, 192.0.2.0/24, in the
+// form that UnmapPrefix returns, or an address with or without brackets, which is a
+// network of its own. Neither has a zone.
+func ParseNetwork(s string) (netip.Prefix, bool) {
+	if p, err := netip.ParsePrefix(s); err == nil {
+		return UnmapPrefix(p), true
+	}
+	a, ok := ParseLiteral(s)
+	if bare, err := netip.ParseAddr(s); err == nil {
+		a, ok = bare.Unmap(), bare.Zone() == ""
+	}
+	return netip.PrefixFrom(a, a.BitLen()), ok
+}
+
 // UnmapPrefix returns a network with its bits behind the length cleared, and one of
 // IPv4-mapped addresses of IPv6 as that of IPv4: clients' addresses are never mapped.
 func UnmapPrefix(p netip.Prefix) netip.Prefix {

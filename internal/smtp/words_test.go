@@ -97,3 +97,19 @@ func TestParseLiteral(t *testing.T) {
 		t.Errorf("with a zone: %q", got)
 	}
 }
+
+// TestParseNetwork: there is one form of each network, and an address is one.
+func TestParseNetwork(t *testing.T) {
+	for in, want := range map[string]string{ // "": none
+		"192.0.2.0/24": "192.0.2.0/24", "192.0.2.77/24": "192.0.2.0/24", "::/0": "::/0", "2001:db8::1/32": "2001:db8::/32",
+		"192.0.2.1": "192.0.2.1/32", "[192.0.2.1]": "192.0.2.1/32", "2001:DB8::1": "2001:db8::1/128", "[IPv6:2001:db8::1]": "2001:db8::1/128",
+		"::ffff:192.0.2.3": "192.0.2.3/32", "[::ffff:192.0.2.3]": "192.0.2.3/32", "::ffff:192.0.2.77/120": "192.0.2.0/24", "::ffff:192.0.2.3/90": "::ffc0:0:0/90",
+		"": "", "/": "", "[]": "", "192.0.2.0/33": "", "192.0.2.0/024": "", "192.0.2.0/255.255.255.0": "", "192.0.2.": "", "[2001:db8::]/32": "",
+		"IPv6:2001:db8::1": "", "fe80::1%eth0": "", "[fe80::1%eth0]": "", "fe80::%eth0/64": "", "mail.example": "",
+	} {
+		p, ok := ParseNetwork(in)
+		if ok != (want != "") || ok && p.String() != want {
+			t.Errorf("ParseNetwork(%q): %v, %v, want %q", in, p, ok, want)
+		}
+	}
+}

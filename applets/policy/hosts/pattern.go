@@ -74,7 +74,8 @@ func parsePattern(word string) (pattern, error) {
 }
 
 // parseNetwork reads 192.0.2., 192.0.2.0/24, 192.0.2.0/255.255.255.0, [2001:db8::1]
-// and [2001:db8::]/32.
+// and [2001:db8::]/32. That is not what smtp.ParseNetwork reads for options:
+// hosts_access(5) has masks and lengths behind a bracket, and no tag IPv6:.
 func parseNetwork(word string) (netip.Prefix, error) {
 	if octets, ok := strings.CutSuffix(word, "."); ok {
 		n := strings.Count(octets, ".") + 1
