@@ -12,7 +12,10 @@ import (
 
 const maxFile = 16 << 20 // octets read of resolv.conf or hosts
 
-// watched is a small file whose parsed form is kept until the file changes.
+// watched is a small file whose parsed form is kept until the file changes. A fault
+// leaves it as it was, the best guess at servers and names there is; without the file
+// it is empty. Each get looks, and who gets a value learns whether it is another one
+// than before: the cache goes with the servers.
 type watched[T any] struct {
 	path  string
 	parse func(io.Reader) T

@@ -17,7 +17,9 @@ import (
 const hostsFileWait = 2 * time.Second
 
 // watchedFile is a small file that is read again when it has changed, or one that
-// it names.
+// it names. A fault leaves what was read in force, since without its rules a client
+// would be let in whom they deny, and is told once. The resolver's watched keeps its
+// value too, but looks each time and has no second file.
 type watchedFile struct {
 	path   string
 	most   int64  // octets

@@ -66,6 +66,9 @@ func (p *passwd) person(uid int) (Person, error) {
 	return who, nil
 }
 
+// current returns the users of the file as it is now. After a fault, and without
+// the file, nobody is known from before: a user who was removed meanwhile would
+// go on getting mail.
 func (p *passwd) current() (*users, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

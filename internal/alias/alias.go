@@ -109,7 +109,8 @@ func (a *Aliases) Damage() error {
 	return err
 }
 
-// current returns the table of the file as it is now.
+// current returns the table of the file as it is now: an empty one without the
+// file, and after a fault none, so that mail waits and follows no old alias.
 func (a *Aliases) current() (*table, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -11,7 +11,10 @@ import (
 const settled = 2 * time.Second
 
 // A Version is a file as it was when it was read. The zero Version is of no
-// file.
+// file. What a fault means for what was read is left to each reader: users and
+// aliases are unknown while their files can't be read (internal/account,
+// internal/alias), DNS servers and the rules of clients stay what they were
+// (resolver, applets/policy).
 type Version struct {
 	info Info
 	read time.Time
