@@ -139,6 +139,9 @@ func checkConfig(ctx context.Context, env *cmdline.Env, conf *config.Config) err
 			}
 		}
 	}
+	for _, text := range server.LeftQueues(conf) {
+		env.Say("warning: " + text)
+	}
 	tellNotes(env, conf)
 	err := checkHosts(env, conf)
 	if more := checkAliases(env, conf); err == nil {

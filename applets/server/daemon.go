@@ -162,6 +162,7 @@ func (d *daemon) master(ctx context.Context) error {
 			return err
 		}
 		defer d.runDir.Close()
+		d.tellLeft(ctx)
 		o.RunDir = d.runDir
 		end, err := d.startCoal(&o)
 		if err != nil {
@@ -184,6 +185,17 @@ func (d *daemon) warn(ctx context.Context) {
 	}
 	if why := Exposed(); why != "" {
 		d.log.LogAttrs(ctx, slog.LevelWarn, "processes exposed", maillog.Reason(why))
+	}
+}
+
+// tellLeft tells of mail in queue directories that the server had before.
+func (d *daemon) tellLeft(ctx context.Context) {
+	left, err := d.runDir.NoteQueueDir(d.conf.QueueDir)
+	if err != nil {
+		d.log.LogAttrs(ctx, slog.LevelWarn, "queue directory not noted", maillog.Err(err))
+	}
+	for _, dir := range left {
+		d.log.LogAttrs(ctx, slog.LevelWarn, "mail left in another queue", maillog.Option("queue-dir"), maillog.Reason(leftQueue(d.conf, dir)))
 	}
 }
 
@@ -297,6 +309,7 @@ func (d *daemon) alone(ctx context.Context) error {
 		return err
 	}
 	defer d.runDir.Close()
+	d.tellLeft(ctx)
 	sockets := service.NewSockets(ctx, service.SocketsOptions{Listeners: listeners, Log: d.log})
 	defer sockets.Close()
 	d.openCerts(ctx)

@@ -347,3 +347,16 @@ func portError(err error) error {
 		{nil, sysexits.OSErr, "option listen says where the server listens"},
 	})
 }
+
+// LeftQueues tells of former queue directories that hold mail.
+func LeftQueues(conf *config.Config) (all []string) {
+	for _, dir := range service.QueuesLeft(conf.RunDir, conf.QueueDir) {
+		all = append(all, leftQueue(conf, dir))
+	}
+	return all
+}
+
+// leftQueue says of a former queue directory that mail is in it, and what to do.
+func leftQueue(conf *config.Config, dir string) string {
+	return fmt.Sprintf("%s was queue-dir before, and mail in it waits for a server: postoffice runq -v -o queue-dir=%[1]s -o run-dir=%s-old tries to deliver it", dir, conf.RunDir)
+}

@@ -15,6 +15,7 @@
 // Files:
 //
 //	rundir.go      the run directory, its lock and its pid file
+//	queuedirs.go   the queue directories that its servers had
 //	listen.go      binding sockets
 //	sockets.go     sockets that are bound again
 //	inherit.go     sockets of a service manager, sd_listen_fds(3)

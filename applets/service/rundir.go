@@ -162,18 +162,21 @@ func Running(path string) (bool, error) {
 }
 
 // WritePID writes postoffice.pid.
-func (r *RunDir) WritePID() error {
-	name := filepath.Join(r.path, pidFile)
+func (r *RunDir) WritePID() error { return r.write(pidFile, 0o644, strconv.Itoa(os.Getpid())+"\n") }
+
+// write puts a file into the place of the one with that name.
+func (r *RunDir) write(file string, mode fs.FileMode, text string) error {
+	name := filepath.Join(r.path, file)
 	tmp := name + ".new"
 	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(strconv.Itoa(os.Getpid()) + "\n")
-	err = errors.Join(err, f.Chmod(0o644), f.Close())
+	_, err = f.WriteString(text)
+	err = errors.Join(err, f.Chmod(mode), f.Close())
 	if err == nil {
 		err = os.Rename(tmp, name)
 	}
