@@ -67,11 +67,14 @@ func (s *system) pass(ctx context.Context, session, asked *os.File) error {
 		return nil
 	}
 	s.pickUp(ctx)
+	if session != nil && s.handOver(ctx) { // of what was picked up it may not know
+		return nil
+	}
 	return s.runner.Pass(ctx)
 }
 
 // handOver tells a server that has the queue by now, and may have looked
-// through it before the session's message was there. It says whether one was
+// through it before our messages were there. It says whether one was
 // told; while nobody has the queue, whoever takes it will look.
 func (s *system) handOver(ctx context.Context) bool {
 	unlock, err := s.queue.TryLock()

@@ -120,7 +120,11 @@ func spoolFull(t *testing.T, size string) {
 		}
 	}
 	room := func() {}
-	if !strings.Contains(size, "nr_inodes") {
+	if strings.Contains(size, "nr_inodes") { // a network's share is gone; root has no bound
+		for code := 0; code == 0; {
+			code, _ = k.sendmail(l, "root", letters.New("alice@one.test", 100))
+		}
+	} else {
 		room = s.Fill(s.Path("queue"))
 	}
 	if code, words := k.sendmail(l, "bob", letters.New("alice@one.test", 100)); code != 75 || words == "" {

@@ -53,6 +53,11 @@ func TestRestartsCostNoSubmission(t *testing.T) {
 		p.Stop()
 		p = one.Serve()
 	}
+	defer func() {
+		if t.Failed() {
+			t.Logf("the queue at the end:\n%s", one.Applet("mailq"))
+		}
+	}()
 	over.Store(true)
 	submitters.Wait()
 	lan.Until(t, time.Minute, "maildrop/ is empty and all is delivered", func() bool {
