@@ -252,7 +252,7 @@ func TestTermWithOpenSession(t *testing.T) {
 // again when it is free, and nothing has exited (R53).
 func TestBrokenListener(t *testing.T) {
 	k := borderSite(t)
-	before := k.Family()
+	before := k.Staff()
 	server := k.PidOf("postoffice: server")
 	if err := shutdownListener(t, server); err != nil {
 		t.Fatal(err)

@@ -186,7 +186,7 @@ func sendFrom(h *lan.Host, one *lan.Site, text string) error {
 func TestR29ClientsThatLeave(t *testing.T) {
 	one, client := limited(t)
 	one.Serve()
-	before := one.Family()
+	before := one.Staff()
 	help := strings.Repeat("HELP\r\n", 2000)
 	for i := range 60 {
 		conn, err := client.Dial(one.IP + ":25")

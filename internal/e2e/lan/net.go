@@ -132,6 +132,18 @@ func (h *Host) Family() map[int]string {
 	return all
 }
 
+// Staff waits until the only server of the host, a root tree, has no processes but
+// master, server and signer, and returns those: what it starts a user's process for at
+// its start takes a moment.
+func (h *Host) Staff() (all map[int]string) {
+	h.T.Helper()
+	Until(h.T, time.Minute, "master, server and signer are alone", func() bool {
+		all = h.Family()
+		return len(all) == 3
+	})
+	return all
+}
+
 // PidOf is the one process of the host whose argv[0] ends in name; 0: none.
 func (h *Host) PidOf(name string) int {
 	for pid, argv0 := range h.Family() {
