@@ -141,7 +141,7 @@ func TestOldFileChecked(t *testing.T) {
 	for _, want := range []string{
 		`warning: \S+/cf:\d+: delay: there is no greylist`, `warning: \S+/cf:\d+: greylist-from: there is no greylist`,
 		`warning: \S+/cf:\d+: filter: no filter is asked`, `warning: \S+/cf:\d+: spam: no filter is asked`,
-		`warning: \S+/cf:\d+: safe: nobody can log in`, `note: \S+/cf:\d+: msp: the second port had the rules of the first one`, `note: tls-cert is not set: `,
+		`warning: \S+/cf:\d+: safe: nobody can log in`, `note: \S+/cf:\d+: msp: in a file of the first postoffice the second port had the rules of the first one`, `note: tls-cert is not set: `,
 		`note: \S+/cf:\d+: dnscheck: it did nothing; today it refuses`, `note: \S+/cf:\d+: soft-deny: it did nothing`,
 		`note: \S+/cf:\d+: debug: it answered anybody`, `note: \S+/cf:\d+: paranoid: `, `note: \S+/cf:\d+: localmx: `,
 		`note: \S+/cf:\d+: mxpool: `, `note: \S+/cf:\d+: relay: it held for sendmail -bs alone`,

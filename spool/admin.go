@@ -17,6 +17,7 @@ func (q *Queue) ClaimAny(id ID) (m *Message, err error) {
 			break
 		}
 	}
+	q.missed(id, err)
 	return m, err
 }
 

@@ -34,10 +34,16 @@ type Message struct {
 // read error, a file that can't be written, a record that failed).
 func (q *Queue) Claim(id ID) (*Message, error) {
 	m, err := q.claim(Active, id)
-	if errors.Is(err, ErrGone) && !q.has(Held, id) && !q.has(Active, id) {
-		q.tally.Went(string(id)) // somebody else has removed it
-	}
+	q.missed(id, err)
 	return m, err
+}
+
+// missed tells the tally of a message that somebody else has removed: err says that it
+// isn't where it was looked for.
+func (q *Queue) missed(id ID, err error) {
+	if errors.Is(err, ErrGone) && !q.has(Held, id) && !q.has(Active, id) {
+		q.tally.Went(string(id))
+	}
 }
 
 // has reports whether a message may be there.

@@ -59,6 +59,7 @@ func (q *Queue) Release(id ID) error {
 		}
 	}
 	if err != nil {
+		q.missed(id, err)
 		return fmt.Errorf("queue %s: release: %w", id, err)
 	}
 	return nil

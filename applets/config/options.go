@@ -40,7 +40,7 @@ var options = []option{
 		doc:  "Where smtpd waits for connections; without an address on every IPv4 and IPv6 address.",
 		bind: func(c *Config) value { return list(&c.Listen, listenAddr, "host:port, :port or host") }},
 	{name: "msp", def: "no", once: true,
-		was:  "the second port had the rules of the first one; today only this machine and trusted clients may send there",
+		was:  "in a file of the first postoffice the second port had the rules of the first one; today only this machine and trusted clients may send there",
 		doc:  "Whether there is a second port, for mail that this machine's own users send (RFC 6409): 587, or the one that is given, at the addresses of listen; whoever is neither this machine nor trusted is refused there.",
 		bind: func(c *Config) value { return flagOrPort(&c.MSP, 587) }},
 	{name: "msps", def: "no", once: true,

@@ -25,6 +25,8 @@ import (
 	"postoffice/internal/maillog"
 )
 
+const smtpPort = 25 // where servers bring mail
+
 // noTLS says that there is to be none for clients.
 func noTLS(conf *config.Config) bool { return slices.Contains(conf.TLSCert, config.NoTLS) }
 
@@ -40,6 +42,8 @@ func checkTLS(conf *config.Config) error {
 		return wrong("msps is a port where TLS comes first, and tls-cert=none is no TLS", "take one of them out")
 	case keys > 0 && keys != n && !noTLS(conf):
 		return wrong(fmt.Sprintf("tls-key has %d files and tls-cert %d", keys, n), "name the key of each certificate, in the same order, or no key where each stands in the file of its certificate")
+	case conf.MSP == smtpPort || conf.MSPS == smtpPort:
+		return wrong("msp or msps is port 25, where other servers bring mail: all of it would be refused", "msp=yes is port 587 and msps=yes 465; listen keeps 25")
 	case conf.MSP != 0 && conf.MSP == conf.MSPS:
 		return wrong(fmt.Sprintf("msp and msps are both port %d", conf.MSP), "give one of them another port, as msps=465")
 	}

@@ -30,6 +30,15 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
+// TestPortOfOthers: the port where other servers bring mail is none of submission.
+func TestPortOfOthers(t *testing.T) {
+	for conf, good := range map[*config.Config]bool{{MSP: 587, MSPS: 465}: true, {MSP: 25}: false, {MSPS: 25}: false, {MSP: 587, MSPS: 587}: false} {
+		if err := checkTLS(conf); (err == nil) != good {
+			t.Errorf("msp=%d, msps=%d: %v", conf.MSP, conf.MSPS, err)
+		}
+	}
+}
+
 // TestKindOf: what sessions a listener has.
 func TestKindOf(t *testing.T) {
 	s := &settings{conf: &config.Config{MSP: 587, MSPS: 10465}}

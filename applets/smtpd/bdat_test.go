@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // A8: what is no number of octets, or no LAST, ends the session: nobody knows where
@@ -118,6 +119,25 @@ func TestA28Chunks(t *testing.T) {
 			t.Errorf("replies to two chunks: %s, want %s; %d messages are open", got, tt.want, q.unfinished())
 		}
 	}
+}
+
+// A8: a chunk without octets behind the delay for errors, for which the session gave its
+// buffers back, is answered as any other, and the last one ends the message.
+func TestA8EmptyChunkBehindDelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := &memQueue{}
+		o := options(q)
+		o.SoftErrors, o.HardErrors, o.ErrorDelay = 1, 20, time.Second
+		c := dial(t, New(o))
+		for _, line := range []string{"EHLO x", "BDAT 0", "NONSENSE", "BDAT 0 LAST", "MAIL FROM:<a@b.example>", "RCPT TO:<alice@us.example>"} {
+			c.do(line)
+		}
+		c.do("BDAT 3\r\na")
+		c.do("NONSENSE")
+		if r := c.do("BDAT 0 LAST"); r.Code != 250 || len(q.messages()) != 1 {
+			t.Errorf("%+v, and %d messages are queued", r, len(q.messages()))
+		}
+	})
 }
 
 // body is a stored message behind our trace field.

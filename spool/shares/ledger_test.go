@@ -214,6 +214,21 @@ var steps = []struct {
 			delete(m.ids, id)
 		}
 	}},
+	{"somebody removes a held file", func(m *model) {
+		if id := m.any(spool.Held); id != "" {
+			m.must(os.Remove(filepath.Join(m.dir, "hold", string(id))))
+			var err error
+			if m.IntN(2) == 0 {
+				err = m.queue.Release(id)
+			} else {
+				_, err = m.queue.ClaimAny(id)
+			}
+			if !errors.Is(err, spool.ErrGone) {
+				m.Fatal(err)
+			}
+			delete(m.ids, id)
+		}
+	}},
 }
 
 // with claims one of the messages, if there is one.

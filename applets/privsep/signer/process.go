@@ -22,7 +22,7 @@ import (
 const Role = "postoffice: signer"
 
 const (
-	birthWait = time.Minute      // for a process to become what it is to be
+	birthWait = 20 * time.Second // for a process to become what it is to be: much less than the server waits for its start
 	keysWait  = 10 * time.Second // for a key to be taken, or to come
 )
 

@@ -123,7 +123,7 @@ func (t *Table) count(now time.Time, a netip.Addr, k Kind, l Limits) {
 	a, all := levelsOf(a)
 	for _, lv := range all {
 		e := t.store.make(keyOf(a, lv.bits))
-		e.empty[k] = min(max(e.empty[k], now.UnixNano())+int64(l.each(k, lv)), now.Add(l.Per).UnixNano())
+		e.empty[k] = now.UnixNano() + int64(min(e.used(now, k, l)+l.each(k, lv), l.Per))
 	}
 }
 
@@ -134,8 +134,17 @@ func (l Limits) each(k Kind, lv level) time.Duration {
 
 // wait is how long it is until one more is allowed; 0 or less: it is now.
 func (e *entry) wait(now time.Time, k Kind, l Limits, lv level) time.Duration {
-	used := max(e.empty[k]-now.UnixNano(), 0)
-	return time.Duration(used) + l.each(k, lv) - l.Per
+	return e.used(now, k, l) + l.each(k, lv) - l.Per
+}
+
+// used is what there is of Per. More than that was counted before the clock was set back,
+// and counts no more.
+func (e *entry) used(now time.Time, k Kind, l Limits) time.Duration {
+	used := time.Duration(max(e.empty[k]-now.UnixNano(), 0))
+	if used > l.Per {
+		return 0
+	}
+	return used
 }
 
 // A Limited is a network that is refused something now.

@@ -65,6 +65,24 @@ func TestTake(t *testing.T) {
 	}
 }
 
+// TestClockBack: what was counted while the clock was a year ahead refuses nobody when it
+// is right again.
+func TestClockBack(t *testing.T) {
+	var tab Table
+	l, a := ten(), addr("192.0.2.7")
+	for range 10 {
+		tab.Take(start.AddDate(1, 0, 0), a, Messages, l)
+	}
+	for i := range 10 {
+		if r, ok := tab.Take(start, a, Messages, l); !ok {
+			t.Fatalf("number %d: %+v", i+1, r)
+		}
+	}
+	if r, ok := tab.Take(start, a, Messages, l); ok || r.Wait != 6*time.Second {
+		t.Errorf("one more: %+v, %v, want a wait of 6 s", r, ok)
+	}
+}
+
 // TestLookAndCount: what is counted afterwards, as an unknown recipient, is refused before
 // it is tried again, and doesn't grow beyond one time.
 func TestLookAndCount(t *testing.T) {

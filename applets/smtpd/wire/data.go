@@ -70,4 +70,7 @@ func (w *Conn) LoseData() { w.lost, w.heldSince = true, time.Now() }
 func (w *Conn) Lost() bool { return w.lost }
 
 // Reader is what a message is read from.
-func (w *Conn) Reader() *bufio.Reader { return w.in }
+func (w *Conn) Reader() *bufio.Reader {
+	w.borrow() // of a chunk without octets nothing was waited for
+	return w.in
+}
