@@ -23,7 +23,8 @@ func TestBenchChecks(t *testing.T) {
 		return
 	}
 	l := lan.New(t)
-	l.DNS("checked.test. IN A 10.77.0.2", "plain.test. IN A 10.77.0.3", "client.test. IN A 10.77.0.4",
+	soa := " 3600 IN SOA ns.test. root.ns.test. 1 3600 600 86400 3600" // says how long "no such records" is kept
+	l.DNS("test."+soa, "10.in-addr.arpa."+soa, "bench.test. IN MX 10 client.test.", "checked.test. IN A 10.77.0.2", "plain.test. IN A 10.77.0.3", "client.test. IN A 10.77.0.4",
 		"4.0.77.10.in-addr.arpa. IN PTR client.test.", "bench.test. IN A 10.77.0.4")
 	checkedHost, plainHost, client := l.Host("checked.test"), l.Host("plain.test"), l.Host("client.test")
 
