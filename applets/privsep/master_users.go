@@ -295,17 +295,20 @@ func (u *users) end(p *userProcess) {
 	switch {
 	case p.conn != nil:
 		p.conn.close()
-		p.killer = time.AfterFunc(userEnd, func() { p.kill(); u.setAside(p) })
+		p.killer = time.AfterFunc(userEnd, func() {
+			p.kill()
+			u.mu.Lock()
+			defer u.mu.Unlock()
+			u.setAside(p)
+		})
 	case p.cmd != nil: // it has nothing to do yet
 		p.kill()
 	}
 }
 
 // setAside takes its place from a process that hangs, where no more than
-// maxAside do.
+// maxAside do. The caller holds mu.
 func (u *users) setAside(p *userProcess) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
 	if p.aside || !u.all[p] || p.stalled == 0 && !p.leaving || u.aside >= maxAside {
 		return
 	}
@@ -320,13 +323,11 @@ func (u *users) watchList(p *userProcess) (over func()) {
 	var counted, ended bool // guarded by mu
 	slow := time.AfterFunc(stalled.StepWait, func() {
 		u.mu.Lock()
+		defer u.mu.Unlock()
 		if counted = !ended; counted {
 			p.stalled++
-			u.wake() // for whoever needs its place
-		}
-		u.mu.Unlock()
-		if counted {
-			u.setAside(p)
+			u.setAside(p) // before anybody who needs its place may end it
+			u.wake()
 		}
 	})
 	return func() {

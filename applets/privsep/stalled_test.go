@@ -119,10 +119,8 @@ func TestA39HungLists(t *testing.T) {
 		k.want("delivered", "run u3 alias job t%d 10", n)
 	}
 	select {
-	case got := <-answers: // a busy machine takes long enough for one to be given up
-		if !strings.Contains(got, "others needed its place") {
-			t.Errorf("others waited for %q", got)
-		}
+	case got := <-answers:
+		t.Errorf("others waited for %q", got)
 	default:
 	}
 	if n := len(userProcesses(t)); n <= maxUsers || n > maxUsers+maxAside {

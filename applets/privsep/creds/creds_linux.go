@@ -82,7 +82,8 @@ func OnThread(f func() (clean bool)) {
 // can keep it.
 const threadWait = 10 * time.Second
 
-// awaitEnd returns when a thread of this process has ended.
+// awaitEnd returns when a thread of this process has ended. Before Linux 6.9 (pidfd_open
+// with PIDFD_THREAD) no event tells of that.
 func awaitEnd(tid int) {
 	for end := time.Now().Add(threadWait); unix.Tgkill(os.Getpid(), tid, 0) == nil && time.Now().Before(end); {
 		time.Sleep(50 * time.Microsecond)
