@@ -75,17 +75,24 @@ func (p *passedOn) CloseWrite() error {
 }
 
 // beginPassedOn is begin for the connection of a proxy: it waits for the header first.
-// However many have none yet, they take no place of others.
+// However many have none yet, they take no place of others, and a proxy has at most half
+// of what the other proxies leave.
 func (s *Server) beginPassedOn(p *passedOn, k Kind) {
+	proxy := asAddr(p.Conn.RemoteAddr()).Addr()
+	if !s.headers.EnterShare(proxy, maxHeaders, 2) {
+		s.options.Load().Log.LogAttrs(s.ctx, slog.LevelWarn, "client refused", maillog.Client(unnamed(p)), maillog.Reason("too many connections of this proxy wait for their PROXY header: look whether it sends them"))
+		p.Close()
+		return
+	}
 	w := newConn(p)
-	if s.headers.Add(1) > maxHeaders || !s.register(w) {
-		s.headers.Add(-1)
+	if !s.register(w) {
+		s.headers.Leave(proxy)
 		p.Close()
 		return
 	}
 	go func() {
 		err := s.introduce(w, p)
-		s.headers.Add(-1)
+		s.headers.Leave(proxy)
 		if err != nil {
 			s.unregister(w)
 			return

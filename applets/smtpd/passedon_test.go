@@ -154,15 +154,23 @@ func TestProxySilent(t *testing.T) {
 		var log logLines
 		o := proxied(&log)
 		o.Clients = 1
+		o.Proxy = netip.MustParsePrefix("10.0.0.0/24").Contains
 		s := New(o)
 		l := servePipes(t, s, Relay)
-		for range maxHeaders {
+		for range maxHeaders / 2 {
 			l.arrive(t, proxyAddr)
 		}
 		synctest.Wait()
-		if r := l.introduced(t, headerOf("192.0.2.1")).read(); !r.IsZero() {
-			t.Errorf("one too many: %v, want the end", r)
+		if r := l.introduced(t, headerOf("192.0.2.1")).read(); !r.IsZero() || !strings.Contains(log.String(), "look whether it sends them") {
+			t.Errorf("one too many: %v, want the end; log %s", r, &log)
 		}
+		other := l.arrive(t, "10.0.0.250:1").conn
+		go other.Write([]byte(headerOf("192.0.2.9")))
+		if n, err := other.Read(make([]byte, 4)); n != 4 || err != nil {
+			t.Errorf("another proxy's client: %d octets, %v, want its greeting", n, err)
+		}
+		other.Close()
+		synctest.Wait()
 		c, r := l.connect(t, strangerAddr)
 		if r.Code != 220 {
 			t.Errorf("who comes directly: %v, want 220", r)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"postoffice/applets/smtpd/places"
 	"postoffice/applets/smtpd/rates"
 	"postoffice/applets/smtpd/wire"
+	"postoffice/internal/peer"
 )
 
 // conn is the connection of a session, or of a client that gets none.
@@ -39,8 +41,8 @@ type Server struct {
 	lastID   atomic.Int64 // microseconds of the last session's ID
 	places   places.Table
 	rates    rates.Table
-	refusers [kinds]atomic.Int32 // refusals of connections beyond the limit being written, by their Kind
-	headers  atomic.Int32        // connections of which a proxy's header is still to come
+	refusers [kinds]atomic.Int32   // refusals of connections beyond the limit being written, by their Kind
+	headers  peer.Room[netip.Addr] // connections of which a proxy's header is still to come, by proxy
 	verbs    []verb
 	userOf   func(net.Conn) (uid int, err error)
 
