@@ -11,6 +11,7 @@ import (
 
 	"postoffice/applets/cmdline"
 	"postoffice/applets/config"
+	"postoffice/applets/server"
 	"postoffice/applets/sysexits"
 	"postoffice/internal/alias"
 	"postoffice/internal/smtp"
@@ -24,7 +25,7 @@ func warnOfAliases(env *cmdline.Env) {
 	if err != nil {
 		return
 	}
-	if err := alias.Open(conf.Aliases).Problem(); err != nil && !errors.Is(err, fs.ErrPermission) {
+	if err := server.Aliases(conf).Problem(); err != nil && !errors.Is(err, fs.ErrPermission) {
 		env.Say("warning: " + err.Error())
 	}
 }
@@ -37,7 +38,10 @@ func checkAliases(env *cmdline.Env, conf *config.Config) error {
 	if err := alias.Open(path).Usable(); err != nil && !errors.Is(err, fs.ErrPermission) {
 		return cmdline.ExitWith(sysexits.DataErr, cmdline.ErrAnswered)
 	}
-	text, err := openAliases(path)
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && server.MayServe(conf) {
+		return nil // it is told of where it is missed
+	}
+	text, err := openAliases(conf)
 	if errors.Is(err, fs.ErrPermission) {
 		env.Say("warning: " + err.Error())
 		return nil
@@ -61,7 +65,7 @@ func checkAliases(env *cmdline.Env, conf *config.Config) error {
 	if err != nil {
 		return err
 	}
-	text.tellCircles(env, circles)
+	text.tellCircles(env, conf, circles)
 	if useless {
 		return cmdline.ExitWith(sysexits.DataErr, cmdline.ErrAnswered)
 	}
@@ -78,12 +82,15 @@ func circlesOf(conf *config.Config) *alias.Finder {
 
 // tellCircles tells of aliases that lead back to themselves, which have gone
 // into f. The file is read once more if there may be some.
-func (a *aliasText) tellCircles(env *cmdline.Env, f *alias.Finder) {
+func (a *aliasText) tellCircles(env *cmdline.Env, conf *config.Config, f *alias.Finder) {
+	if a.virtual {
+		return // its bare names are of another domain than the Finder's
+	}
 	lines := f.Suspects()
 	if len(lines) == 0 {
 		return
 	}
-	again, err := openAliases(a.path)
+	again, err := openAliases(conf)
 	if err != nil {
 		return
 	}

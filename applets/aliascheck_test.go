@@ -15,9 +15,10 @@ import (
 // aliasCall runs an applet for the alias file of a directory.
 func aliasCall(t *testing.T, dir, text string, args ...string) (code int, said string) {
 	t.Helper()
+	asMailDir(t, dir)
 	conf := filepath.Join(dir, "cf")
 	for path, octets := range map[string]string{
-		conf:                          "aliases=" + dir + "/aliases\nqueue-dir=" + dir + "/q\nrun-dir=" + dir + "/run\nmail-dir=" + dir + "\nhostname=one.example\nlog=file:" + dir + "/log\nserver-user=nobody\ndefault-user=daemon\n",
+		conf:                          "aliases=" + dir + "/aliases\nqueue-dir=" + dir + "/q\nrun-dir=" + dir + "/run\nmail-dir=" + dir + "\nhostname=one.example\nlisten=127.0.0.1:2599\nlog=file:" + dir + "/log\nserver-user=nobody\ndefault-user=daemon\n",
 		filepath.Join(dir, "aliases"): text,
 	} {
 		if err := os.WriteFile(path, []byte(octets), 0o644); err != nil {
@@ -46,6 +47,8 @@ func TestAliasFaults(t *testing.T) {
 		{"a domain checked", "c@one.example: d\n", []string{"config", "--check"}, 0, []string{"%s:1: alias c@one.example is never used"}, ""},
 		{"a path from nowhere", "l: :include:list\n", []string{"newaliases"}, 0, []string{"%s:1: alias l: :include:list: mail for it waits: want an absolute path"}, ""},
 		{"a path from nowhere checked", "l: :include:list\n", []string{"config", "--check"}, 65, []string{"%s:1: alias l: :include:list: mail for it waits: want an absolute path"}, ""},
+		{"an alias behind a blank", "a: b\n c: d\n", []string{"newaliases"}, 65, []string{"%s:1: alias a: line 2 begins with a blank", "%s:2: alias c: the line begins with a blank", "hint: until"}, ""},
+		{"an alias behind a blank checked", "a: b\n c: d\n", []string{"config", "--check"}, 65, []string{"%s:2: alias c: the line begins"}, ""},
 		{"nothing wrong", "a: b\n", []string{"config", "--check"}, 0, nil, "aliases"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

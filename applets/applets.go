@@ -8,17 +8,20 @@ import (
 	"postoffice/applets/client"
 	"postoffice/applets/cmdline"
 	"postoffice/applets/config"
+	"postoffice/applets/larger"
 	"postoffice/applets/server"
+	"postoffice/applets/virtual"
 )
 
 // programs lists the applets, in the order in which help shows them, and as
 // roles what the server starts from /proc/self/exe. Nobody else calls the
 // roles: one without the descriptors that it inherits ends at once.
 func programs() cmdline.Programs {
+	authExpire, greylist, vpasswd, dbm := larger.Programs()
 	return cmdline.Programs{
-		Applets: []cmdline.Applet{smtpdApplet, sendmail, mailq, runq, queueApplet, routeApplet, sessionsApplet, limitsApplet, newaliases, dbmApplet, configApplet},
+		Applets: []cmdline.Applet{smtpdApplet, sendmail, mailq, runq, queueApplet, routeApplet, sessionsApplet, limitsApplet, authExpire, greylist, virtual.Domains, vpasswd, newaliases, dbm, configApplet, checkRelay, milterApplet},
 		Plain:   plainApplet(),
-		Roles:   append(server.Roles(), cmdline.Role{Argv0: client.OwnerRole, Run: runAsOwner}),
+		Roles:   append(server.Roles(), cmdline.Role{Argv0: client.OwnerRole, Run: runAsOwner}, cmdline.Role{Argv0: checkRole, Run: runCheckRole}, cmdline.Role{Argv0: trialRole, Run: runTrialRole}),
 	}
 }
 

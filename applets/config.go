@@ -16,11 +16,13 @@ import (
 	"postoffice/applets/cmdline"
 	"postoffice/applets/config"
 	"postoffice/applets/policy"
+	"postoffice/applets/preflight"
 	"postoffice/applets/server"
 	"postoffice/applets/sysexits"
-	local "postoffice/deliver/local/user"
-	"postoffice/internal/alias"
+	"postoffice/deliver/masquerade"
+	"postoffice/deliver/routes"
 	"postoffice/internal/smtp"
+	"postoffice/vhost"
 )
 
 var configApplet = cmdline.Applet{
@@ -114,16 +116,16 @@ func chosen(conf *config.Config, names []string) ([]config.Setting, error) {
 // checkConfig is config --check for a configuration that can be read: what would
 // keep the server from starting, or mail from being delivered, and what is odd.
 func checkConfig(ctx context.Context, env *cmdline.Env, conf *config.Config) error {
-	wrong := server.Obstacles(ctx, conf)
-	bad, notes := server.CheckCertificates(conf)
-	wrong = append(wrong, bad...)
-	if _, err := alias.ParseUsermap(conf.Usermap); err != nil {
-		wrong = append(wrong, cmdline.ExitWith(sysexits.Config, err, "usermap(7) says how an entry looks; mail that a wrong one may be meant for waits"))
-	}
-	if conf.Mailer != "" {
-		if err := local.CheckMailer(conf.Mailer); err != nil {
-			wrong = append(wrong, cmdline.ExitWith(sysexits.Config, err, "until it is mended mail for users waits"))
+	wrong, notes := server.CheckCertificates(conf)
+	for _, f := range server.Findings(ctx, conf) {
+		if f.Gravity == preflight.Odd {
+			notes = append(notes, strings.TrimSuffix("warning: "+f.Err.Error()+"; "+f.Hint(), "; "))
+			continue
 		}
+		wrong = append(wrong, f.Err)
+	}
+	if !server.MayServe(conf) {
+		notes = append(notes, "note: who may not start the server can't check its directories and ports: run this as root")
 	}
 	for _, err := range wrong {
 		env.Report(err)
@@ -146,13 +148,13 @@ func checkConfig(ctx context.Context, env *cmdline.Env, conf *config.Config) err
 	err := checkHosts(env, conf)
 	if more := checkAliases(env, conf); err == nil {
 		err = more
-	} else if more != nil {
+	} else if more != nil && !errors.Is(more, cmdline.ErrAnswered) {
 		env.Report(more)
 	}
 	if len(wrong) == 0 {
 		return err
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, cmdline.ErrAnswered) {
 		env.Report(err)
 	}
 	return cmdline.ExitWith(sysexits.Config, cmdline.ErrAnswered)
@@ -189,14 +191,14 @@ func tellNotes(env *cmdline.Env, conf *config.Config) {
 	}
 }
 
-// checkHosts tells what is wrong in hosts.allow and hosts.deny, and why the server
-// can't read them, or the lines of its greeting. A line that doesn't count, or asks
-// for a command, is an error.
+// checkHosts tells what is wrong in hosts.allow, hosts.deny and the files that checkLines
+// has, and why the server can't read them, or the lines of its greeting. A line that
+// doesn't count, or asks for a command, is an error.
 func checkHosts(env *cmdline.Env, conf *config.Config) error {
 	bad := false
 	for i, path := range []string{conf.HostsAllow, conf.HostsDeny} {
 		err := server.AsServer(conf, func() error {
-			problems, err := policy.CheckHosts(path, i == 1)
+			problems, err := policy.CheckHosts(path, i == 1, conf.Named([]string{"hosts-allow", "hosts-deny"}[i]))
 			for _, p := range problems {
 				text := fmt.Sprintf("%s:%d: %v", path, p.Line, p.Err)
 				if !p.Fatal {
@@ -215,8 +217,40 @@ func checkHosts(env *cmdline.Env, conf *config.Config) error {
 	if err := server.AsServer(conf, func() error { return policy.CheckBanner(conf.Banner) }); err != nil {
 		env.Say("warning: " + err.Error())
 	}
+	if checkLines(env, conf) {
+		bad = true
+	}
 	if bad {
 		return cmdline.ExitWith(sysexits.DataErr, cmdline.ErrAnswered)
 	}
 	return nil
+}
+
+// checkLines tells of the lines that can't be understood in files that are made of lines,
+// as the server reads them, and reports whether there are some.
+func checkLines(env *cmdline.Env, conf *config.Config) (bad bool) {
+	for _, f := range []struct {
+		path  string
+		check func(path string, tell func(line int, what string)) error
+	}{
+		{conf.SenderLogins, policy.CheckSenders}, {conf.Routes, routes.Check}, {conf.SenderMap, masquerade.Check},
+	} {
+		err := server.AsServer(conf, func() error {
+			return f.check(f.path, func(line int, what string) {
+				env.Say(fmt.Sprintf("%s:%d: %s", f.path, line, what))
+				bad = true
+			})
+		})
+		if err != nil {
+			env.Say("warning: " + err.Error())
+		}
+	}
+	if conf.VHostDir == "" {
+		return bad
+	}
+	if err := server.AsServer(conf, vhost.OpenDomains(conf.VHostDir).Problem); err != nil {
+		env.Say(err.Error())
+		bad = true
+	}
+	return bad
 }

@@ -12,10 +12,9 @@
 //
 // Files:
 //   - applets.go: the list of programs, and Main
-//   - sendmail.go, smtpd.go, mailq.go, runq.go, queue.go, route.go, sessions.go, newaliases.go, dbm.go, config.go: a program each
+//   - sendmail.go, smtpd.go, mailq.go, runq.go, queue.go, route.go, sessions.go, newaliases.go, config.go, checkrelay.go, milter.go: a program each
 //   - aliascheck.go: what is wrong or odd in an alias file
 //   - messagetext.go: a message in sentences
 //   - queuefilter.go: queue's --to, --from and the like, and how what became of each
 //     message is told
-//   - routetext.go: routes in sentences
 package applets

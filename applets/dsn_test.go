@@ -73,6 +73,15 @@ func (h *heard) ID() string     { return "Q1" }
 func (h *heard) More() []string { return nil }
 func (h *heard) Abort()         {}
 func (h *heard) Release()       {}
+func (h *heard) Hold(string)    {}
+
+func (h *heard) ReadAt(p []byte, off int64) (int, error) {
+	return strings.NewReader(h.String()).ReadAt(p, off)
+}
+
+func (h *heard) Instead(ctx context.Context, tx *smtpd.Transaction) (smtpd.Incoming, error) {
+	return h.l.Begin(ctx, tx)
+}
 
 func (h *heard) Commit(context.Context) error {
 	h.l.mu.Lock()

@@ -120,7 +120,7 @@ func TestInheritedEnvironment(t *testing.T) {
 		text += name + "-dir=" + filepath.Join(dir, name) + "\n"
 	}
 	text += "aliases=" + filepath.Join(dir, "aliases") + "\nhostname=here.example\nqueue-only=yes\nlog=stderr\n"
-	if err := os.WriteFile(cf, []byte(text), 0o644); err != nil {
+	if err := then(os.WriteFile(cf, []byte(text), 0o644), os.WriteFile(filepath.Join(dir, "aliases"), nil, 0o644)); err != nil {
 		t.Fatal(err)
 	}
 	for _, tz := range []string{"UTC", fifo, ":" + fifo} {

@@ -28,6 +28,7 @@ func TestHostsChecked(t *testing.T) {
 		{"smtpd: ALL: severity mail.info\n", "", 0, []string{"warning: ", "allow:1: severity means nothing here"}},
 	} {
 		p := oldFile(t, "log=stderr\n")
+		asMailDir(t, p.dir)
 		cf := filepath.Join(p.dir, "cf")
 		text, err := os.ReadFile(cf)
 		if err != nil {
@@ -134,6 +135,44 @@ func TestUnreadToldAtStart(t *testing.T) {
 		before, _, found := strings.Cut(string(log), want)
 		if !found || strings.Contains(before, "server ready") {
 			t.Errorf("the log has\n%s\nwant %q before the server is ready", log, want)
+		}
+	}
+}
+
+// TestLinesChecked: config --check tells of lines that can't be understood in the files
+// that are made of lines, with file and line, and fails.
+func TestLinesChecked(t *testing.T) {
+	for _, tt := range []struct{ option, file, text, want string }{
+		{"sender-logins", "senders", "sales@us.example alice\n\nnobody\n", "senders:3: "},
+		{"routes", "routes", "far.example [192.0.2.1]\nfar.example\n", `routes:2: "far.example": want where to`},
+		{"sender-map", "map", "# x\nalice\n", "map:2: want an address"},
+		{"vhost-dir", "domains.cf", "owner:v.example:0:\nbroken\n", "domains.cf:2: want owner:domain:active"},
+	} {
+		p := oldFile(t, "log=stderr\n")
+		asMailDir(t, p.dir)
+		value := filepath.Join(p.dir, tt.file)
+		if err := os.WriteFile(value, []byte(tt.text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if tt.option == "vhost-dir" {
+			value = p.dir
+		}
+		cf := filepath.Join(p.dir, "cf")
+		text, err := os.ReadFile(cf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = fmt.Appendf(text, "%s=%s\ntls-cert=none\n", tt.option, value)
+		if os.Getuid() == 0 {
+			text = append(text, "server-user=nobody\ndefault-user=daemon\n"...)
+		}
+		if err := os.WriteFile(cf, text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		var out strings.Builder
+		env := &cmdline.Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out}
+		if code := programs().Run(t.Context(), env, []string{"config", "-C", cf, "--check"}); code != 65 || !strings.Contains(out.String(), tt.want) {
+			t.Errorf("%s: exit %d, it said\n%s\nwant 65 and %q", tt.option, code, &out, tt.want)
 		}
 	}
 }

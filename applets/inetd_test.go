@@ -1,6 +1,8 @@
 package applets
 
 import (
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -62,7 +64,7 @@ func inetdDir(t *testing.T) string {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	cf := fmt.Sprintf("queue-dir=%s/q\nmail-dir=%[1]s\nrun-dir=%[1]s/run\ndb-dir=%[1]s/db\naliases=%[1]s/aliases\nhostname=us.example\nlog=file:%[1]s/log\n", dir)
-	if err := os.WriteFile(filepath.Join(dir, "cf"), []byte(cf), 0o644); err != nil {
+	if err := errors.Join(os.WriteFile(filepath.Join(dir, "cf"), []byte(cf), 0o644), os.WriteFile(filepath.Join(dir, "aliases"), nil, 0o644)); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Chmod(dir, 0o755); err != nil {
@@ -113,6 +115,40 @@ func TestInetd(t *testing.T) {
 	}
 	if strings.Contains(string(got), "X-Authentication-Warning") {
 		t.Errorf("a client of the network is taken for a program:\n%s", got)
+	}
+}
+
+// TestInetdTLS: a client of -bs on an IP socket is offered STARTTLS, with a certificate of
+// DB-DIR, which is the same for the next one.
+func TestInetdTLS(t *testing.T) {
+	dir := inetdDir(t)
+	var seen [2]string
+	for i := range seen {
+		conn, cmd := inetd(t, dir)
+		c := smtp.NewClient(conn, smtp.ClientOptions{Hello: "c.example"})
+		if r, err := c.Greeting(); err != nil || r.Class() != 2 {
+			t.Fatalf("%v, %v", r, err)
+		}
+		if r, err := c.Hello(); err != nil || r.Class() != 2 {
+			t.Fatalf("%v, %v", r, err)
+		}
+		if err := c.StartTLS(&tls.Config{InsecureSkipVerify: true}); err != nil {
+			t.Fatal(err)
+		}
+		if r, err := c.Hello(); err != nil || r.Class() != 2 {
+			t.Fatalf("within TLS: %v, %v", r, err)
+		}
+		state, _ := c.TLS()
+		seen[i] = string(state.PeerCertificates[0].Raw)
+		if err := c.Quit(); err != nil {
+			t.Error(err)
+		}
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%v", err)
+		}
+	}
+	if seen[0] != seen[1] {
+		t.Error("each session has a certificate of its own")
 	}
 }
 

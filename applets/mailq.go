@@ -143,8 +143,11 @@ func messageLines(b *strings.Builder, m control.Message) {
 		who = "(not yours)"
 	}
 	fmt.Fprintf(b, "%s%s %8s %17s %s\n", mark, m.ID, sizeText(m.Size), m.Arrived.Local().Format("15:04 02-Jan-2006"), who)
-	if m.State == control.Held && m.Reason != "" {
+	switch {
+	case m.State == control.Held && m.Reason != "":
 		comment(b, "held: "+m.Reason)
+	case m.State == control.Waiting:
+		comment(b, "waits for filters"+behind(": ", m.Reason))
 	}
 	for _, r := range m.Recipients {
 		if r.State != envelope.Pending.String() {

@@ -2,6 +2,7 @@ package applets
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 
 	"postoffice/applets/cmdline"
 	"postoffice/applets/control"
+	"postoffice/spool"
 	"postoffice/spool/envelope"
 )
 
@@ -37,12 +39,17 @@ func messageText(w io.Writer, m control.Message, returned time.Duration, now tim
 	switch m.State {
 	case control.Held:
 		fmt.Fprintf(b, "It is held: %s. Nothing is tried until it is released.\n", m.Reason)
+	case control.Waiting:
+		fmt.Fprintf(b, "It waits for filters to judge it%s. Nobody gets it before; it is not returned for that.\n", behind(": ", m.Reason))
 	case control.Active:
 		b.WriteString("It is due now, or being delivered.\n")
 	default:
 		if m.Reason != "" {
 			fmt.Fprintf(b, "It waits: %s.\n", m.Reason)
 		}
+	}
+	if m.RequireTLS {
+		b.WriteString("It goes over TLS alone, to servers that do the same (REQUIRETLS).\n")
 	}
 	for i, r := range m.Recipients {
 		if r.State != envelope.Expanded.String() {
@@ -120,7 +127,7 @@ func recipientText(b *bufio.Writer, m control.Message, i int, returned time.Dura
 			fmt.Fprintf(b, "  At %s %s\n", e.Time.Local().Format(stamp), happened(e))
 		}
 	}
-	if r.State != envelope.Pending.String() || m.State == control.Held {
+	if r.State != envelope.Pending.String() || m.State == control.Held || m.State == control.Waiting {
 		return
 	}
 	switch {
@@ -149,8 +156,13 @@ func progress(state string) string {
 
 // happened says what an attempt came to, or what else was done.
 func happened(e control.Note) string {
-	if e.Event != "" {
-		return "it was " + e.Event + ": " + e.Err
+	switch {
+	case e.Event == spool.WaitsEvent && e.Err == "":
+		return "it came, and waits for filters."
+	case e.Event == spool.WaitsEvent:
+		return "filters could not judge it: " + e.Err
+	case e.Event != "":
+		return "it was " + e.Event + cmp.Or(behind(": ", e.Err), ".")
 	}
 	whom := "it was tried"
 	if e.Attempt > 0 {

@@ -13,7 +13,7 @@ import (
 // TestMessageText: mailq ID says in sentences what was tried and what follows.
 func TestMessageText(t *testing.T) {
 	at := time.Date(2026, 11, 24, 12, 0, 0, 0, time.Local)
-	m := control.Message{ID: "HOH1EMTUA2UONG", Size: 388, Arrived: at, Sender: "a@b.example", State: control.Deferred,
+	m := control.Message{ID: "HOH1EMTUA2UONG", Size: 388, Arrived: at, Sender: "a@b.example", State: control.Deferred, RequireTLS: true,
 		Recipients: []control.Recipient{
 			{Address: "c@x.example", State: "pending", Attempts: 2, Next: at.Add(20 * time.Minute)},
 			{Address: "d@x.example", State: "delivered"},
@@ -28,6 +28,7 @@ func TestMessageText(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `Message HOH1EMTUA2UONG of 388 octets from <a@b.example> arrived at 12:00:00 on 24 November 2026.
+It goes over TLS alone, to servers that do the same (REQUIRETLS).
 
 c@x.example: still to be delivered.
   At 12:00:01 on 24 November 2026 attempt 1 was made with mx.x.example[192.0.2.1]:25 and failed: connect: connection refused

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -16,9 +17,11 @@ import (
 	"postoffice/applets/cmdline"
 	"postoffice/applets/config"
 	"postoffice/applets/sysexits"
+	"postoffice/applets/virtual"
 	"postoffice/internal/alias"
 	"postoffice/internal/dbm"
 	"postoffice/internal/smtp"
+	"postoffice/vhost"
 )
 
 var newaliases = cmdline.Applet{
@@ -42,23 +45,52 @@ func buildAliases(env *cmdline.Env) error {
 		return err
 	}
 	if len(env.Args) == 0 {
-		return buildDatabase(env, conf)
+		text, err := openAliases(conf)
+		if err != nil {
+			return err
+		}
+		return buildDatabase(env, conf, text)
 	}
+	var last error
 	for _, host := range env.Args {
-		fmt.Fprintf(env.Stderr, "%s: not a known virtual domain\n", host)
+		if err := buildVirtual(env, conf, host); err != nil {
+			if last != nil {
+				env.Say(last.Error())
+			}
+			last = err
+		}
 	}
-	return nil
+	return last
 }
 
-// buildDatabase makes the database beside the alias file. Where the text can't be
-// read or understood, the old database stays.
-func buildDatabase(env *cmdline.Env, conf *config.Config) error {
-	path := conf.Aliases
-	text, err := openAliases(path)
-	if err != nil {
-		return err
+// buildVirtual makes the database of a virtual domain, with its owner's rights. A name
+// that is none is told of and is no error, as it was in the original.
+func buildVirtual(env *cmdline.Env, conf *config.Config, host string) error {
+	_, _, err := virtual.Find(conf, host)
+	if conf.VHostDir == "" || err != nil && cmdline.ExitStatus(err) != sysexits.DataErr && cmdline.ExitStatus(err) != sysexits.NoPerm {
+		fmt.Fprintf(env.Stderr, "%s: not a known virtual domain\n", host)
+		return nil
 	}
+	return virtual.AsOwner(conf, host, func(dir string) error {
+		path := filepath.Join(dir, vhost.AliasesFile)
+		source, err := dbm.SourceOf(path)
+		if err != nil {
+			return err
+		}
+		text, err := openText(path, source)
+		if err != nil {
+			return err
+		}
+		text.virtual = true
+		return buildDatabase(env, conf, text)
+	})
+}
+
+// buildDatabase makes the database beside the alias file, which it closes. Where the text
+// can't be read or understood, the old database stays.
+func buildDatabase(env *cmdline.Env, conf *config.Config, text *aliasText) error {
 	defer text.close()
+	path := text.path
 	var c aliasCount
 	circles := circlesOf(conf)
 	mode, group := text.readers()
@@ -74,7 +106,7 @@ func buildDatabase(env *cmdline.Env, conf *config.Config) error {
 		if err != nil {
 			return err
 		}
-		text.tellCircles(env, circles)
+		text.tellCircles(env, conf, circles)
 		fmt.Fprintf(env.Stderr, "%s: %s\n", path, c)
 		env.Say("this build reads " + path + " itself and makes no database")
 		return nil
@@ -102,7 +134,7 @@ func buildDatabase(env *cmdline.Env, conf *config.Config) error {
 	if err := b.Commit(); err != nil {
 		return notMade(err)
 	}
-	text.tellCircles(env, circles)
+	text.tellCircles(env, conf, circles)
 	fmt.Fprintf(env.Stderr, "%s: %s\n", path, c)
 	return nil
 }
@@ -155,12 +187,30 @@ type aliasText struct {
 	path   string
 	file   *os.File // nil: there is none, and so no alias
 	source dbm.Source
+
+	virtual bool // it is a virtual domain's
 }
 
-func openAliases(path string) (*aliasText, error) {
+// openAliases opens the alias file of a configuration. One that the configuration asks
+// for by name has to be there.
+func openAliases(conf *config.Config) (*aliasText, error) {
+	path := conf.Aliases
 	source, err := dbm.SourceOf(path)
-	if err != nil || source.Size < 0 {
-		return &aliasText{path: path, source: source}, err
+	if err == nil && source.Size < 0 {
+		if err := alias.Missed(path, conf.Named("aliases")); err != nil {
+			return nil, cmdline.ExitWith(sysexits.NoInput, err, "until it is there, mail for names of this machine waits")
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return openText(path, source)
+}
+
+// openText opens an alias file, which may not be there.
+func openText(path string, source dbm.Source) (*aliasText, error) {
+	if source.Size < 0 {
+		return &aliasText{path: path, source: source}, nil
 	}
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -170,7 +220,7 @@ func openAliases(path string) (*aliasText, error) {
 		f.Close()
 		return nil, errors.Join(err, cmdline.ExitWith(sysexits.NoInput, fmt.Errorf("%s: not a regular file", path)))
 	}
-	return &aliasText{path, f, source}, nil
+	return &aliasText{path: path, file: f, source: source}, nil
 }
 
 // readers are those that may read the text, and so the database: the mode of a file
@@ -216,7 +266,9 @@ func (a *aliasText) each(env *cmdline.Env, do func(alias.Entry) error) error {
 		}
 		for _, e := range entries {
 			e.Line += first
-			if err := do(e); err != nil {
+			if err := a.misplaced(e); err != nil {
+				wrong = append(wrong, err)
+			} else if err := do(e); err != nil {
 				return err
 			}
 		}
@@ -259,6 +311,16 @@ func (a *aliasText) each(env *cmdline.Env, do func(alias.Entry) error) error {
 		err = cmdline.ExitWith(sysexits.TempFail, fmt.Errorf("%s: changed while it was read", a.path), "run newaliases again")
 	}
 	return err
+}
+
+// misplaced says what of an alias of a virtual domain may not stand there.
+func (a *aliasText) misplaced(e alias.Entry) error {
+	for _, t := range e.Targets {
+		if a.virtual && t.Kind != alias.Address && t.Kind != alias.Mailbox {
+			return fmt.Errorf("%s:%d: alias %s: %s is %s, and an alias of a virtual domain names addresses alone: take it out", a.path, e.Line, e.Name, t, t.Kind)
+		}
+	}
+	return nil
 }
 
 // at says where in the file an error is that was found behind so many lines.

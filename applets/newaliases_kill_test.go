@@ -64,7 +64,11 @@ func TestCrashA79Newaliases(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "aliases")
 		put(path, "x: old1\ny: old2\n")
 		env := &cmdline.Env{Program: "newaliases", Stderr: &strings.Builder{}}
-		if err := buildDatabase(env, &config.Config{Aliases: path}); err != nil {
+		text, err := openAliases(&config.Config{Aliases: path})
+		if err == nil {
+			err = buildDatabase(env, &config.Config{Aliases: path}, text)
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 		put(path, "x: new1\ny: new2\n")

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"postoffice/applets/cmdline"
+	"postoffice/applets/config"
 	"postoffice/internal/alias"
 )
 
@@ -29,7 +30,7 @@ func TestAliasParts(t *testing.T) {
 	if len(errs) > 0 || text.Len() < 2*aliasPart {
 		t.Fatalf("%v, %d octets", errs, text.Len())
 	}
-	a, err := openAliases(path)
+	a, err := openAliases(confWith(t, "aliases="+path))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +51,7 @@ func TestAliasErrorLine(t *testing.T) {
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	a, err := openAliases(path)
+	a, err := openAliases(confWith(t, "aliases="+path))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,4 +67,14 @@ func TestAliasErrorLine(t *testing.T) {
 			t.Errorf("%q, want %q", all, line)
 		}
 	}
+}
+
+// confWith is the configuration of settings alone.
+func confWith(t *testing.T, sets ...string) *config.Config {
+	t.Helper()
+	conf, err := config.Load(config.Options{File: os.DevNull, Sets: sets})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conf
 }

@@ -24,7 +24,7 @@ func TestNoAccount(t *testing.T) {
 	home := filepath.Join(dir, "home")
 	cf := fmt.Sprintf("queue-dir=%s/q\nmail-dir=%[1]s\nrun-dir=%[1]s/run\naliases=%[1]s/aliases\nhostname=us.example\nlog=file:%[1]s/log\n", home)
 	err := then(os.Chmod(filepath.Dir(dir), 0o755), os.Chmod(dir, 0o755), os.Mkdir(home, 0o755), os.Chown(home, uid, uid),
-		os.WriteFile(filepath.Join(dir, "cf"), []byte(cf), 0o644))
+		os.WriteFile(filepath.Join(dir, "cf"), []byte(cf), 0o644), os.WriteFile(filepath.Join(home, "aliases"), nil, 0o644))
 	if err != nil {
 		t.Fatal(err)
 	}

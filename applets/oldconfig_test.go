@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,8 +18,7 @@ import (
 )
 
 // oldOptions is each option that the first postoffice knew, old names too, but
-// relay-host and hostname, which the test's file has. Those behind the empty line are
-// of parts that are not built.
+// relay-host and hostname, which the test's file has.
 const oldOptions = `
 checkhelo
 clients=100
@@ -49,13 +49,12 @@ usermap=*-~:~
 verify-from=1
 audit=1
 msp=2587
-
-delay=1h
 filter=/var/run/milter.sock
 filter=localhost:7357
-greylist-from=1
 safe
 spam=folder:~/spam
+delay=30m
+greylist-from=1
 `
 
 // oldFile is a private server's directory with a configuration of old options.
@@ -82,20 +81,85 @@ func oldFile(t *testing.T, text string) private {
 }
 
 // TestOldFileStarts: a configuration with every option of the first postoffice starts
-// the server (S27), and the log names those that nothing uses yet.
+// the server (S27), and the log names none that nothing uses, but those of the greylist,
+// which today an option turns on: with that in the file too there is none.
 func TestOldFileStarts(t *testing.T) {
-	p := oldFile(t, oldOptions)
-	p.serve()
-	log, err := os.ReadFile(filepath.Join(p.dir, "log"))
-	if err != nil {
-		t.Fatal(err)
+	for on, idle := range map[string][]string{"": {"delay", "greylist-from"}, "greylist=on\n": nil} {
+		t.Run(on, func(t *testing.T) { // one after the other: they have a port in common
+			p := oldFile(t, oldOptions+on)
+			p.serve()
+			log, err := os.ReadFile(filepath.Join(p.dir, "log"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var told []string
+			for _, m := range regexp.MustCompile(`warning?: option not used option=(\S+) `).FindAllStringSubmatch(string(log), -1) {
+				told = append(told, m[1])
+			}
+			if slices.Sort(told); !slices.Equal(told, idle) {
+				t.Errorf("told as not used: %q, want %q, in\n%s", told, idle, log)
+			}
+		})
 	}
-	_, unbuilt, _ := strings.Cut(oldOptions[1:], "\n\n")
-	for line := range strings.Lines(oldOptions) {
-		name, _, _ := strings.Cut(strings.TrimSpace(line), "=")
-		warned := regexp.MustCompile(`warning?: option not used option=` + regexp.QuoteMeta(name) + ` `).Match(log)
-		if name != "" && warned != strings.Contains("\n"+unbuilt, "\n"+name) {
-			t.Errorf("%s: told as not used: %v, in\n%s", name, warned, log)
+}
+
+// oldEffects has, for each option of the first postoffice, a test that fails when the
+// option has no effect: the directory that has it, and its name (S27).
+var oldEffects = map[string]string{
+	"audit":         "applets/policy TestAuditRecords",
+	"blacklist":     "applets/policy TestHostsFiles",
+	"checkhelo":     "applets/policy TestChecks",
+	"clients":       "applets/smtpd TestClients",
+	"debug":         "applets TestDebugVerb",
+	"delay":         "applets/smtpd/greylist TestDecide",
+	"dnscheck":      "applets/policy TestChecks",
+	"escape-from":   "deliver/local/user TestEscapeFromR60",
+	"filter":        "applets/filters TestVerdicts",
+	"forbidden":     "applets/policy TestHostsFiles",
+	"forward-all":   "deliver/route TestForwardAll",
+	"greylist-from": "applets/smtpd/greylist TestKeys",
+	"hops":          "applets/smtpd TestDialogues",
+	"hostname":      "applets TestDebugVerb",
+	"immediate":     "internal/e2e/flow TestR64DeliveryModes",
+	"load":          "applets/smtpd TestLoad",
+	"localmx":       "applets/policy TestLocalMX",
+	"minfree":       "spool TestMinFreeFits",
+	"msp":           "applets/server TestKindOf",
+	"mxpool":        "deliver/route TestMXPool",
+	"nodaemon":      "applets/policy TestChecks",
+	"paranoid":      "applets/policy TestChecks",
+	"qreturn":       "internal/e2e/flow TestR68QueueTimes",
+	"relay":         "applets TestRelayAtBS",
+	"relay-host":    "deliver/route TestRoutes",
+	"safe":          "applets/policy TestFiltersAndScan",
+	"self":          "applets TestDebugVerb",
+	"size":          "applets/smtpd TestRoomForSize",
+	"soft-deny":     "applets/policy TestSoftChecks",
+	"spam":          "applets/policy TestFiltersAndScan",
+	"timeout":       "applets/smtpd TestTenthOfTheTimeout",
+	"trusted":       "applets/server TestTrustedNames",
+	"usermap":       "internal/alias TestUsermap",
+	"verify-from":   "applets/policy TestChecks",
+}
+
+// TestOldEffects: each of those tests is there, and none of the options is missing.
+func TestOldEffects(t *testing.T) {
+	options := "hostname\nrelay-host\n" + strings.TrimSpace(oldOptions)
+	for line := range strings.SplitSeq(options, "\n") {
+		if name, _, _ := strings.Cut(line, "="); name != "" && oldEffects[name] == "" {
+			t.Errorf("no test shows the effect of %s", name)
+		}
+	}
+	for name, test := range oldEffects {
+		dir, function, _ := strings.Cut(test, " ")
+		files, _ := filepath.Glob(filepath.Join("..", dir, "*_test.go"))
+		found := false
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			found = found || err == nil && bytes.Contains(text, []byte("\nfunc "+function+"(t *testing.T)"))
+		}
+		if !found {
+			t.Errorf("%s: %s has no %s", name, dir, function)
 		}
 	}
 }
@@ -122,6 +186,7 @@ func TestDebugVerb(t *testing.T) {
 // today, and lines that the first postoffice read otherwise; none of it is an error.
 func TestOldFileChecked(t *testing.T) {
 	p := oldFile(t, oldOptions+"  queue-view=all\n")
+	asMailDir(t, p.dir)
 	cf := filepath.Join(p.dir, "cf")
 	var out strings.Builder
 	env := &cmdline.Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out}
@@ -139,9 +204,8 @@ func TestOldFileChecked(t *testing.T) {
 		t.Errorf("exit %d, it said\n%s", code, &out)
 	}
 	for _, want := range []string{
-		`warning: \S+/cf:\d+: delay: there is no greylist`, `warning: \S+/cf:\d+: greylist-from: there is no greylist`,
-		`warning: \S+/cf:\d+: filter: no filter is asked`, `warning: \S+/cf:\d+: spam: no filter is asked`,
-		`warning: \S+/cf:\d+: safe: nobody can log in`, `note: \S+/cf:\d+: msp: in a file of the first postoffice the second port had the rules of the first one`, `note: tls-cert is not set: `,
+		`warning: \S+/cf:\d+: delay: greylist is off`, `warning: \S+/cf:\d+: greylist-from: greylist is off`,
+		`note: \S+/cf:\d+: msp: in a file of the first postoffice the second port had the rules of the first one`, `note: tls-cert is not set: `,
 		`note: \S+/cf:\d+: dnscheck: it did nothing; today it refuses`, `note: \S+/cf:\d+: soft-deny: it did nothing`,
 		`note: \S+/cf:\d+: debug: it answered anybody`, `note: \S+/cf:\d+: paranoid: `, `note: \S+/cf:\d+: localmx: `,
 		`note: \S+/cf:\d+: mxpool: `, `note: \S+/cf:\d+: relay: it held for sendmail -bs alone`,

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -22,7 +23,7 @@ func TestOldQueue(t *testing.T) {
 	}
 	dir := t.TempDir()
 	text := "queue-dir=%[1]s/%[2]s\nmail-dir=%[1]s/mail\nrun-dir=%[1]s/run\ndb-dir=%[1]s/db\naliases=%[1]s/aliases\nhostname=us.example\nlog=file:%[1]s/log\nserver-user=nobody\nlisten=127.0.0.1:2599\ntls-cert=none\n"
-	err := then(os.Chmod(filepath.Dir(dir), 0o755), os.Chmod(dir, 0o755), os.Mkdir(filepath.Join(dir, "mail"), 0o755), os.WriteFile(filepath.Join(dir, "aliases"), nil, 0o644),
+	err := then(os.Chmod(filepath.Dir(dir), 0o755), os.Chmod(dir, 0o755), os.Mkdir(filepath.Join(dir, "mail"), 0o755), os.Chmod(filepath.Join(dir, "mail"), 0o775), os.WriteFile(filepath.Join(dir, "aliases"), nil, 0o644),
 		os.WriteFile(filepath.Join(dir, "old"), fmt.Appendf(nil, text, dir, "q1"), 0o644), os.WriteFile(filepath.Join(dir, "new"), fmt.Appendf(nil, text, dir, "q2"), 0o644))
 	if err != nil {
 		t.Fatal(err)
@@ -49,12 +50,14 @@ func TestOldQueue(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return func() {
+		stop = sync.OnceFunc(func() {
 			_ = syscall.Kill(n, syscall.SIGTERM) // its end is what is waited for
 			for syscall.Kill(n, 0) == nil {
 				<-time.After(10 * time.Millisecond)
 			}
-		}
+		})
+		t.Cleanup(stop)
+		return stop
 	}
 	check := func(cf string) string { return run("postoffice", "config", "--check", "-C", filepath.Join(dir, cf)) }
 	stop := serve("old")
@@ -66,8 +69,7 @@ func TestOldQueue(t *testing.T) {
 		t.Errorf("before the restart: %q", got)
 	}
 	stop()
-	stop = serve("new")
-	defer func() { stop() }()
+	serve("new") // the test ends it
 	got := check("new")
 	_, command, ok := strings.Cut(got, "postoffice runq -v ")
 	command, _, _ = strings.Cut(command, " tries")

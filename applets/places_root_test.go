@@ -39,7 +39,7 @@ func TestStartSaysWhatToDo(t *testing.T) {
 		{"run-dir in a file", "run-dir=" + file + "/run", 73, "run directory", "no directory"},
 		{"queue-dir's parent missing", "queue-dir=" + dir + "/no/q", 75, "open the queue", "mkdir -p " + dir + "/no"},
 		{"queue-dir not ours to make", "queue-dir=" + dir + "/q", 77, "open the queue", "start it as root, or with a configuration of your own"},
-		{"log's parent missing", "log=file:" + dir + "/no/log", 73, "make the log", "option log says where it goes"},
+		{"log's parent missing", "log=file:" + dir + "/no/log", 73, "open the log", "option log says where it goes"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			text := fmt.Sprintf("queue-dir=%s/q\nmail-dir=%[1]s\nrun-dir=%[1]s/run\nlisten=127.0.0.1:2599\nhostname=us.example\nlog=file:%[1]s/log\n", ours)

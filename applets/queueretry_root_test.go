@@ -24,7 +24,7 @@ func TestRetryAlone(t *testing.T) {
 		cf := fmt.Sprintf("server-user=nobody\nqueue-dir=%s/q\nmail-dir=%[1]s/../mail\nrun-dir=%[1]s/run\naliases=%[1]s/aliases\nhostname=us.example\nlog=file:%[1]s/log\n", home)
 		err := then(os.Chmod(filepath.Dir(dir), 0o755), os.Mkdir(home, 0o755), os.Chown(home, int(uid), int(uid)),
 			os.Mkdir(filepath.Join(dir, "mail"), 0o755), os.Chmod(filepath.Join(dir, "mail"), 0o777|os.ModeSticky),
-			os.WriteFile(filepath.Join(dir, "cf"), []byte(cf), 0o644))
+			os.WriteFile(filepath.Join(dir, "cf"), []byte(cf), 0o644), os.WriteFile(filepath.Join(home, "aliases"), nil, 0o644))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -39,22 +39,34 @@ func runSessions(ctx context.Context, env *cmdline.Env) error {
 		if len(env.Args) > 0 {
 			return endSessions(ctx, env, request, *asJSON)
 		}
-		show := sessionsText(env, time.Now())
+		show, showFilter := sessionsText(env, time.Now()), filtersText(env, time.Now())
 		if *asJSON {
 			show = func(s control.Session) error { return cmdline.PrintJSON(env.Stdout, s) }
+			showFilter = func(f control.Filter) error { return cmdline.PrintJSON(env.Stdout, f) }
+		}
+		err := request(func(c *control.Client) error {
+			return eachOf(func(each func(control.Session) bool) error { return c.Sessions(ctx, each) }, show)
+		})
+		if err != nil {
+			return err
 		}
 		return request(func(c *control.Client) error {
-			var failed error
-			err := c.Sessions(ctx, func(s control.Session) bool {
-				failed = show(s)
-				return failed == nil
-			})
-			if failed != nil {
-				return fmt.Errorf("write the list: %w", failed)
-			}
-			return err
+			return eachOf(func(each func(control.Filter) bool) error { return c.Filters(ctx, each) }, showFilter)
 		})
 	})
+}
+
+// eachOf shows what is asked for, until that can't be written.
+func eachOf[T any](ask func(each func(T) bool) error, show func(T) error) error {
+	var failed error
+	err := ask(func(one T) bool {
+		failed = show(one)
+		return failed == nil
+	})
+	if failed != nil {
+		return fmt.Errorf("write the list: %w", failed)
+	}
+	return err
 }
 
 // sessionsText prints a session a line, below a line of headings.
@@ -79,6 +91,29 @@ func sessionsText(env *cmdline.Env, now time.Time) func(control.Session) error {
 			who += " helo=" + s.Helo
 		}
 		_, err := fmt.Fprintf(env.Stdout, line, cmdline.Printed(s.ID), cmdline.Printed(s.State), ago(now, s.Since), ago(now, s.Begun), strings.TrimRight(sizeText(s.Received), " "), cmdline.Printed(who))
+		return err
+	}
+}
+
+// filtersText prints a mail filter a line, below a line of headings.
+func filtersText(env *cmdline.Env, now time.Time) func(control.Filter) error {
+	const line = "%-20s %-6s %8s %7s %7s %8s %5s%s\n"
+	first := true
+	return func(f control.Filter) error {
+		if first {
+			first = false
+			if _, err := fmt.Fprintf(env.Stdout, line, "Filter", "State", "Messages", "Refused", "Edited", "Failures", "Open", ""); err != nil {
+				return err
+			}
+		}
+		why := ""
+		switch {
+		case !f.Until.IsZero():
+			why = fmt.Sprintf("  left alone for %s more: %s", ago(f.Until, now), f.Reason)
+		case f.Reason != "":
+			why = "  " + f.Reason
+		}
+		_, err := fmt.Fprintf(env.Stdout, line, cmdline.Printed(f.Name), cmdline.Printed(f.State), fmt.Sprint(f.Messages), fmt.Sprint(f.Refused), fmt.Sprint(f.Edited), fmt.Sprint(f.Failures), fmt.Sprint(f.Connections), cmdline.Printed(why))
 		return err
 	}
 }
@@ -135,15 +170,7 @@ func runLimits(ctx context.Context, env *cmdline.Env) error {
 			show = func(l control.Limit) error { return cmdline.PrintJSON(env.Stdout, l) }
 		}
 		return request(func(c *control.Client) error {
-			var failed error
-			err := c.Limits(ctx, func(l control.Limit) bool {
-				failed = show(l)
-				return failed == nil
-			})
-			if failed != nil {
-				return fmt.Errorf("write the list: %w", failed)
-			}
-			return err
+			return eachOf(func(each func(control.Limit) bool) error { return c.Limits(ctx, each) }, show)
 		})
 	})
 }

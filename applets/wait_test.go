@@ -131,7 +131,7 @@ type refuser struct {
 	refusing
 }
 
-func (r refuser) Rcpt(_ context.Context, to smtp.Path) smtpd.Verdict {
+func (r refuser) Rcpt(_ context.Context, _ *smtpd.Transaction, to smtp.Path) smtpd.Verdict {
 	return smtpd.Refusal(r.refusing[to.Local])
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"postoffice/deliver/outcome"
 	"postoffice/internal/maillog"
+	"postoffice/internal/smtp"
 	"postoffice/spool"
 	"postoffice/spool/envelope"
 )
@@ -22,6 +23,7 @@ const AdminWait = 30 * time.Second
 var (
 	ErrHeld    = errors.New("the message is held")
 	ErrNotHeld = errors.New("the message is not held")
+	ErrWaits   = errors.New("the message waits for filters")
 	ErrNobody  = errors.New("it is a report about a report, and nobody is left to be told")
 )
 
@@ -43,11 +45,11 @@ func (r *Runner) Hold(ctx context.Context, id spool.ID, reason, by string) error
 	return nil
 }
 
-// Release puts a held message back and tries it at once.
+// Release puts a held message back and tries it at once, unless it waits for filters then.
 func (r *Runner) Release(ctx context.Context, id spool.ID, by string) error {
 	err := patiently(ctx, func() error { return r.queue.Release(id) })
 	if errors.Is(err, spool.ErrGone) {
-		if s, rerr := r.queue.Read(id); rerr == nil && s.Location == spool.Active {
+		if s, rerr := r.queue.Read(id); rerr == nil && (s.Location == spool.Active || s.Location == spool.Waiting) {
 			return ErrNotHeld
 		}
 	}
@@ -69,6 +71,8 @@ func (r *Runner) Retry(id spool.ID, reroute bool) error {
 		return err
 	case s.Location == spool.Held:
 		return ErrHeld
+	case s.Location == spool.Waiting:
+		return ErrWaits
 	case s.Damaged || s.Location == spool.Corrupt:
 		return spool.ErrCorrupt
 	}
@@ -101,6 +105,31 @@ func (r *Runner) Bounce(ctx context.Context, id spool.ID, by string) error {
 		return fmt.Errorf("not returned, since a report could not be queued: %w", t.unreported)
 	}
 	return msg.finish(by)
+}
+
+// errUnwanted is behind the replies with which filters refuse messages: nothing of such a
+// message but its header goes back.
+var errUnwanted = errors.New("refused here")
+
+// Refuse returns a message that is claimed to its senders, with the reply that speaks
+// against it, and closes it.
+func (r *Runner) Refuse(m *spool.Message, reply smtp.Reply) error {
+	defer m.Close()
+	msg := r.opened(m)
+	var t tally
+	for rc := range m.Pending() {
+		t.failed = append(t.failed, failure{key: rc.Key, outcome: &outcome.Outcome{Action: outcome.Bounced, Reply: reply, Err: errUnwanted}, tried: true})
+	}
+	t.bounce(msg)
+	switch {
+	case t.broken:
+		return fmt.Errorf("what was refused could not be recorded: %w", spool.ErrLater)
+	case t.held:
+		return nil
+	case msg.pending():
+		return fmt.Errorf("a report could not be queued: %w", t.unreported)
+	}
+	return msg.finish("filters")
 }
 
 // Remove takes all pending recipients out: nothing more is delivered, and

@@ -41,6 +41,15 @@ func (r *Runner) workOn(w *schedule.Work, stop, work context.Context) {
 	if msg == nil {
 		return
 	}
+	a := newAttempt(msg, w, stop, work)
+	end := a.run()
+	a.tellEnd()
+	a.halt()
+	msg.close()
+	end()
+}
+
+func newAttempt(msg *message, w *schedule.Work, stop, work context.Context) *attempt {
 	a := &attempt{
 		message: msg, tree: newTree(msg), todo: newTodo(msg.env.Folder), turn: w,
 		answers: make(chan []reply), routed: make(chan routed),
@@ -51,11 +60,7 @@ func (r *Runner) workOn(w *schedule.Work, stop, work context.Context) {
 	if ago, ok := w.Woken(); ok {
 		a.forced = a.s.Now().Add(-ago)
 	}
-	end := a.run()
-	a.tellEnd()
-	a.halt()
-	msg.close()
-	end()
+	return a
 }
 
 const (
@@ -76,7 +81,7 @@ func (r *Runner) open(w *schedule.Work) *message {
 	}
 	msg := r.opened(m)
 	full := schedule.InWork
-	if w.From(submitter(msg.env.Client, msg.env.ReversePath)) {
+	if w.From(Submitter(msg.env.Client, msg.env.ReversePath)) {
 		if msg.inMemory = msg.pendingCount(); w.Hold(msg.inMemory) {
 			return msg
 		}

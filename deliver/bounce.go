@@ -116,7 +116,7 @@ func (t *tally) bounced(m *message, failed []failure) {
 		if f.expired {
 			status = maillog.Expired
 		}
-		m.logRecipient(m.rcpt(f.key), *f.outcome, "message bounced", status, time.Time{})
+		m.logRecipients([]envelope.Key{f.key}, *f.outcome, "message bounced", status, time.Time{})
 	}
 }
 
@@ -174,13 +174,23 @@ func (m *message) utf8() bool {
 // maxSentBack is how much of a message goes back to another machine, in octets.
 const maxSentBack = 1 << 20
 
+// needsTLS reports whether the message came with REQUIRETLS.
+func (m *message) needsTLS() bool {
+	_, needs := smtp.FindParam(m.env.Params, smtp.ParamTLS)
+	return needs
+}
+
 // returnsWhole reports whether a report carries all of the message: its sender is
-// of this machine and did not ask for the header alone (RET of RFC 3461). One that
+// of this machine and did not ask for the header alone (RET of RFC 3461), nor for TLS,
+// which has that effect (RFC 8689 section 5). One that
 // is large goes back to a mailbox here, and not where it was refused for its size:
 // its report is still larger, and whoever is to be told would never know.
 func (m *message) returnsWhole(to smtp.Path, failed []failure) bool {
 	ret, _ := smtp.FindParam(m.env.Params, "RET")
-	if _, ours := envelope.ClientUID(m.env.Client); !ours || smtp.EqualFold(ret, "HDRS") {
+	if _, ours := envelope.ClientUID(m.env.Client); !ours || smtp.EqualFold(ret, "HDRS") || m.needsTLS() {
+		return false
+	}
+	if slices.ContainsFunc(failed, func(f failure) bool { return f.outcome.Err == errUnwanted }) {
 		return false
 	}
 	return m.m.Size() <= maxSentBack || m.s.router.IsStatic(to.Domain) && !slices.ContainsFunc(failed, tooLarge)
@@ -199,6 +209,9 @@ func (m *message) writeReport(rp report.Report, to smtp.Path, client string) (sp
 	}
 	if !to.IsASCII() { // its field To is no ASCII either
 		env.Params = append(env.Params, smtp.Param{Name: smtp.ParamUTF8})
+	}
+	if m.needsTLS() {
+		env.Params = append(env.Params, smtp.Param{Name: smtp.ParamTLS})
 	}
 	in, err := m.s.Queue.Create(env)
 	if err != nil {

@@ -67,6 +67,7 @@ func (u *users) breakWith(err error) {
 // it where it is set and returns ok.
 type mailer struct {
 	mu       sync.Mutex
+	seen     func(local.Delivery) // of each that is asked for; nil
 	boxes    map[string][]string
 	tokens   map[string]int // deliveries begun, by token
 	recorded map[string]bool
@@ -80,6 +81,9 @@ func (m *mailer) Deliver(ctx context.Context, token string, d local.Delivery) lo
 		return local.Result{Outcome: outcome.Outcome{Action: outcome.Deferred, Err: err}}
 	}
 	m.mu.Lock()
+	if m.seen != nil {
+		m.seen(d)
+	}
 	m.tokens[token]++
 	answer := m.answer
 	m.mu.Unlock()
@@ -156,6 +160,7 @@ type rig struct {
 	aliases string
 	log     *logBuffer
 	client  string        // who mail comes from; "": a client without an address
+	params  []smtp.Param  // of MAIL
 	skew    time.Duration // of the wall clock
 	stuck   atomic.Bool   // nothing can be recorded
 	full    atomic.Bool   // no message can be queued
@@ -282,7 +287,7 @@ func (r *rig) mail(from string, to ...string) spool.ID {
 
 func (r *rig) mailText(text string, arrived time.Time, from string, to ...string) spool.ID {
 	r.t.Helper()
-	env := envelope.Envelope{Arrived: arrived, Client: cmp.Or(r.client, "client"), Session: "s1", ReversePath: path(r.t, from)}
+	env := envelope.Envelope{Arrived: arrived, Client: cmp.Or(r.client, "client"), Session: "s1", ReversePath: path(r.t, from), Params: r.params}
 	for _, a := range to {
 		env.Recipients = append(env.Recipients, smtp.Recipient{Path: path(r.t, a)})
 	}

@@ -430,7 +430,7 @@ func TestRelayHostWantsLogin(t *testing.T) {
 	}})
 	id := r.mail("bob@us.example", "a@a.example")
 	r.pass()
-	r.wantLog("level=WARN", "delivery deferred", "530 5.7.0 Authentication required", "name another relay-host", "next=")
+	r.wantLog("level=WARN", "delivery deferred", "530 5.7.0 Authentication required", "write relay-host=submissions://user@host", "next=")
 	r.wantBox("bob", 0)
 	if s := r.snapshot(id); len(s.Notes) != 1 || s.Notes[0].Reply.Code != 530 || s.Notes[0].Err == "" || s.Notes[0].Next.IsZero() {
 		t.Errorf("notes %+v", s.Notes)
@@ -600,4 +600,28 @@ func TestLargeInTurns(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestLimitsAtTheEnd: a recipient who was left for another session when the server was to
+// end was not tried: no attempt is noted, nothing is told of them, and they are not late.
+func TestLimitsAtTheEnd(t *testing.T) {
+	r := newRig(t)
+	ctx, stop := context.WithCancel(t.Context())
+	r.peer("192.0.2.1", &testenv.Sink{Extensions: []string{"LIMITS MAILMAX=1 RCPTMAX=1"}, Answer: func(ev testenv.Event) testenv.Action {
+		if ev.Verb == "." {
+			stop()
+		}
+		return testenv.Action{}
+	}})
+	id := r.mail("alice", "a@[192.0.2.1]", "b@[192.0.2.1]")
+	if err := NewRunner(r.o).Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	s := r.snapshot(id)
+	if got := s.Recipients; len(got) != 2 || got[0].State != envelope.Delivered || got[1].State != envelope.Pending || len(s.Notes) > 0 {
+		t.Errorf("%+v, notes %+v", got, s.Notes)
+	}
+	if strings.Contains(r.log.String(), "delivery deferred") {
+		t.Errorf("log:\n%s", r.log)
+	}
 }

@@ -61,7 +61,7 @@ func (d *delivery) storeMessage() (m remote.Message, done func()) {
 
 // storeAddress is how the LMTP server knows a mailbox, with its detail.
 func (s *settings) storeAddress(t *localTarget) smtp.Path {
-	p := smtp.Path{Local: t.name, Domain: s.Hostname}
+	p := s.router.DeliveredTo(t.name)
 	if t.extension != "" && s.Delimiter != "" {
 		p.Local += s.Delimiter + t.extension
 	}
@@ -83,7 +83,7 @@ func storeOutcome(o outcome.Outcome, socket string) outcome.Outcome {
 // A store that can't be reached, or hangs, is left alone for a while; one that
 // breaks off may have done so because of this message.
 func (d *delivery) toPool(m remote.Message) answer {
-	socket := d.s.router.Store()
+	socket := d.s.router.Store(d.t.step.Account)
 	answered := make(chan remote.Answer, 1)
 	d.r.pool.Add(remote.Job{
 		Hop: remote.HopToStore(socket), Message: m, Options: d.s.Remote, Stop: d.work, Transcript: d.transcript(d.screens),
@@ -94,7 +94,7 @@ func (d *delivery) toPool(m remote.Message) answer {
 		return nil
 	}
 	if x.Down != nil { // also those that waited: whoever is first must not let another in
-		d.r.sched.Down(schedule.All(schedule.Stored), storeOutcome(*x.Down, socket))
+		d.r.sched.Down(schedule.All(d.s.mailboxKind(d.t)), storeOutcome(*x.Down, socket))
 	}
 	o := storeOutcome(x.Outcomes[0], socket)
 	if o.Action == outcome.Deferred && d.work.Err() != nil {

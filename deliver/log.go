@@ -29,12 +29,22 @@ func (m *message) warn(msg string, attrs ...slog.Attr) { m.log(slog.LevelWarn, m
 // logRecipients writes one line for each recipient of an outcome; next is when
 // deferred ones are tried again.
 func (m *message) logRecipients(keys []envelope.Key, o outcome.Outcome, msg, status string, next time.Time) {
+	level := slog.LevelInfo
+	// Our own words, and what relay-host wants, are ours to mend.
+	if o.Action == outcome.Deferred && (o.Relay == "" && !o.Reply.IsZero() || errors.Is(o.Err, remote.ErrLogin)) {
+		level = slog.LevelWarn
+	}
 	for _, k := range keys {
-		m.logRecipient(m.rcpt(k), o, msg, status, next)
+		rc := m.rcpt(k)
+		m.log(level, msg, m.recipientAttrs(rc, o, status, next)...)
+		m.tellOutcome(rc, o, status, next)
 	}
 }
 
-func (m *message) logRecipient(rc envelope.Recipient, o outcome.Outcome, msg, status string, next time.Time) {
+// recipientAttrs are the attributes of such a line. They are put together here so that
+// what that takes of the stack is free again where the line is written, an attempt's
+// deepest place.
+func (m *message) recipientAttrs(rc envelope.Recipient, o outcome.Outcome, status string, next time.Time) []slog.Attr {
 	to := addressee(rc)
 	attrs := []slog.Attr{maillog.To(to)}
 	if orig := m.original(rc); orig != to {
@@ -53,16 +63,10 @@ func (m *message) logRecipient(rc envelope.Recipient, o outcome.Outcome, msg, st
 	if o.Err != nil {
 		attrs = append(attrs, maillog.Err(o.Err))
 	}
-	level := slog.LevelInfo
-	// Our own words, and what relay-host wants, are ours to mend.
-	if o.Action == outcome.Deferred && (o.Relay == "" && !o.Reply.IsZero() || errors.Is(o.Err, remote.ErrLogin)) {
-		level = slog.LevelWarn
-	}
 	if !next.IsZero() {
 		attrs = append(attrs, maillog.Attempt(m.number), maillog.Next(next))
 	}
-	m.log(level, msg, attrs...)
-	m.tellOutcome(rc, o, status, next)
+	return attrs
 }
 
 // tellCircle says, once with these settings, that an alias leads back to what is

@@ -3,6 +3,7 @@ package deliver
 import (
 	"bufio"
 	"io"
+	"sync"
 
 	headers "postoffice/internal/message"
 	"postoffice/internal/smtp"
@@ -22,11 +23,21 @@ type loop struct {
 	deliveredTo map[string]bool // folded addresses of Delivered-To fields
 }
 
+// headerReaders are not in use. They are a sixth of what a message takes of memory, so
+// that without them the collector runs a sixth more often.
+var headerReaders = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4096) }}
+
 // readLoop reads a header to its end. A read error ends it: whatever reads the
 // message next meets the same.
 func readLoop(src io.Reader) *loop {
 	l := &loop{deliveredTo: map[string]bool{}}
-	for f, err := range headers.Fields(bufio.NewReaderSize(src, 4096), maxLoopField) {
+	r := headerReaders.Get().(*bufio.Reader)
+	r.Reset(src)
+	defer func() {
+		r.Reset(nil)
+		headerReaders.Put(r)
+	}()
+	for f, err := range headers.Fields(r, maxLoopField) {
 		switch {
 		case err != nil:
 		case f.Is("Received"):

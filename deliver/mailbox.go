@@ -1,14 +1,13 @@
 package deliver
 
 import (
+	"fmt"
+
 	"postoffice/deliver/local"
 	"postoffice/deliver/outcome"
 	"postoffice/deliver/route"
+	"postoffice/internal/account"
 )
-
-// roomInFront is what a message grows by at most, but for the ">" of option
-// escape-from: From_ line and fields with their addresses.
-const roomInFront = 2 << 10
 
 // deliverBox gives the message to one mailbox. The answer is forwarded where the
 // user has a .forward that counts.
@@ -25,17 +24,32 @@ func (d *delivery) deliverBox() answer {
 // toFile has it written into a file or Maildir.
 func (d *delivery) toFile() answer {
 	t := d.t
+	size, quota := d.m.Size()+local.RoomInFront, t.step.Account.Quota
+	if quota > 0 && size > quota {
+		return settled{outcome: hereOutcome(local.Settle(outcome.Refusal("5.2.3", fmt.Sprintf("the message is larger than all that this mailbox may have, which is %d octets", quota), nil)))}
+	}
 	body, done := d.finished(local.FormatOptions{
-		Form:        local.FormOf(d.s.Mailbox, t.folder),
+		Form:        d.s.formOf(t),
 		ReversePath: t.reverse,
 		DeliveredTo: d.deliveredTo(t.name),
 	})
 	res := d.s.Local.Deliver(d.work, d.token, local.Delivery{
-		User: t.name, Body: body, Size: d.m.Size() + roomInFront,
+		User: t.name, Body: body, Size: size, Quota: quota,
 		Final: t.final, Extension: t.extension, Folder: t.folder,
 	})
 	done()
 	return d.boxAnswer(res)
+}
+
+// formOf is the form of a message in a target's mailbox.
+func (s *settings) formOf(t *localTarget) local.Form {
+	if _, _, virtual := account.SplitVirtual(t.name); !virtual {
+		return local.FormOf(s.Mailbox, t.folder)
+	}
+	if s.VirtualMailbox == route.Maildir {
+		return local.FormMaildir
+	}
+	return local.FormMbox
 }
 
 // byMailer has the program of option mailer run for it.

@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"errors"
 	"io"
 	"iter"
 	"strings"
@@ -8,7 +9,6 @@ import (
 	"postoffice/deliver/outcome"
 	"postoffice/deliver/remote"
 	"postoffice/deliver/schedule"
-	"postoffice/internal/peer"
 	"postoffice/internal/smtp"
 	"postoffice/spool/envelope"
 )
@@ -24,6 +24,11 @@ func (a *attempt) job(h *hop, gate schedule.Gate) remote.Job {
 	}
 	if h.front != "" {
 		m.Open = func() io.Reader { return io.MultiReader(strings.NewReader(h.front), a.m.Data()) }
+	}
+	if names := a.s.Senders; names.Own(a.env.Client) {
+		m.ReversePath = names.Path(m.ReversePath)
+		open := m.Open
+		m.Open = func() io.Reader { return names.Header(open()) }
 	}
 	for _, t := range h.targets {
 		m.Recipients = append(m.Recipients, smtp.Recipient{Path: t.path, Params: t.params})
@@ -57,7 +62,7 @@ func (a *attempt) replies(targets []*remoteTarget, x remote.Answer) []reply {
 	replies := make([]reply, len(targets))
 	for i, t := range targets {
 		replies[i].t = t
-		if x.Outcomes == nil {
+		if x.Outcomes == nil || errors.Is(x.Outcomes[i].Err, remote.ErrUntried) {
 			continue
 		}
 		if o := x.Outcomes[i]; o.Action != outcome.Deferred || !o.Reply.IsZero() || a.work.Err() == nil {
@@ -99,7 +104,7 @@ func (r *Runner) hostGate(h remote.Hop) schedule.Gate {
 func networkGate(h remote.Hop) (gate schedule.Gate, ok bool) {
 	for _, t := range h.Targets {
 		for _, a := range t.Addrs {
-			return schedule.Gate{Kind: schedule.Network, Key: peer.Network(a).String()}, true
+			return schedule.Gate{Kind: schedule.Network, Key: networkName(a)}, true
 		}
 	}
 	return schedule.Gate{}, false

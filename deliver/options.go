@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"postoffice/deliver/local"
+	"postoffice/deliver/masquerade"
 	"postoffice/deliver/remote"
 	"postoffice/deliver/route"
 	"postoffice/spool"
@@ -20,7 +21,8 @@ type Options struct {
 	QReturn time.Duration // a message is returned after this long; 0 means 3 days, negative after one attempt
 	Hops    int           // more Received fields than this are a loop; 0 means 100
 	Remote  remote.Options
-	Watch   Watcher // nil: nobody looks
+	Senders *masquerade.Names // what stands for senders of this machine's own mail elsewhere; nil: nothing does
+	Watch   Watcher           // nil: nobody looks
 	// WholeFits says whether a report may carry a message of so many octets back, and not
 	// its header alone; nil: always.
 	WholeFits func(octets int64) bool

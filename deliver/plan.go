@@ -7,6 +7,7 @@ import (
 
 	"postoffice/deliver/local"
 	"postoffice/deliver/outcome"
+	"postoffice/deliver/remote"
 	"postoffice/deliver/route"
 	"postoffice/internal/smtp"
 	"postoffice/spool/envelope"
@@ -58,7 +59,7 @@ func (a *attempt) follow(rc envelope.Recipient, s route.Step) {
 	case route.StepRun, route.StepRead:
 		a.toItem(rc, s)
 	case route.StepRemote:
-		a.todo.ask(a.s.router.HopName(rc.Path.Domain), rc.Key)
+		a.todo.ask(a.s.router.HopName(rc.ReversePath, rc.Path.Domain), rc.Key)
 	case route.StepChanged:
 		a.todo.missed(rc.Key)
 	default:
@@ -93,9 +94,12 @@ func (a *attempt) toItem(rc envelope.Recipient, s route.Step) {
 	}
 }
 
-// toHost gives a recipient to a next hop. A .forward that led there too may
-// have been read late.
+// toHost gives a recipient to a next hop, in the way that the message needs. A .forward
+// that led there too may have been read late.
 func (a *attempt) toHost(rc envelope.Recipient, rt *route.NextHop) {
+	if s := remote.Needs(a.env.Params, rc.ReversePath); s != remote.Opportunistic {
+		rt = &route.NextHop{Hop: rt.Secured(s)}
+	}
 	if has := a.todo.remote(rc, rt, a.front(rc)); has {
 		a.settle(rc, already("address"))
 	}

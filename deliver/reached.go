@@ -35,9 +35,11 @@ func (t *tree) reached() *reached {
 			}
 		case rc.State != envelope.Delivered || rc.Kind == envelope.Address && !t.s.router.IsStatic(rc.Path.Domain):
 		default:
-			e.names[smtp.Fold(rc.Path.Local)] = true
+			name := t.s.router.BoxName(rc.Path)
+			e.names[smtp.Fold(name)] = true
 			if base, _, ok := t.s.router.Split(rc.Path.Local); ok {
-				e.parted[smtp.Fold(base)] = append(e.parted[smtp.Fold(base)], rc.Path.Local)
+				base = smtp.Fold(base + name[len(rc.Path.Local):])
+				e.parted[base] = append(e.parted[base], name)
 			}
 		}
 	}

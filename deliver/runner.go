@@ -75,7 +75,7 @@ func (r *Runner) Wake(id spool.ID) { r.sched.Arrive(id, "", false) }
 // Arrived tells of a message that is new in the queue, with the client that its
 // envelope names and its reverse-path.
 func (r *Runner) Arrived(id spool.ID, client string, reverse smtp.Path) {
-	r.sched.Arrive(id, submitter(client, reverse), false)
+	r.sched.Arrive(id, Submitter(client, reverse), false)
 }
 
 // RunNow makes every message due, whatever its time, and forgets which
@@ -89,7 +89,7 @@ func (r *Runner) RunNow() {
 // forgetDown makes every destination be tried again, with new answers of DNS.
 func (r *Runner) forgetDown() {
 	r.forgetRoutes()
-	r.sched.ForgetDown(schedule.Host, schedule.Mailbox, schedule.Mailer, schedule.Stored, schedule.List)
+	r.sched.ForgetDown(schedule.Host, schedule.Mailbox, schedule.Mailer, schedule.Stored, schedule.Virtual, schedule.List)
 }
 
 func (r *Runner) forgetRoutes() {
@@ -176,8 +176,24 @@ func (r *Runner) loop(ctx, work context.Context, once bool, scan func()) {
 // start gives goroutines to what is due.
 func (r *Runner) start(stop, work context.Context) {
 	for w := r.sched.Next(); w != nil; w = r.sched.Next() {
-		r.tasks.Go(func() { r.workOn(w, stop, work) })
+		r.tasks.Go(func() {
+			widen(attemptStack)
+			r.workOn(w, stop, work)
+		})
 	}
+}
+
+// attemptStack is what an attempt needs of its stack at least, with the line of the log
+// that it writes at its deepest.
+const attemptStack = 6 << 10
+
+// widen gives a goroutine the stack of an attempt at once. Grown when it is needed it
+// would be copied twice, with all that stands on it then.
+//
+//go:noinline
+func widen(n int) byte {
+	var room [attemptStack]byte
+	return room[n-1] // what is not looked at would not be there
 }
 
 // end waits for what is in work: as long as it takes after a pass that came

@@ -8,6 +8,7 @@ import (
 	"postoffice/deliver/local"
 	"postoffice/deliver/route"
 	"postoffice/deliver/schedule"
+	"postoffice/internal/account"
 )
 
 const (
@@ -74,7 +75,7 @@ func (s *settings) gateOf(t *localTarget) schedule.Gate {
 	case t.step.Kind == route.StepRun:
 		kind = schedule.Program
 	case t.step.Kind == route.StepMailbox:
-		kind = mailboxKind(s.router.Way(t.step.Account, t.folder))
+		kind = s.mailboxKind(t)
 	}
 	if x := t.step.Item; (kind == schedule.Program || kind == schedule.List) && x.Source == local.FromAlias {
 		key += " " + x.Name // others' programs and lists are run and read by the same user
@@ -82,10 +83,14 @@ func (s *settings) gateOf(t *localTarget) schedule.Gate {
 	return schedule.Gate{Kind: kind, Key: key}
 }
 
-// mailboxKind is the kind of the gate before mailboxes that are reached in this way.
-func mailboxKind(w route.Way) schedule.Kind {
-	switch w {
+// mailboxKind is the kind of the gate before a mailbox. What keeps one LMTP server's
+// mailboxes shut is nothing to another's.
+func (s *settings) mailboxKind(t *localTarget) schedule.Kind {
+	switch s.router.Way(t.step.Account, t.folder) {
 	case route.IntoStore:
+		if _, _, virtual := account.SplitVirtual(t.name); virtual {
+			return schedule.Virtual
+		}
 		return schedule.Stored
 	case route.ByProgram:
 		return schedule.Mailer

@@ -74,6 +74,14 @@ func zone(records ...string) func(*rig) {
 	}
 }
 
+// needsTLS makes the message one that needs TLS, for a host that has it but for a change.
+func needsTLS(change func(*testenv.Sink)) func(*rig) {
+	return func(r *rig) {
+		r.params = []smtp.Param{{Name: smtp.ParamTLS}}
+		change(r.obedient("192.0.2.1"))
+	}
+}
+
 const literal1 = "a@[192.0.2.1]"
 
 // A41: what is permanent and what is not.
@@ -128,6 +136,17 @@ var permanence = []a41{
 		r.peer("192.0.2.1", &testenv.Sink{})
 	}},
 	{"local-by-dns without DNS", outcome.Deferred, "", "a@x.example", func(r *rig) { r.o.LocalByDNS = true }},
+	// what needs TLS (RFC 8689); deliver/remote's TestRequireTLS has all of it
+	{"REQUIRETLS not offered", outcome.Bounced, "5.7.30", literal1, needsTLS(func(s *testenv.Sink) { s.Extensions = []string{"X"} })},
+	{"no TLS for REQUIRETLS", outcome.Bounced, "5.7.10", literal1, needsTLS(func(s *testenv.Sink) { s.TLS = nil })},
+	{"no TLS now for REQUIRETLS", outcome.Deferred, "", literal1, needsTLS(func(s *testenv.Sink) {
+		s.Answer = func(ev testenv.Event) testenv.Action {
+			if ev.Verb == "STARTTLS" {
+				return testenv.Action{Reply: "454 4.7.0 not now"}
+			}
+			return testenv.Action{}
+		}
+	})},
 	// here
 	{"mailbox", outcome.Delivered, "2.0.0", "alice", func(*rig) {}},
 	{"no such user", outcome.Bounced, "5.1.1", "no-one", func(*rig) {}},

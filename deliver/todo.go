@@ -7,6 +7,7 @@ import (
 	"postoffice/deliver/outcome"
 	"postoffice/deliver/route"
 	"postoffice/deliver/schedule"
+	"postoffice/internal/account"
 	"postoffice/internal/smtp"
 	"postoffice/spool/envelope"
 )
@@ -131,7 +132,10 @@ func (t *todo) letter(b *box, rc envelope.Recipient, s route.Step) {
 		return
 	}
 	to := newLocal(rc, s, s.Account.Name)
-	to.final, to.box, to.folder = s.Final, b, t.folder
+	to.final, to.box = s.Final, b
+	if _, _, virtual := account.SplitVirtual(to.name); !virtual {
+		to.folder = t.folder
+	}
 	b.targets = append(b.targets, to)
 	t.serve(b)
 }
@@ -227,12 +231,19 @@ func (t *todo) ask(domain string, keys ...envelope.Key) {
 // unasked returns the domains that are to be looked up, in order, which are
 // forgotten here.
 func (t *todo) unasked() []routed {
-	var all []routed
-	for _, name := range slices.Sorted(maps.Keys(t.domains)) {
+	all := make([]routed, 0, len(t.domains))
+	for _, name := range inOrder(t.domains) {
 		all = append(all, routed{name: name, keys: t.domains[name]})
 	}
 	clear(t.domains)
 	return all
+}
+
+// inOrder returns the keys of a map in order. Most have one.
+func inOrder[V any](m map[string]V) []string {
+	keys := slices.AppendSeq(make([]string, 0, len(m)), maps.Keys(m))
+	slices.Sort(keys)
+	return keys
 }
 
 // asked counts a question about a domain, found its answer.
@@ -299,8 +310,8 @@ func (t *todo) putBack(hp *hop) {
 
 // unsent returns what is to go to next hops, in order, which is forgotten here.
 func (t *todo) unsent() []*hop {
-	var all []*hop
-	for _, id := range slices.Sorted(maps.Keys(t.hops)) {
+	all := make([]*hop, 0, len(t.hops))
+	for _, id := range inOrder(t.hops) {
 		all = append(all, t.hops[id])
 	}
 	clear(t.hops)

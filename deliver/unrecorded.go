@@ -57,7 +57,7 @@ func (r *Runner) recordResult(id spool.ID, key envelope.Key, res local.Result) e
 		if err := m.Record([]envelope.Key{key}, envelope.Delivered); err != nil {
 			return err
 		}
-		r.opened(m).logRecipient(rc, hereOutcome(res), "message delivered", maillog.Sent, time.Time{})
+		r.opened(m).logRecipients([]envelope.Key{rc.Key}, hereOutcome(res), "message delivered", maillog.Sent, time.Time{})
 		return nil
 	}
 	return nil

@@ -27,33 +27,44 @@ type answer struct {
 	aliases int      // CNAMEs followed within the message
 	records []record // of the type asked; none: there are none
 	ttl     time.Duration
+	signed  bool // a server that we trust says that it checked the signatures
 }
 
-// record is one address, exchanger or name.
+// record is one address, exchanger, name or text.
 type record struct {
 	addr netip.Addr
 	host string // exchanger or PTR name, as miekg/dns prints it: not yet checked
+	text string // of a TXT record, as miekg/dns prints it: with \ before what isn't plain
 	pref uint16
 }
 
 // lookup answers q, following CNAMEs to other messages, from the cache where
 // that knows, else in one of p's places. NXDOMAIN is ErrNotFound; no records is an empty answer.
 func (r *Resolver) lookup(ctx context.Context, p places, name string, qtype uint16) ([]record, error) {
+	recs, _, err := r.lookupSigned(ctx, p, name, qtype)
+	return recs, err
+}
+
+// lookupSigned is lookup; signed says that DNSSEC vouches for the answer, and for each
+// CNAME that led there.
+func (r *Resolver) lookupSigned(ctx context.Context, p places, name string, qtype uint16) (recs []record, signed bool, err error) {
 	first := question{name, qtype}
 	q := first
+	signed = true
 	for left := maxAliases; ; {
 		a, err := r.once(ctx, p, q)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		left -= a.aliases
+		signed = signed && a.signed
 		switch {
 		case left < 0: // temporary: it is mended as a broken server is (A41)
-			return nil, temporary(first, fmt.Sprintf("more than %d CNAMEs in a row", maxAliases), nil)
+			return nil, false, temporary(first, fmt.Sprintf("more than %d CNAMEs in a row", maxAliases), nil)
 		case a.missing:
-			return nil, notFound(first, "")
+			return nil, false, notFound(first, "")
 		case a.alias == "":
-			return a.records, nil
+			return a.records, signed, nil
 		}
 		q = question{a.alias, qtype}
 	}
@@ -189,6 +200,8 @@ func recordOf(rr dns.RR) (record, bool) {
 		return record{host: v.Mx, pref: v.Preference}, true
 	case *dns.PTR:
 		return record{host: v.Ptr}, true
+	case *dns.TXT:
+		return record{text: strings.Join(v.Txt, "")}, true
 	}
 	return record{}, false
 }

@@ -68,7 +68,7 @@ func (c *cache) put(q question, a answer) {
 func (a answer) octets() int {
 	n := 160 + len(a.alias) // the map's share, and the structures
 	for _, r := range a.records {
-		n += 48 + len(r.host)
+		n += 64 + len(r.host) + len(r.text)
 	}
 	return n
 }

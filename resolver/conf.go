@@ -1,11 +1,14 @@
 package resolver
 
 import (
+	"bytes"
 	"io"
 	"log/slog"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -57,7 +60,8 @@ type servers struct {
 
 // server is one name server and what was learnt of it.
 type server struct {
-	addr string // host:port
+	addr    string // host:port
+	trusted bool   // resolv.conf says trust-ad: what it says of signatures counts
 
 	mu    sync.Mutex
 	plain bool      // it can't do EDNS0 (RFC 6891 section 7)
@@ -155,16 +159,32 @@ func (c *confFile) get() (s servers, changed bool, err error) {
 }
 
 func parseResolvConf(r io.Reader) servers {
-	conf, err := dns.ClientConfigFromReader(r)
+	var text bytes.Buffer
+	conf, err := dns.ClientConfigFromReader(io.TeeReader(r, &text))
 	if err != nil {
 		return servers{}
 	}
+	list := serverList(conf.Servers, conf.Port)
+	for _, s := range list {
+		s.trusted = trustsAD(text.String())
+	}
 	return servers{
-		list:     serverList(conf.Servers, conf.Port),
+		list:     list,
 		try:      time.Duration(min(conf.Timeout, 30)) * time.Second,
 		attempts: min(conf.Attempts, 5),
 		search:   conf.Search,
 	}
+}
+
+// trustsAD looks for the option by which an administrator says that the servers check
+// signatures and that nobody stands between: else what they say of it means nothing.
+func trustsAD(resolvConf string) (yes bool) {
+	for line := range strings.Lines(resolvConf) {
+		if words := strings.Fields(line); len(words) > 0 && words[0] == "options" {
+			yes = yes || slices.Contains(words[1:], "trust-ad")
+		}
+	}
+	return yes
 }
 
 // serverList reads host:port, address and [address] forms.

@@ -32,7 +32,7 @@
 //	flight.go      one question for all who ask it at a time, and how many at a time
 //	errors.go      errors, permanent and temporary
 //	names.go       host names
-//	mx.go          the hosts of a domain
+//	mx.go          the hosts of a domain, and the texts of a name
 //	addrs.go       the addresses of a host
 //	ptr.go         the name of an address
 //	self.go        our own names

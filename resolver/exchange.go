@@ -106,13 +106,13 @@ func askServer(ctx context.Context, s *server, q question, limit time.Duration, 
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	edns = edns && !s.isPlain()
-	msg, err := exchange(ctx, "udp", s.addr, q, edns)
+	msg, err := exchange(ctx, "udp", s, q, edns)
 	if err == nil && edns && refusesEDNS(msg) {
 		s.setPlain()
-		msg, err = exchange(ctx, "udp", s.addr, q, false)
+		msg, err = exchange(ctx, "udp", s, q, false)
 	}
 	if err == nil && msg.Truncated {
-		if msg, err = exchange(ctx, "tcp", s.addr, q, edns && !s.isPlain()); err != nil {
+		if msg, err = exchange(ctx, "tcp", s, q, edns && !s.isPlain()); err != nil {
 			err = fmt.Errorf("cut its answer, then by TCP: %w", err)
 		}
 	}
@@ -120,7 +120,9 @@ func askServer(ctx context.Context, s *server, q question, limit time.Duration, 
 	if err != nil {
 		return answer{}, err
 	}
-	return read(msg, q)
+	a, err := read(msg, q)
+	a.signed = s.trusted && msg.AuthenticatedData
+	return a, err
 }
 
 // refusesEDNS: the codes of servers that don't know OPT records (RFC 6891
@@ -132,17 +134,18 @@ func refusesEDNS(m *dns.Msg) bool {
 // exchange sends one query from a fresh socket and waits for its answer until
 // ctx ends. The socket is connected, so the kernel takes datagrams from the
 // server's address alone; its port is the kernel's random choice.
-func exchange(ctx context.Context, network, addr string, q question, edns bool) (*dns.Msg, error) {
+func exchange(ctx context.Context, network string, s *server, q question, edns bool) (*dns.Msg, error) {
 	query, err := newQuery(q, edns)
 	if err != nil {
 		return nil, err
 	}
+	query.AuthenticatedData = s.trusted // asks for that bit alone, without signatures (RFC 6840 section 5.7)
 	out, err := query.Pack()
 	if err != nil {
 		return nil, fmt.Errorf("pack the question: %w", err)
 	}
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, network, addr)
+	conn, err := d.DialContext(ctx, network, s.addr)
 	if err != nil {
 		return nil, err
 	}

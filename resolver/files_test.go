@@ -330,3 +330,43 @@ func TestCacheAnswers(t *testing.T) {
 		t.Errorf("after Flush asked %d times, want 2", n)
 	}
 }
+
+// TestSigned: what a server says of signatures counts where resolv.conf trusts it and
+// not else, for the answer and for each CNAME before it, and is kept with the answer.
+func TestSigned(t *testing.T) {
+	dns := testenv.NewDNS(t, "x.example. 60 MX 1 mx.x.example.", "alias.example. 60 CNAME x.example.", "forged.example. 60 CNAME x.example.", "none.example. 60 A 192.0.2.1")
+	unasked := func(x *testenv.Exchange) {
+		x.Answer.AuthenticatedData = true
+		testenv.Proper(x)
+	}
+	dns.Script("MX forged.example", func(x *testenv.Exchange) { // no more than the CNAME
+		x.Answer.Answer = x.Answer.Answer[:1]
+		testenv.Proper(x)
+	})
+	for _, tt := range []struct {
+		name, conf, domain string
+		act                testenv.Act
+		want               bool
+	}{
+		{"trusted and signed", "options edns0 trust-ad\n", "x.example", testenv.Signed, true},
+		{"trusted, not signed", "options trust-ad\n", "x.example", testenv.Proper, false},
+		{"signed unasked, not trusted", "options edns0\n", "x.example", unasked, false},
+		{"a word of a comment", "# options trust-ad\nsearch trust-ad\n", "x.example", testenv.Signed, false},
+		{"by a CNAME", "options trust-ad\n", "alias.example", testenv.Signed, true},
+		{"by a CNAME that isn't signed", "options trust-ad\n", "forged.example", testenv.Signed, false},
+		{"no MX", "options trust-ad\n", "none.example", testenv.Signed, true},
+	} {
+		dns.Script("", tt.act)
+		r := newTest(t, Options{ResolvConf: write(t, t.TempDir(), "resolv.conf", tt.conf+"nameserver 127.0.0.1\n")})
+		r.conf.file.parse = func(in io.Reader) servers { // the port is always 53 there
+			s := parseResolvConf(in)
+			s.list[0].addr = dns.Addr()
+			return s
+		}
+		for _, from := range []string{"the server", "the cache"} {
+			if list, err := r.MX(t.Context(), tt.domain); err != nil || list[0].Signed != tt.want {
+				t.Errorf("%s, from %s: %+v, %v, want signed %v", tt.name, from, list, err, tt.want)
+			}
+		}
+	}
+}

@@ -494,3 +494,23 @@ func waitFor(t *testing.T, ok func() bool) {
 		t.Fatal("it never came to pass")
 	}
 }
+
+func TestTXT(t *testing.T) {
+	d := testenv.NewDNS(t, `x.example. TXT "v=spf1 ip4:192.0.2.0/24" " -all"`, `x.example. TXT "a\"b"`, "alias.example. CNAME x.example.", "none.example. A 192.0.2.1")
+	r := newTest(t, Options{}, d)
+	for _, name := range []string{"x.example", "alias.example"} {
+		got, err := r.TXT(t.Context(), name)
+		slices.Sort(got)
+		if want := []string{`a\"b`, "v=spf1 ip4:192.0.2.0/24 -all"}; err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: %q, %v, want %q", name, got, err, want)
+		}
+	}
+	if got, err := r.TXT(t.Context(), "none.example"); len(got) > 0 || err != nil {
+		t.Errorf("a name without texts: %q, %v", got, err)
+	}
+	for _, name := range []string{"missing.example", "no name"} {
+		if _, err := r.TXT(t.Context(), name); !errors.Is(err, ErrNotFound) {
+			t.Errorf("%s: %v, want ErrNotFound", name, err)
+		}
+	}
+}

@@ -9,10 +9,18 @@ import (
 	"postoffice/internal/disk"
 )
 
-// ClaimAny is Claim for what an administrator wants done: it takes held messages too.
-// A held one stays held; what was recorded of it counts when it is released.
+// anywhere are the locations in the order in which a message is looked for: it may be
+// moved meanwhile.
+var anywhere = [...]Location{Active, Waiting, Held, Corrupt, Waiting, Active}
+
+// claimable are those of messages that can be worked on.
+var claimable = [...]Location{Active, Waiting, Held, Waiting, Active}
+
+// ClaimAny is Claim for what an administrator wants done: it takes held messages too, and
+// those that wait for filters. A held one stays held; what was recorded of it counts when
+// it is released.
 func (q *Queue) ClaimAny(id ID) (m *Message, err error) {
-	for _, at := range []Location{Active, Held, Active} { // it may be moved meanwhile
+	for _, at := range claimable {
 		if m, err = q.claim(at, id); !errors.Is(err, ErrGone) {
 			break
 		}
@@ -89,7 +97,7 @@ func (q *Queue) OpenData(id ID) (*Reading, error) {
 	if _, ok := ParseID(string(id)); !ok {
 		return nil, fmt.Errorf("queue %.20q: %w", string(id), err)
 	}
-	for _, at := range []Location{Active, Held, Corrupt, Active} { // it may be moved meanwhile
+	for _, at := range anywhere {
 		var r *Reading
 		if r, err = q.openData(at, id); err == nil {
 			return r, nil

@@ -41,7 +41,7 @@ func (q *Queue) Claim(id ID) (*Message, error) {
 // missed tells the tally of a message that somebody else has removed: err says that it
 // isn't where it was looked for.
 func (q *Queue) missed(id ID, err error) {
-	if errors.Is(err, ErrGone) && !q.has(Held, id) && !q.has(Active, id) {
+	if errors.Is(err, ErrGone) && !q.has(Held, id) && !q.has(Waiting, id) && !q.has(Active, id) {
 		q.tally.Went(string(id))
 	}
 }

@@ -93,16 +93,21 @@ func (q *Queue) cleanOrphan(name string, age time.Duration) error {
 	return nil
 }
 
-// cleanEntry removes a message that is done, and a held or damaged one's name
-// if the queue has the same file: a crash came between link and unlink, and
-// the queue's name counts.
+// cleanEntry removes a message that is done, and one of two names of a file: a crash
+// came between link and unlink. The queue's name counts, then that of filter/.
 func (q *Queue) cleanEntry(e Entry) error {
-	if e.Location != Active {
-		twins, err := q.twins(e.Location, Active, e.ID, e.ID)
+	for _, counts := range []Location{Active, Waiting} {
+		if e.Location == counts {
+			break
+		}
+		twins, err := q.twins(e.Location, counts, e.ID, e.ID)
 		if err != nil {
 			return err
 		}
 		if twins {
+			if err := q.dirs[counts].Sync(); err != nil { // else both may be gone
+				return err
+			}
 			return q.dirs[e.Location].Unlink(string(e.ID))
 		}
 	}

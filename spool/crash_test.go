@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"testing"
 
 	"postoffice/internal/disk"
@@ -115,6 +116,12 @@ var scenes = []scene{
 	{name: "hold and release", do: holdRelease},
 	{name: "accept together", do: acceptTogether},
 	{name: "accept held", do: acceptHeld},
+	{name: "accept edited", do: acceptEdited(100)},
+	{name: "accept edited, large", do: acceptEdited(large)},
+	{name: "wait for filters", do: waiting(token("a", 2, large, false))},
+	{name: "wait for filters that edit", do: waiting(token(toBeEdited, 2, 100, true), token("b", 1, 100, false))},
+	{name: "wait, hold and release", do: holdWaiting},
+	{name: "wait, half passed", before: halfPass, do: deliverPassed},
 	{name: "corrupt", do: delivering(token("a", 1, 100, false)), prepare: plantDamaged, damaged: planted},
 	{name: "corrupt, half moved", before: halfMove, do: delivering(), prepare: plantDamaged, damaged: planted},
 	{name: "orphan cleaning", do: cleanUp, prepare: plantOrphan},
@@ -150,7 +157,7 @@ func TestCrashEveryError(t *testing.T) {
 // TestCrashTwice crashes the recovery from a crash.
 func TestCrashTwice(t *testing.T) {
 	for _, s := range scenes {
-		if s.name == "hold and release" || s.name == "accept held" {
+		if s.name == "hold and release" || s.name == "accept held" || s.name == "wait, hold and release" {
 			continue // its ledger says where the message is, and a recovery moves it
 		}
 		t.Run(s.name, func(t *testing.T) {
@@ -166,7 +173,7 @@ func resume(d disk.FS, acked []string, ack func(string)) error {
 		return err
 	}
 	defer q.Close()
-	return deliverAll(q, ack)
+	return errors.Join(judgeAll(q), deliverAll(q, ack))
 }
 
 // abort gives up an arrival that is on the disk in part.
@@ -285,6 +292,38 @@ func acceptHeld(q *Queue, ack func(string)) error {
 	ack("held " + tok)
 	ack("back " + tok)
 	return q.Release(in.ID())
+}
+
+// acceptEdited reads a message back before it is in the queue, and takes another in
+// in its place.
+func acceptEdited(octets int) func(q *Queue, ack func(string)) error {
+	return func(q *Queue, ack func(string)) error {
+		tok := token("a", 2, octets, false)
+		first, err := q.Create(envelopeFor(1))
+		if err != nil {
+			return err
+		}
+		defer first.Abort()
+		letter := letterOf(tok)
+		if _, err := io.WriteString(first, "X-Draft: one\n"+letter); err != nil {
+			return err
+		}
+		second, err := first.Instead(envelopeFor(2))
+		if err != nil {
+			return err
+		}
+		defer second.Abort()
+		if _, err := io.Copy(second, io.NewSectionReader(first, int64(len("X-Draft: one\n")), int64(len(letter)))); err != nil {
+			return err
+		}
+		first.Abort() // what stays in tmp/ is cleaned up
+		if err := second.Commit(); err != nil {
+			ack("refused " + tok)
+			return err
+		}
+		ack("kept " + tok)
+		return nil
+	}
 }
 
 // planted are damaged files, the second with a name that is taken in corrupt/.

@@ -10,8 +10,9 @@
 //     are synced: the 250 takes responsibility (RFC 5321 section 4.2.5).
 //   - A recipient recorded as done is never handed out again: Record returns
 //     nil only when the slot's octet is synced.
-//   - A published file is never truncated, rewritten or replaced. Octets in
-//     it change in slots alone; all else is appended.
+//   - A published file is never truncated or rewritten. Octets in it change in
+//     slots alone; all else is appended. It is replaced once at most, while it waits
+//     for filters, by the copy that they have edited.
 //   - One holder at a time has a message: flock(2) on its file, and then the
 //     name must still lead to the locked file.
 //   - What can't be read is moved to corrupt/, never removed; a read error
@@ -30,8 +31,8 @@
 //	claim.go     Claim: a message that is worked on, and what is in it
 //	append.go    Expand and Note: what is added to its file
 //	record.go    Record and Finish: who is done
-//	list.go      Entries and Read: what is in the queue
-//	look.go      Look: one message, for who shows it
+//	list.go      Entries and Read: what is in the queue; Look: one message, for who shows it
+//	waiting.go   what waits for filters, and how it passes them
 //	move.go      Hold and Release, and what is set aside as damaged
 //	admin.go     what an administrator does to one message
 //	lock.go      the queue lock

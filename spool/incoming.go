@@ -3,6 +3,7 @@ package spool
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"sync"
 
@@ -19,10 +20,13 @@ type Incoming struct {
 	id    ID
 	from  string    // Envelope.Client
 	size  int64     // octets that were written
+	head  int       // octets in front of the message: first line and envelope
 	f     disk.File // nil until the first write
 	tmp   ID        // its name in tmp/; "": none
-	to    Location  // where it goes: Active or Held
+	takes bool      // it takes another's place, and so its ID, whatever its name in tmp/
+	to    Location  // where it goes: Active, Held or Waiting
 	why   string    // why it is held
+	notes []string  // events that are written behind it
 	where published
 	buf   *[]byte // what is not written yet; begins with the first line until f is there
 	enc   envelope.Encoder
@@ -75,12 +79,50 @@ func (q *Queue) CreateAs(id ID, env envelope.Envelope) (*Incoming, error) {
 	}
 	in := &Incoming{q: q, id: id, from: env.Client, buf: buffers.Get().(*[]byte)}
 	b, err := in.enc.Begin((*in.buf)[:0], &env)
-	*in.buf = b
+	*in.buf, in.head = b, len(b)
 	if err != nil {
 		in.free()
 		return nil, err
 	}
 	return in, nil
+}
+
+// Instead begins a message that takes the place of this one, which is aborted before
+// the new one's Commit: it has the same ID.
+func (in *Incoming) Instead(env envelope.Envelope) (*Incoming, error) {
+	other, err := in.q.CreateAs(in.id, env)
+	if err == nil {
+		other.takes = true
+	}
+	return other, err
+}
+
+// ReadAt reads what was written so far, from an offset in the message: from the file,
+// and what is not there yet from the buffer. It writes nothing.
+func (in *Incoming) ReadAt(p []byte, off int64) (n int, err error) {
+	if in.ended {
+		return 0, ErrClosed
+	}
+	if in.err != nil {
+		return 0, in.err
+	}
+	off += int64(in.head)
+	if off < in.size {
+		n, err = in.f.ReadAt(p[:min(int64(len(p)), in.size-off)], off)
+		if err != nil {
+			return n, err
+		}
+		off += int64(n)
+	}
+	if n < len(p) {
+		if at := off - in.size; at < int64(len(*in.buf)) {
+			n += copy(p[n:], (*in.buf)[at:])
+		}
+	}
+	if n < len(p) {
+		err = io.EOF
+	}
+	return n, err
 }
 
 // ID names the message. It may change in Commit, when its name turns out to
@@ -136,8 +178,10 @@ func (in *Incoming) flush() error {
 
 // create makes the file.
 func (in *Incoming) create() (err error) {
-	in.f, in.id, err = in.q.createTmp(in.id)
-	in.tmp = in.id
+	in.f, in.tmp, err = in.q.createTmp(in.id)
+	if !in.takes {
+		in.id = in.tmp
+	}
 	return err
 }
 
@@ -170,7 +214,17 @@ func (q *Queue) createTmp(id ID) (disk.File, ID, error) {
 }
 
 // Hold has Commit put the message into hold/, out of the queue until Release.
-func (in *Incoming) Hold(reason string) { in.to, in.why = Held, reason }
+func (in *Incoming) Hold(reason string) {
+	in.to, in.why, in.notes = Held, reason, append(in.notes, HeldEvent)
+}
+
+// Await has Commit put the message into filter/, where it waits to be judged. One that
+// is held too waits there once it is released.
+func (in *Incoming) Await() {
+	if in.notes = append(in.notes, WaitsEvent); in.to == Active {
+		in.to = Waiting
+	}
+}
 
 // Commit puts the message into the queue and returns nil when it is durable:
 // file, name and all. After an error there is nothing left of it.
@@ -212,8 +266,12 @@ func (in *Incoming) CommitWith(others ...*Incoming) error {
 // store completes the file and syncs it.
 func (in *Incoming) store() error {
 	line := in.enc.FirstLine()
-	if in.to == Held {
-		b, err := in.enc.AppendNote(*in.buf, envelope.Note{Time: in.q.now(), Event: HeldEvent, Err: in.why})
+	for _, event := range in.notes {
+		n := envelope.Note{Time: in.q.now(), Event: event}
+		if event == HeldEvent {
+			n.Err = in.why
+		}
+		b, err := in.enc.AppendNote(*in.buf, n)
 		if err != nil {
 			return err
 		}

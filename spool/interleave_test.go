@@ -18,6 +18,7 @@ var crews = []struct {
 	{"reused names", reusedNames},
 	{"runner and holder", runnerAndHolder},
 	{"new spool", newSpool},
+	{"judges and runners", judgesAndRunners},
 }
 
 // TestInterleavings lets them go on in random orders; in every second one a

@@ -39,15 +39,20 @@ func (m *Message) hold(reason string) error {
 	return m.q.move(m.at, Held, m.id, m.id)
 }
 
-// Release puts a held message back into the queue; also one of corrupt/ that
-// has been mended. ErrCorrupt: it is damaged still.
+// Release puts a held message back into the queue, or where it waits for filters if it
+// has not been judged; also one of corrupt/ that has been mended. ErrCorrupt: it is
+// damaged still.
 func (q *Queue) Release(id ID) error {
 	err := ErrGone
 	for _, at := range []Location{Held, Corrupt} {
 		var m *Message
 		if m, err = q.take(at, id, true); err == nil {
+			to := Active
 			if err = m.prove(); err == nil {
-				err = q.move(at, Active, id, id)
+				to, err = m.home()
+			}
+			if err == nil {
+				err = q.move(at, to, id, id)
 			}
 			if err == nil && at == Corrupt {
 				q.tally.Came(string(id), m.known.Head().Client, m.end)

@@ -145,6 +145,9 @@ func deliver(m *Message, ack func(string)) error {
 	if string(b) != letterOf(tok) {
 		return fmt.Errorf("%s: handed out with other octets: %.200q", m.ID(), b)
 	}
+	if name, _, _, _ := takeApart(tok); name == toBeEdited && m.Envelope().Folder != edited {
+		return fmt.Errorf("%s: handed out without its edit", m.ID())
+	}
 	for r := range m.Pending() {
 		who := r.Path.Local
 		if who == "list" {
@@ -317,6 +320,9 @@ func (o oracle) finish(t testing.TB, q *Queue, l *ledger) {
 			}
 		}
 	}
+	if err := judgeAll(q); err != nil {
+		t.Errorf("judging after recovery: %v", err)
+	}
 	if err := deliverAll(q, func(line string) {
 		if who, ok := strings.CutPrefix(line, "took "); ok {
 			if l.done[who] > 0 {
@@ -413,7 +419,7 @@ func explained(t testing.TB, tree string) {
 		rest, in := strings.CutPrefix(name, "/q/")
 		dir, base, deep := strings.Cut(rest, "/")
 		switch {
-		case !in, !deep && slices.Contains([]string{"tmp", "queue", "hold", "corrupt", "lock", "ballast"}, dir):
+		case !in, !deep && slices.Contains([]string{"tmp", "queue", "hold", "corrupt", "filter", "lock", "ballast"}, dir):
 		case deep && dir != tmpDir:
 			if _, ok := ParseID(base); !ok {
 				t.Errorf("file without a reason: %s", line)

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"postoffice/internal/disk"
@@ -86,14 +87,15 @@ const (
 	Active Location = iota
 	Held
 	Corrupt
+	Waiting // for filters: nobody delivers it before they have judged it
 	numLocations
 )
 
 // locationDirs are the locations' directories.
-var locationDirs = [numLocations]string{Active: "queue", Held: "hold", Corrupt: "corrupt"}
+var locationDirs = [numLocations]string{Active: "queue", Held: "hold", Corrupt: "corrupt", Waiting: "filter"}
 
 func (at Location) String() string {
-	return [...]string{"active", "held", "corrupt"}[at]
+	return [...]string{"active", "held", "corrupt", "waiting"}[at]
 }
 
 const (
@@ -143,8 +145,8 @@ func (q *Queue) open(o Options) error {
 	if o.UID > 0 && info.UID != o.UID {
 		return fmt.Errorf("%w: it belongs to uid %d, not %d", ErrForeign, info.UID, o.UID)
 	}
-	if info.Mode.Perm()&0o022 != 0 {
-		return fmt.Errorf("%w: others may write to it (mode %04o)", ErrForeign, info.Mode.Perm())
+	if err := writable(info.Mode); err != nil {
+		return err
 	}
 	q.uid, q.gid = info.UID, info.GID
 	q.chown = q.uid != os.Geteuid()
@@ -165,6 +167,61 @@ func (q *Queue) open(o Options) error {
 	}
 	// Also when nothing was made: who made it may have died before its sync.
 	return q.root.Sync()
+}
+
+// Fit says why a directory that is there can't be opened as a spool, as far as that
+// shows without making anything. The error is as Open's.
+func Fit(path string) error {
+	bad := func(err error) error { return fmt.Errorf("spool %s: %w", path, err) }
+	top, err := os.Stat(path)
+	if err != nil {
+		return bad(err)
+	}
+	if err := writable(top.Mode()); err != nil {
+		return bad(err)
+	}
+	for _, dir := range Dirs(path) {
+		name := filepath.Base(dir)
+		info, err := os.Lstat(dir)
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // it will be made
+			continue
+		case err == nil && !info.IsDir():
+			err = syscall.ENOTDIR
+		case err == nil:
+			err = foreign(name, disk.InfoOf(info), disk.InfoOf(top).UID)
+		}
+		if err != nil {
+			return bad(err)
+		}
+	}
+	return nil
+}
+
+// Dirs are the directories in a spool that are its owner's alone.
+func Dirs(path string) []string {
+	var all []string
+	for _, name := range append(locationDirs[:], tmpDir) {
+		all = append(all, filepath.Join(path, name))
+	}
+	return all
+}
+
+// writable says that others may write to the spool's directory.
+func writable(mode fs.FileMode) error {
+	if mode.Perm()&0o022 != 0 {
+		return fmt.Errorf("%w: others may write to it (mode %04o)", ErrForeign, mode.Perm())
+	}
+	return nil
+}
+
+// foreign says that one of the spool's directories isn't its owner's alone.
+func foreign(name string, info disk.Info, uid int) error {
+	if info.UID != uid || info.Mode.Perm()&0o022 != 0 {
+		return fmt.Errorf("%w: %s belongs to uid %d with mode %04o, want uid %d and mode %04o",
+			ErrForeign, name, info.UID, info.Mode.Perm(), uid, dirMode)
+	}
+	return nil
 }
 
 // openRoot opens the spool's directory, and makes it in its parent.
@@ -227,9 +284,8 @@ func (q *Queue) subdir(name string) (disk.Dir, error) {
 			info.UID = q.uid
 		}
 	}
-	if err == nil && (info.UID != q.uid || info.Mode.Perm()&0o022 != 0) {
-		err = fmt.Errorf("%w: %s belongs to uid %d with mode %04o, want uid %d and mode %04o",
-			ErrForeign, name, info.UID, info.Mode.Perm(), q.uid, dirMode)
+	if err == nil {
+		err = foreign(name, info, q.uid)
 	}
 	if err != nil {
 		d.Close()

@@ -2,6 +2,8 @@ package spool
 
 import (
 	"errors"
+	"io"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -110,5 +112,48 @@ func TestLargeMessage(t *testing.T) {
 	m := claim(t, q, id)
 	if got := body(t, m); got != big || len(pendingKeys(m)) != 1000 {
 		t.Errorf("%d octets, %d pending", len(got), len(pendingKeys(m)))
+	}
+}
+
+// TestInstead reads a message back while it is written, in the buffer and in the file, and
+// takes another in under its ID, which the first has in tmp/.
+func TestInstead(t *testing.T) {
+	for _, octets := range []int{0, 1, 100, bufferSize, bufferSize + 1, 3*bufferSize + 7} {
+		q, dir := tempQueue(t)
+		text := strings.Repeat("0123456\n", octets/8+1)[:octets]
+		first, err := q.Create(envelopeFor(3))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for piece := range slices.Chunk([]byte(text), 1000) {
+			if _, err := first.Write(piece); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := io.ReadAll(io.NewSectionReader(first, 0, int64(octets)+1))
+		if string(got) != text || err != nil {
+			t.Fatalf("%d octets: %d came back, %v", octets, len(got), err)
+		}
+		second, err := first.Instead(envelopeFor(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(second, "X-New: yes\n"+text); err != nil {
+			t.Fatal(err)
+		}
+		id := first.ID()
+		if err := errors.Join(first.Abort(), second.Commit()); err != nil {
+			t.Fatal(err)
+		}
+		if second.ID() != id {
+			t.Errorf("%d octets: the ID was %s and is %s", octets, id, second.ID())
+		}
+		m := claim(t, q, id)
+		if got := body(t, m); got != "X-New: yes\n"+text || len(m.Envelope().Recipients) != 1 {
+			t.Errorf("%d octets: got %d", octets, len(got))
+		}
+		if left, err := os.ReadDir(dir + "/tmp"); len(left) > 0 || err != nil {
+			t.Errorf("%d octets: tmp/ has %v, %v", octets, left, err)
+		}
 	}
 }

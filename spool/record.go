@@ -118,14 +118,19 @@ func (m *Message) prove() error {
 	if m.at == Active && m.q.ours(m.id) && m.q.Room() == nil {
 		return nil
 	}
+	if err := m.overwrite(m.slots(), 0); err != nil {
+		return later(err)
+	}
+	return nil
+}
+
+// slots are the numbers of all recipients.
+func (m *Message) slots() []int {
 	all := make([]int, m.known.Len())
 	for i := range all {
 		all[i] = i
 	}
-	if err := m.overwrite(all, 0); err != nil {
-		return later(err)
-	}
-	return nil
+	return all
 }
 
 // Finish removes a message whose recipients are all done, and closes it.

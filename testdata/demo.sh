@@ -43,8 +43,9 @@ make() {
 	local name=$1 port=$2 home=$work/$1
 	shift 2
 	mkdir -p "$home/mail"
+	echo "postmaster: $me" >"$home/aliases"
 	printf '%s\n' "listen=127.0.0.1:$port" "hostname=$name.example" "queue-dir=$home/queue" "mail-dir=$home/mail" \
-		"run-dir=$home/run" "aliases=$home/aliases" "log=file:$home/log" local-by-dns=no "$@" >"$home/cf"
+		"run-dir=$home/run" "db-dir=$home/db" "aliases=$home/aliases" "log=file:$home/log" local-by-dns=no "$@" >"$home/cf"
 }
 start() { # start NAME PORT
 	smtpd -C "$work/$1/cf" -bD 2>>"$work/$1/err" &

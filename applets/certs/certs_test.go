@@ -10,18 +10,17 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
-	"log/slog"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"postoffice/internal/disk"
+	"postoffice/internal/testenv"
 )
 
 func must(t testing.TB, err error) {
@@ -65,29 +64,6 @@ func write(t testing.TB, dir, name, text string) string {
 	return path
 }
 
-// logLines is a log to look at.
-type logLines struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *logLines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-// take returns what came since.
-func (l *logLines) take() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	text := l.b.String()
-	l.b.Reset()
-	return text
-}
-
-func (l *logLines) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
-
 // link makes name lead to target, as certbot does, in one step.
 func link(t *testing.T, target, name string) {
 	t.Helper()
@@ -122,20 +98,20 @@ func (l *lineage) use(name string, version int) {
 	link(l.t, fmt.Sprintf("../archive/%s%d.pem", name, version), filepath.Join(l.live, name+".pem"))
 }
 
-func (l *lineage) options(log *logLines) Options {
+func (l *lineage) options(log *testenv.Log) Options {
 	return Options{
 		Certs: []string{filepath.Join(l.live, "fullchain.pem")}, Keys: []string{filepath.Join(l.live, "privkey.pem")},
-		Dir: l.t.TempDir(), FS: disk.OS(), Hostname: "us.example", Log: log.logger(),
+		Dir: l.t.TempDir(), FS: disk.OS(), Hostname: "us.example", Log: log.Logger(),
 	}
 }
 
 // TestRenewal: links that change one after the other bring the new pair, and in between
 // the old one stays, without a word.
 func TestRenewal(t *testing.T) {
-	l, log := newLineage(t), &logLines{}
+	l, log := newLineage(t), &testenv.Log{}
 	s := Open(l.options(log))
 	first := s.Pairs()
-	if len(first) != 1 || first[0].Days(time.Now()) != 61 || !strings.Contains(log.take(), "for us.example, it ends in 61 days") {
+	if len(first) != 1 || first[0].Days(time.Now()) != 61 || !strings.Contains(log.Take(), "for us.example, it ends in 61 days") {
 		t.Fatalf("%+v", first)
 	}
 	l.make(2)
@@ -146,38 +122,38 @@ func TestRenewal(t *testing.T) {
 	if s.look() || !s.Pairs()[0].equal(first[0]) {
 		t.Error("half a change is taken")
 	}
-	if text := log.take(); text != "" {
+	if text := log.Take(); text != "" {
 		t.Errorf("half a change is told: %s", text)
 	}
 	l.use("fullchain", 2)
 	if !s.look() || s.Pairs()[0].Days(time.Now()) != 62 {
 		t.Errorf("the change is not seen: %+v", s.Pairs())
 	}
-	if text := log.take(); !strings.Contains(text, "certificate read") {
+	if text := log.Take(); !strings.Contains(text, "certificate read") {
 		t.Errorf("log: %s", text)
 	}
 }
 
 // TestBrokenLater: a pair that stays broken is told once, and what was read serves on.
 func TestBrokenLater(t *testing.T) {
-	l, log := newLineage(t), &logLines{}
+	l, log := newLineage(t), &testenv.Log{}
 	s := Open(l.options(log))
 	first := s.Pairs()
-	log.take()
+	log.Take()
 	l.make(2)
 	l.use("privkey", 2)
 	for look, want := range []int{0, 1, 0, 0} {
 		if s.look() {
 			t.Error("a pair that doesn't match is taken")
 		}
-		if text := log.take(); strings.Count(text, "certificate refused") != want || want > 0 && !strings.Contains(text, "is not that of the certificate") {
+		if text := log.Take(); strings.Count(text, "certificate refused") != want || want > 0 && !strings.Contains(text, "is not that of the certificate") {
 			t.Errorf("look %d: %q, want %d lines", look, text, want)
 		}
 	}
 	if s.Reload(l.options(log)) || !s.Pairs()[0].equal(first[0]) {
 		t.Error("a reload takes it")
 	}
-	if text := log.take(); strings.Count(text, "the one that was read before stays") != 1 {
+	if text := log.Take(); strings.Count(text, "the one that was read before stays") != 1 {
 		t.Errorf("a reload says %q", text)
 	}
 	must(t, os.Remove(filepath.Join(l.live, "fullchain.pem")))
@@ -192,13 +168,13 @@ func TestBrokenLater(t *testing.T) {
 
 // TestBrokenFirst: where no pair can be read our own serves, until one can.
 func TestBrokenFirst(t *testing.T) {
-	l, log := newLineage(t), &logLines{}
+	l, log := newLineage(t), &testenv.Log{}
 	must(t, os.Remove(filepath.Join(l.live, "privkey.pem")))
 	s := Open(l.options(log))
 	if all := s.Pairs(); len(all) != 1 || !all[0].Own {
 		t.Fatalf("%+v", all)
 	}
-	if text := log.take(); !strings.Contains(text, "it is left out until the file is mended") || !strings.Contains(text, "own certificate used") {
+	if text := log.Take(); !strings.Contains(text, "it is left out until the file is mended") || !strings.Contains(text, "own certificate used") {
 		t.Errorf("log: %s", text)
 	}
 	l.use("privkey", 1)
@@ -257,7 +233,7 @@ func TestReadPair(t *testing.T) {
 func TestOwn(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "lib")
 	now := time.Now()
-	first, err := own(disk.OS(), dir, "us.example", now)
+	first, err := own(disk.OS(), dir, "us.example", now, nil)
 	must(t, err)
 	must(t, first.Leaf.VerifyHostname("us.example"))
 	if k, ok := first.Key.Public().(*ecdsa.PublicKey); !ok || k.Curve != elliptic.P256() {
@@ -286,33 +262,70 @@ func TestOwn(t *testing.T) {
 		}, false},
 		{"something in the way", now, func() { write(t, filepath.Dir(first.File), "."+ownFile, "x") }, true},
 	} {
-		before, err := own(disk.OS(), dir, "us.example", now)
+		before, err := own(disk.OS(), dir, "us.example", now, nil)
 		must(t, err)
 		tt.change()
-		p, err := own(disk.OS(), dir, "us.example", tt.now)
+		p, err := own(disk.OS(), dir, "us.example", tt.now, nil)
 		must(t, err)
 		if p.equal(before) != tt.same {
 			t.Errorf("%s: the same %v, want %v", tt.name, !tt.same, tt.same)
 		}
 		must(t, os.RemoveAll(dir))
-		first, err = own(disk.OS(), dir, "us.example", now)
+		first, err = own(disk.OS(), dir, "us.example", now, nil)
 		must(t, err)
 	}
 }
 
 // TestOwnInMemory: where it can't be kept it serves all the same.
 func TestOwnInMemory(t *testing.T) {
-	dir, log := t.TempDir(), &logLines{}
+	dir, log := t.TempDir(), &testenv.Log{}
 	file := write(t, dir, "file", "")
-	s := Open(Options{Dir: filepath.Join(file, "lib"), FS: disk.OS(), Hostname: "us.example", Log: log.logger()})
+	s := Open(Options{Dir: filepath.Join(file, "lib"), FS: disk.OS(), Hostname: "us.example", Log: log.Logger()})
 	if all := s.Pairs(); len(all) != 1 || all[0].File != "" {
 		t.Errorf("%+v", all)
 	}
-	if text := log.take(); !strings.Contains(text, "could not be kept") || !strings.Contains(text, "err=") {
+	if text := log.Take(); !strings.Contains(text, "could not be kept") || !strings.Contains(text, "err=") || !strings.Contains(text, "level=WARN") {
 		t.Errorf("log: %s", text)
 	}
+	if s.look() || log.Take() != "" {
+		t.Error("it is made again at each look, or told of")
+	}
+	before := s.Pairs()[0]
+	must(t, os.Remove(file))
+	must(t, os.Mkdir(file, 0o755))
 	if s.look() {
-		t.Error("it is made again at each look")
+		t.Error("another one serves once there is a place for it")
+	}
+	if p := s.Pairs()[0]; !p.equal(before) || p.File != filepath.Join(file, "lib", ownDir, ownFile) {
+		t.Errorf("it is not kept: %+v", p)
+	}
+	if text := log.Take(); !strings.Contains(text, `msg="own certificate kept"`) {
+		t.Errorf("log: %s", text)
+	}
+	if s.look() || log.Take() != "" {
+		t.Error("it is kept again at each look")
+	}
+	if again := Open(s.options()).Pairs(); len(again) != 1 || !again[0].equal(before) {
+		t.Error("the next start has another one")
+	}
+}
+
+// TestOwnComesBack: one in memory gives way to the one on disk, once that can be read.
+func TestOwnComesBack(t *testing.T) {
+	dir := t.TempDir()
+	lib, away := filepath.Join(dir, "lib"), filepath.Join(dir, "away")
+	kept, err := own(disk.OS(), lib, "us.example", time.Now(), nil)
+	must(t, err)
+	must(t, os.Rename(lib, away))
+	write(t, dir, "lib", "")
+	s := Open(Options{Dir: lib, FS: disk.OS(), Hostname: "us.example", Log: (&testenv.Log{}).Logger()})
+	if s.Pairs()[0].equal(kept) {
+		t.Fatal("it is read where it isn't")
+	}
+	must(t, os.Remove(lib))
+	must(t, os.Rename(away, lib))
+	if !s.look() || !s.Pairs()[0].equal(kept) {
+		t.Errorf("the one on disk doesn't serve: %+v", s.Pairs())
 	}
 }
 
@@ -328,7 +341,7 @@ func TestChoose(t *testing.T) {
 	add("first", newKey(t), "first.example")
 	add("ecdsa", newKey(t), "second.example", "*.wild.example")
 	add("rsa", rsaKey, "second.example")
-	o.Dir, o.FS, o.Log = dir, disk.OS(), (&logLines{}).logger()
+	o.Dir, o.FS, o.Log = dir, disk.OS(), (&testenv.Log{}).Logger()
 	pairs := Open(o).Pairs()
 	set, err := NewSet(Pack(pairs), func(n int, _ crypto.PublicKey) crypto.Signer { return pairs[n].Key })
 	must(t, err)
@@ -355,14 +368,15 @@ func TestChoose(t *testing.T) {
 		conf := offer.TLS().Clone()
 		conf.SessionTicketsDisabled = true
 		done := make(chan error, 1)
-		go func() { done <- tls.Server(b, conf).Handshake() }()
+		server := &shown{Conn: b}
+		go func() { done <- tls.Server(server, conf).Handshake() }()
 		tt.conf.InsecureSkipVerify = true
 		c := tls.Client(a, tt.conf)
 		must(t, c.Handshake())
 		must(t, <-done)
 		want, err := Read(filepath.Join(dir, tt.want+".pem"), filepath.Join(dir, tt.want+".pem"), nil)
 		must(t, err)
-		if !c.ConnectionState().PeerCertificates[0].Equal(want.Leaf) {
+		if !c.ConnectionState().PeerCertificates[0].Equal(want.Leaf) || !server.cert.Equal(want.Leaf) {
 			t.Errorf("%s: not the certificate %s", tt.name, tt.want)
 		}
 		a.Close()
@@ -379,9 +393,17 @@ func TestChoose(t *testing.T) {
 	}
 }
 
+// shown hears which certificate its client is shown.
+type shown struct {
+	net.Conn
+	cert *x509.Certificate
+}
+
+func (s *shown) Show(c *x509.Certificate) { s.cert = c }
+
 // TestWatch looks each minute, and tells of a certificate that ends once a day.
 func TestWatch(t *testing.T) {
-	l, log := newLineage(t), &logLines{}
+	l, log := newLineage(t), &testenv.Log{}
 	o := l.options(log)
 	synctest.Test(t, func(t *testing.T) {
 		key := newKey(t)
@@ -394,7 +416,7 @@ func TestWatch(t *testing.T) {
 		go s.Watch(t.Context(), func() { changes++ })
 		time.Sleep(50 * time.Hour)
 		synctest.Wait()
-		text := log.take()
+		text := log.Take()
 		if n := strings.Count(text, "certificate ends"); n != 3 || !strings.Contains(text, "it ends in 14 days") || !strings.Contains(text, "it ends in 12 days") || changes != 0 {
 			t.Errorf("%d times in 50 hours, %d changes: %s", n, changes, text)
 		}
@@ -405,7 +427,7 @@ func TestWatch(t *testing.T) {
 		l.use("privkey", 4)
 		time.Sleep(lookPause)
 		synctest.Wait()
-		if text := log.take(); changes != 1 || strings.Contains(text, "certificate ends") {
+		if text := log.Take(); changes != 1 || strings.Contains(text, "certificate ends") {
 			t.Errorf("%d changes: %s", changes, text)
 		}
 	})
@@ -422,5 +444,24 @@ func TestEndsSoon(t *testing.T) {
 		if want == "" && got != "" || !strings.HasPrefix(got, want) {
 			t.Errorf("%v: %q, want %q", left, got, want)
 		}
+	}
+}
+
+// TestKeyExposed: a key that everybody may read is used, and told each time that it is read.
+func TestKeyExposed(t *testing.T) {
+	dir, key, log := t.TempDir(), newKey(t), &testenv.Log{}
+	cert, file := write(t, dir, "cert.pem", certFor(t, key, 60, "us.example")), write(t, dir, "key.pem", keyPEM(t, key))
+	must(t, os.Chmod(cert, 0o644))
+	s := Open(Options{Certs: []string{cert}, Keys: []string{file}, FS: disk.OS(), Log: log.Logger()})
+	if text := log.Take(); strings.Contains(text, "exposed") {
+		t.Errorf("a certificate is no secret: %s", text)
+	}
+	must(t, os.Chmod(file, 0o644))
+	s.Reload(s.options())
+	if text := log.Take(); !strings.Contains(text, `msg="key exposed" file=`+file) || !strings.Contains(text, "chmod o-r "+file) {
+		t.Errorf("log: %s", text)
+	}
+	if all := s.Pairs(); len(all) != 1 || all[0].Own {
+		t.Errorf("%+v", all)
 	}
 }

@@ -14,13 +14,13 @@ import (
 func TestCrashOwn(t *testing.T) {
 	now := time.Now()
 	crashfs.Run{Prepare: func(f *crashfs.FS) { f.MkdirAll("/var/lib", 0o755) }}.EveryStep(t, func(d disk.FS, ack func(string)) error {
-		p, err := own(d, "/var/lib/postoffice", "us.example", now)
+		p, err := own(d, "/var/lib/postoffice", "us.example", now, nil)
 		if err == nil {
 			ack(fmt.Sprintf("%x", p.Leaf.SerialNumber))
 		}
 		return err
 	}, func(t testing.TB, d disk.FS, acked []string) {
-		p, err := own(d, "/var/lib/postoffice", "us.example", now)
+		p, err := own(d, "/var/lib/postoffice", "us.example", now, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

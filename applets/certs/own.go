@@ -10,13 +10,12 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"math/big"
 	"path/filepath"
 	"time"
 
 	"postoffice/internal/disk"
+	"postoffice/internal/statedir"
 )
 
 const (
@@ -27,21 +26,21 @@ const (
 	slack    = 24 * time.Hour      // that a client's clock may be behind
 )
 
-// own returns the certificate of our own in dir, which is made where there is none, or
-// one that can't be used for long. The error says why it couldn't be kept; the pair is
-// good all the same.
-func own(fsys disk.FS, dir, hostname string, now time.Time) (Pair, error) {
-	home, err := openOwn(fsys, dir)
+// own returns the certificate of our own in dir. Where there is none, or one that can't be
+// used for long, that is the one which is in memory, or one is made. The error says why it
+// couldn't be kept; the pair is good all the same.
+func own(fsys disk.FS, dir, hostname string, now time.Time, memory *Pair) (Pair, error) {
+	home, err := statedir.Open(fsys, dir, ownDir)
 	if err != nil {
-		p, merr := makeOwn(hostname, now)
+		p, merr := ownFor(hostname, now, memory)
 		return p, errors.Join(err, merr)
 	}
 	defer home.Close()
-	if p, err := readOwn(home); err == nil && now.Before(p.Ends().Add(-renewIn)) && now.After(p.Leaf.NotBefore) {
+	if p, err := readOwn(home); err == nil && p.lasts(now) {
 		p.File = filepath.Join(dir, ownDir, ownFile)
 		return p, nil
 	}
-	p, err := makeOwn(hostname, now)
+	p, err := ownFor(hostname, now, memory)
 	if err != nil {
 		return p, err
 	}
@@ -52,53 +51,22 @@ func own(fsys disk.FS, dir, hostname string, now time.Time) (Pair, error) {
 	return p, nil
 }
 
-// openOwn opens the directory, which is made where it isn't there.
-func openOwn(fsys disk.FS, dir string) (disk.Dir, error) {
-	parent, err := fsys.OpenDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		parent, err = makeDir(fsys, filepath.Dir(dir), filepath.Base(dir), 0o755)
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer parent.Close()
-	return subdir(parent, ownDir, 0o700)
+// lasts reports whether a certificate of ours can be used for long.
+func (p Pair) lasts(now time.Time) bool {
+	return now.Before(p.Ends().Add(-renewIn)) && now.After(p.Leaf.NotBefore)
 }
 
-// makeDir makes a directory in one that is there.
-func makeDir(fsys disk.FS, in, name string, mode fs.FileMode) (disk.Dir, error) {
-	above, err := fsys.OpenDir(in)
-	if err != nil {
-		return nil, err
+// ownFor returns the one in memory, if it can be used for long, or makes one.
+func ownFor(hostname string, now time.Time, memory *Pair) (Pair, error) {
+	if memory != nil && memory.lasts(now) {
+		return *memory, nil
 	}
-	defer above.Close()
-	return subdir(above, name, mode)
-}
-
-func subdir(d disk.Dir, name string, mode fs.FileMode) (disk.Dir, error) {
-	if err := d.Mkdir(name, mode); err == nil {
-		if err := d.Sync(); err != nil {
-			return nil, err
-		}
-		made, err := d.OpenDir(name)
-		if err == nil {
-			err = made.Chmod(mode) // whatever the umask
-		}
-		return made, err
-	} else if !errors.Is(err, fs.ErrExist) {
-		return nil, err
-	}
-	return d.OpenDir(name)
+	return makeOwn(hostname, now)
 }
 
 // readOwn reads what writeOwn wrote.
 func readOwn(d disk.Dir) (Pair, error) {
-	f, err := d.Open(ownFile, disk.ReadOnly)
-	if err != nil {
-		return Pair{}, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.NewSectionReader(f, 0, maxFile))
+	text, err := statedir.Read(d, ownFile, maxFile)
 	if err != nil {
 		return Pair{}, err
 	}
@@ -120,25 +88,7 @@ func writeOwn(d disk.Dir, p Pair) error {
 	}
 	text := append(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}),
 		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.Chain[0]})...)
-	const tmp = "." + ownFile
-	if err := d.Unlink(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	f, err := d.Create(tmp, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return errors.Join(err, d.Unlink(tmp))
-	}
-	if err := d.Rename(tmp, d, ownFile); err != nil {
-		return err
-	}
-	return d.Sync()
+	return statedir.Write(d, ownFile, text)
 }
 
 // makeOwn makes a certificate that nobody has signed but itself.

@@ -29,12 +29,14 @@ type Pair struct {
 	Key   crypto.Signer
 	File  string // where the certificate is; "" in memory
 	Own   bool   // we made it
+
+	Exposed string // says that everybody may read the key's file, and what to do; "" nobody else may
 }
 
 // Read reads a certificate with its chain and its key, both PEM; the key may stand in
 // the same file. check says whether a key may be used; nil: any may.
 func Read(certFile, keyFile string, check func(crypto.PublicKey) error) (Pair, error) {
-	text, err := readFile(certFile)
+	text, mode, err := readFile(certFile)
 	if err != nil {
 		return Pair{}, err
 	}
@@ -43,7 +45,7 @@ func Read(certFile, keyFile string, check func(crypto.PublicKey) error) (Pair, e
 		return Pair{}, fmt.Errorf("%s: %w", certFile, err)
 	}
 	if keyFile != certFile {
-		if text, err = readFile(keyFile); err != nil {
+		if text, mode, err = readFile(keyFile); err != nil {
 			return Pair{}, err
 		}
 	}
@@ -58,32 +60,35 @@ func Read(certFile, keyFile string, check func(crypto.PublicKey) error) (Pair, e
 	if !samePublic(p.Key.Public(), p.Leaf.PublicKey) {
 		return Pair{}, fmt.Errorf("%s: the key in %s is not that of the certificate", certFile, keyFile)
 	}
+	if mode&0o004 != 0 {
+		p.Exposed = fmt.Sprintf("%s: everybody on this machine may read the key, and so be this server to anybody: chmod o-r %[1]s, and get a new key if others have accounts here", keyFile)
+	}
 	return p, nil
 }
 
 // readFile reads a file that nobody else may write. Links to it are followed.
-func readFile(name string) ([]byte, error) {
+func readFile(name string) (text []byte, mode fs.FileMode, err error) {
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	if why := exposed(info); why != "" {
-		return nil, fmt.Errorf("%s is not secure: %s", name, why)
+	if why := writable(info); why != "" {
+		return nil, 0, fmt.Errorf("%s is not secure: %s", name, why)
 	}
-	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	text, err = io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err == nil && len(text) > maxFile {
 		err = fmt.Errorf("%s: more than %d octets", name, maxFile)
 	}
-	return text, err
+	return text, info.Mode(), err
 }
 
-// exposed says why somebody else may write a file, "" if nobody may.
-func exposed(info fs.FileInfo) string {
+// writable says why somebody else may write a file, "" if nobody may.
+func writable(info fs.FileInfo) string {
 	st := info.Sys().(*syscall.Stat_t)
 	switch {
 	case !info.Mode().IsRegular():

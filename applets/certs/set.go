@@ -62,6 +62,9 @@ type Offer struct {
 	conf atomic.Pointer[tls.Config]
 }
 
+// A Shower is a connection that wants to know which certificate its client is shown.
+type Shower interface{ Show(*x509.Certificate) }
+
 // Ask makes settings: TLS 1.2 and newer, and whether clients are asked for their
 // certificate, which nothing demands or verifies. It comes before the others.
 func (o *Offer) Ask(ask bool) {
@@ -76,7 +79,11 @@ func (o *Offer) Ask(ask bool) {
 		MinVersion: tls.VersionTLS12,
 		ClientAuth: want,
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-			return o.set.Load().choose(hello)
+			c, err := o.set.Load().choose(hello)
+			if conn, ok := hello.Conn.(Shower); ok && err == nil {
+				conn.Show(c.Leaf)
+			}
+			return c, err
 		},
 	})
 }
@@ -84,8 +91,9 @@ func (o *Offer) Ask(ask bool) {
 // Put puts a set in the place of the present one.
 func (o *Offer) Put(s *Set) { o.set.Store(s) }
 
-// Drop takes a set away that can't sign any more, if it is the present one.
-func (o *Offer) Drop(s *Set) { o.set.CompareAndSwap(s, nil) }
+// Drop takes a set away that can't sign any more, if it is the present one, and reports
+// whether it was.
+func (o *Offer) Drop(s *Set) bool { return o.set.CompareAndSwap(s, nil) }
 
 // TLS is what a handshake is made with, nil while there is no certificate.
 func (o *Offer) TLS() *tls.Config {

@@ -115,6 +115,9 @@ func (s *Store) read(all bool) (changed bool) {
 			continue
 		}
 		e.wrong, e.told = "", ""
+		if p.Exposed != "" && (all || !same) {
+			s.o.Log.LogAttrs(context.Background(), slog.LevelWarn, "key exposed", maillog.File(s.key(i)), maillog.Reason(p.Exposed))
+		}
 		if e.pair.Key == nil || !e.pair.equal(p) {
 			e.pair, changed = p, true
 			s.o.Log.LogAttrs(context.Background(), slog.LevelInfo, "certificate read", maillog.File(e.name),
@@ -134,6 +137,19 @@ func (s *Store) refuse(e *entry, err error) {
 	s.o.Log.LogAttrs(context.Background(), slog.LevelError, "certificate refused", maillog.File(e.name), maillog.Err(err), maillog.Reason(reason))
 }
 
+// Wrong says what is wrong with certificates that can't be used.
+func (s *Store) Wrong() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []string
+	for _, e := range s.entries {
+		if e.wrong != "" {
+			all = append(all, e.wrong)
+		}
+	}
+	return all
+}
+
 // key is the file of a certificate's key.
 func (s *Store) key(i int) string {
 	if i < len(s.o.Keys) {
@@ -149,21 +165,37 @@ func (s *Store) readOwn() (changed bool) {
 		s.own = nil
 		return changed
 	}
-	if s.own != nil && s.o.now().Before(s.own.Ends().Add(-renewIn)) {
+	had := s.own
+	if had != nil && had.File != "" && s.o.now().Before(had.Ends().Add(-renewIn)) {
 		return false
 	}
-	p, err := own(s.o.FS, s.o.Dir, s.o.Hostname, s.o.now())
+	p, err := own(s.o.FS, s.o.Dir, s.o.Hostname, s.o.now(), had)
+	if had != nil && p.Key != nil && p.equal(*had) {
+		s.keep(p)
+		return false
+	}
 	if p.Key == nil {
 		s.o.Log.LogAttrs(context.Background(), slog.LevelError, "no certificate", maillog.Err(err), maillog.Reason("TLS is not offered"))
 		return false
 	}
 	reason := "clients can encrypt and don't know with whom they speak: option tls-cert names a certificate that they trust"
+	level := slog.LevelInfo
 	if err != nil {
-		reason += "; ours could not be kept and is made anew at each start"
+		level = slog.LevelWarn
+		reason += "; ours could not be kept and is made anew at each start: make room for it, or let root write there"
 	}
-	s.o.Log.LogAttrs(context.Background(), slog.LevelInfo, "own certificate used", append(errAttr(err), maillog.File(p.File), maillog.Reason(reason))...)
+	s.o.Log.LogAttrs(context.Background(), level, "own certificate used", append(errAttr(err), maillog.File(p.File), maillog.Reason(reason))...)
 	s.own = &p
 	return true
+}
+
+// keep notes that the certificate which was in memory has a file, if it has got one. The
+// caller holds mu.
+func (s *Store) keep(p Pair) {
+	if p.File != s.own.File {
+		s.o.Log.LogAttrs(context.Background(), slog.LevelInfo, "own certificate kept", maillog.File(p.File), maillog.Reason("it could not be written before; from now on it outlives a restart"))
+		s.own = &p
+	}
 }
 
 func errAttr(err error) []slog.Attr {

@@ -18,11 +18,11 @@
 //   - letter.go: a message with its envelope, from flags and input; the header that
 //     -t and -F read
 //   - owner.go: root's programs, run again as the owner of the queue
-//   - pass.go: a server started for one pass
 //   - queue.go: the queue of a server, or in files
+//   - records.go: the store of a server, or in files
 //   - replay.go: a message that can be read again
 //   - route.go: who answers where a message would go
-//   - run.go: the whole queue, tried now
+//   - run.go: the whole queue, tried now, and a server started for one pass
 //   - send.go: sendmail's main work
 //   - submission.go: finding a server, or starting one for one message
 //   - session.go: -bs

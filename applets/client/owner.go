@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
 	"syscall"
 
@@ -19,6 +20,9 @@ import (
 func asUser(ctx context.Context, env *cmdline.Env, u service.User, argv []string, stdin io.Reader) error {
 	cmd := exec.CommandContext(ctx, "/proc/self/exe")
 	cmd.Args, cmd.Env, cmd.Dir = argv, []string{}, "/"
+	if zone, ok := os.LookupEnv("TZ"); ok { // so that times are the same with and without a server
+		cmd.Env = append(cmd.Env, "TZ="+zone)
+	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, env.Stdout, env.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Credential: &syscall.Credential{Uid: uint32(u.UID), Gid: uint32(u.GID)},
@@ -64,4 +68,14 @@ func asOwner(ctx context.Context, env *cmdline.Env, conf *config.Config, change 
 	}
 	argv := append([]string{OwnerRole}, env.Call()...)
 	return asUser(ctx, env, owner, argv, bytes.NewReader(conf.Encode()))
+}
+
+// AsServer runs a role for root as the server-user, with some text on its standard
+// input: it is to hear what root must not.
+func AsServer(ctx context.Context, env *cmdline.Env, conf *config.Config, role string, stdin []byte) error {
+	owner, err := server.ServerUser(conf)
+	if err != nil {
+		return err
+	}
+	return asUser(ctx, env, owner, []string{role}, bytes.NewReader(stdin))
 }

@@ -77,7 +77,7 @@ func (p Programs) list() string {
 	var b strings.Builder
 	b.WriteString("usage: postoffice APPLET [flags] [argument ...]\n\napplets:\n")
 	for _, a := range p.Applets {
-		fmt.Fprintf(&b, "  %-10s %s\n", a.Name, a.Short)
+		fmt.Fprintf(&b, "  %-11s %s\n", a.Name, a.Short)
 	}
 	b.WriteString("\npostoffice APPLET --help shows an applet's flags; an applet can also be called by its own name.\n")
 	return b.String()

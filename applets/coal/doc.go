@@ -14,6 +14,7 @@
 // Files:
 //
 //	scores.go the server's side: scores by network
+//	saved.go  the same as text, to be known after a restart
 //	gate.go   the master's side: who may be kept out, and how many
 //	keeper.go and its log
 package coal

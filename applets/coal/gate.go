@@ -37,7 +37,8 @@ func (g *Gate) Trust(trusted []netip.Prefix) {
 }
 
 // Judge returns what is to be kept out for an address: it alone, or its /64. The error
-// says why nothing is.
+// says why nothing is. Of what a translator passes on nothing is: all of IPv4 is in one
+// /64 there.
 func (g *Gate) Judge(now time.Time, a netip.Addr) (netip.Prefix, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -45,7 +46,7 @@ func (g *Gate) Judge(now time.Time, a netip.Addr) (netip.Prefix, error) {
 		return netip.Prefix{}, ErrTooMany
 	}
 	a = a.Unmap()
-	if !a.IsGlobalUnicast() && !a.IsLinkLocalUnicast() || translated().Contains(a) {
+	if _, translated := peer.Translated(a); translated || !a.IsGlobalUnicast() && !a.IsLinkLocalUnicast() {
 		return netip.Prefix{}, fmt.Errorf("%s is no one client's address", a)
 	}
 	p := peer.Network(a)
@@ -64,12 +65,6 @@ func (g *Gate) Judge(now time.Time, a netip.Addr) (netip.Prefix, error) {
 		}
 	}
 	return p, nil
-}
-
-// translated are the addresses of IPv4 as a translator shows them (RFC 6052 section
-// 2.1): all of them are in one /64.
-func translated() netip.Prefix {
-	return netip.PrefixFrom(netip.AddrFrom16([16]byte{1: 0x64, 2: 0xff, 3: 0x9b}), 96)
 }
 
 // take takes one of the requests that may come now.

@@ -47,6 +47,7 @@ func TestA71Gate(t *testing.T) {
 		{"224.0.0.1", "no one client's"},
 		{"ff02::1", "no one client's"},
 		{"64:ff9b::192.0.2.1", "no one client's"},
+		{"64:ff9b:1::192.0.2.1", "no one client's"},
 	} {
 		p, err := gate().Judge(time.Now(), netip.MustParseAddr(tt.addr))
 		got := p.String()

@@ -15,6 +15,8 @@ type Scores struct {
 	of    map[netip.Addr]score
 	began time.Time // of the first call
 	swept int32     // when all were looked through last, in minutes since began
+
+	changed map[netip.Addr]struct{} // since Changed was called; nil: nobody has called it
 }
 
 // score is one client's points.
@@ -37,12 +39,13 @@ const (
 func (s *Scores) Add(now time.Time, a netip.Addr, points, pending int) (out bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.of == nil {
-		s.of, s.began = map[netip.Addr]score{}, now
-	}
+	s.begin(now)
 	key, seconds := peer.Network(a).Addr(), int32(now.Sub(s.began)/time.Second)
 	has, known := s.of[key]
 	has = has.at(seconds)
+	if s.changed != nil && len(s.changed) < maxScores {
+		s.changed[key] = struct{}{}
+	}
 	sum := min(int(has.points)+points, maxGood)
 	switch {
 	case sum+pending < leastPoints, sum == 0:
@@ -56,6 +59,13 @@ func (s *Scores) Add(now time.Time, a netip.Addr, points, pending int) (out bool
 	}
 	s.of[key] = score{int16(max(sum, -maxGood)), has.since}
 	return false
+}
+
+// begin makes what a zero Scores lacks. The caller holds mu.
+func (s *Scores) begin(now time.Time) {
+	if s.of == nil {
+		s.of, s.began = map[netip.Addr]score{}, now
+	}
 }
 
 // at is the score at another time.

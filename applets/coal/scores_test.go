@@ -48,6 +48,7 @@ func TestA89Scores(t *testing.T) {
 		{"a minute passes from the first point", []step{{0, other, -1, 0, false}, {59 * time.Second, one, -40, 0, false}, {59 * time.Second, one, -1, 0, true}}},
 		{"IPv4 in IPv6", []step{{0, one, -40, 0, false}, {0, "::ffff:" + one, -1, 0, true}}},
 		{"a /64", []step{{0, "2001:db8:1:2::1", -40, 0, false}, {0, "2001:db8:1:2:ffff::", -1, 0, true}}},
+		{"behind a translator", []step{{0, "64:ff9b::192.0.2.1", -40, 0, false}, {0, "64:ff9b::192.0.2.2", -40, 0, false}, {0, "64:ff9b:1::192.0.2.2", -1, 0, true}}},
 		{"two of them", []step{{0, "2001:db8:1:2::1", -40, 0, false}, {0, "2001:db8:1:3::1", -1, 0, false}}},
 	} {
 		var s Scores

@@ -47,7 +47,7 @@ func (v actionValue) set(s string) error {
 		}
 	case "folder":
 		folder, ok := mailbox(more)
-		if !ok && more != "" && !strings.Contains(more, "/") && more != "." && more != ".." {
+		if !ok && more != "" && !strings.Contains(more, "/") && more != "." && more != ".." && more[0] != '~' {
 			folder, ok = more, true
 		}
 		if !ok || strings.HasPrefix(folder, "lmtp:") {

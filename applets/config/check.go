@@ -43,23 +43,7 @@ func letter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
 func digit(c byte) bool  { return '0' <= c && c <= '9' }
 
 // host takes a host name and drops a final dot.
-func host(s string) (string, bool) {
-	s = smtp.AsHost(s)
-	if len(s) > 253 {
-		return "", false
-	}
-	for label := range strings.SplitSeq(s, ".") {
-		if len(label) == 0 || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
-			return "", false
-		}
-		for i := range len(label) {
-			if c := label[i]; !letter(c) && !digit(c) && c != '-' && c != '_' {
-				return "", false
-			}
-		}
-	}
-	return s, true
-}
+func host(s string) (string, bool) { return smtp.CheckHost(s) }
 
 // hostname takes auto, literal or a name that is no address.
 func hostname(s string) (string, bool) {
@@ -84,6 +68,26 @@ func domain(s string) (string, bool) {
 	return smtp.Fold(s), ok
 }
 
+// tooWide reports whether a network is wider than any one site has: clients in it are
+// anybody.
+func tooWide(p netip.Prefix) bool {
+	private := netip.MustParsePrefix("fc00::/7") // RFC 4193
+	switch {
+	case p.Addr().Is4():
+		return p.Bits() < 8
+	case private.Contains(p.Addr()) && p.Bits() >= private.Bits():
+		return false
+	}
+	return p.Bits() < 19 // the widest that a provider has
+}
+
+// senderDomain takes a domain name and no address.
+func senderDomain(s string) (string, bool) {
+	s, ok := host(s)
+	_, err := netip.ParseAddr(s)
+	return s, ok && err != nil
+}
+
 // client takes an address, with or without brackets, a network or a host name.
 func client(s string) (string, bool) {
 	p, ok := smtp.ParseNetwork(s)
@@ -96,6 +100,28 @@ func client(s string) (string, bool) {
 	return p.Addr().String(), true
 }
 
+// loginSource takes a word of option auth.
+func loginSource(s string) (string, bool) {
+	const dovecot = "dovecot:"
+	for _, word := range []string{"virtual", LoginSystem} {
+		if smtp.EqualFold(s, word) {
+			return word, true
+		}
+	}
+	socket, ok := strings.CutPrefix(s, dovecot)
+	if !ok {
+		return "", false
+	}
+	socket, ok = path(socket)
+	return dovecot + socket, ok
+}
+
+// mechanism takes the name of a mechanism of SASL (RFC 4422 section 3.1).
+func mechanism(s string) (string, bool) {
+	s = strings.ToUpper(s)
+	return s, len(s) <= 20 && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") == ""
+}
+
 // network takes an address, with or without brackets, or a network.
 func network(s string) (string, bool) {
 	s, ok := client(s)
@@ -103,28 +129,61 @@ func network(s string) (string, bool) {
 	return s, ok && read
 }
 
-// relayHost takes a host name or an address in brackets, with or without a
-// port, and an IPv6 address without either; brackets round a name say that its MX is not to be asked for.
-func relayHost(s string) (string, bool) {
-	if a, err := netip.ParseAddr(s); err == nil && a.Is6() { // no port: its last colon is its own
-		return "[" + a.Unmap().String() + "]", a.Zone() == ""
+// networkLengths takes yes, no, or the lengths of networks of IPv4 and IPv6.
+func networkLengths(s string) (string, bool) {
+	var on bool
+	if (!digit(s[0]) || len(s) == 1) && (flagValue{p: &on}).set(s) == nil {
+		if on {
+			return "24/64", true
+		}
+		return "no", true
 	}
-	name, number, ok := splitPort(s)
-	if !ok {
-		return "", false
+	v4, v6, _ := strings.Cut(s, "/")
+	a, ok4 := length(v4, 8, 32)
+	b, ok6 := length(v6, 19, 128)
+	return strconv.Itoa(a) + "/" + strconv.Itoa(b), ok4 && ok6
+}
+
+func length(s string, min, max int) (int, bool) {
+	n, err := strconv.ParseUint(s, 10, 8)
+	return int(n), err == nil && int(n) >= min && int(n) <= max
+}
+
+// GreylistNetworks are the lengths of option greylist-network; 0 is none.
+func (c *Config) GreylistNetworks() (v4, v6 int) {
+	a, b, _ := strings.Cut(c.GreylistNetwork, "/")
+	v4, _ = length(a, 0, 32)
+	v6, _ = length(b, 0, 128)
+	return v4, v6
+}
+
+// poolDomain takes a domain name, or one of two words.
+func poolDomain(s string) (string, bool) {
+	for _, word := range []string{PoolsShipped, NoPools} {
+		if smtp.EqualFold(s, word) {
+			return word, true
+		}
 	}
-	if number != "" {
-		number = ":" + number
+	s, ok := host(s)
+	return smtp.Fold(s), ok && strings.Contains(s, ".")
+}
+
+// addressOrDomain takes an address, or @ and a domain.
+func addressOrDomain(s string) (string, bool) {
+	if d, is := strings.CutPrefix(s, "@"); is {
+		d, ok := domain(d)
+		return "@" + smtp.DomainKey(d), ok
 	}
-	if a, ok := smtp.ParseLiteral(name); ok {
-		return "[" + a.String() + "]" + number, true
+	p, err := smtp.ParseWritten(s)
+	return smtp.Fold(p.String()), err == nil && p.Domain != ""
+}
+
+// hostOrAddress takes a host name or an IPv4 address.
+func hostOrAddress(s string) (string, bool) {
+	if a, err := netip.ParseAddr(s); err == nil && a.Is4() {
+		return a.String(), true
 	}
-	if strings.HasPrefix(name, "[") && strings.HasSuffix(name, "]") {
-		h, ok := host(name[1 : len(name)-1])
-		return "[" + h + "]" + number, ok
-	}
-	h, ok := host(name)
-	return h + number, ok
+	return host(s)
 }
 
 // splitPort parts host:port; number is "" where s names none.
@@ -166,7 +225,7 @@ func listenAddr(s string) (string, bool) {
 	case strings.Trim(smtp.AsHost(name), "0123456789") == "": // a port without its colon
 		return "", false
 	}
-	h, ok := host(name)
+	h, ok := hostOrAddress(name)
 	return h + ":" + number, ok
 }
 
@@ -220,8 +279,38 @@ func mailbox(s string) (string, bool) {
 	return clean, true
 }
 
+// vhostMailbox takes mbox, maildir or lmtp:/socket.
+func vhostMailbox(s string) (string, bool) {
+	for _, word := range []string{VHostFile, VHostMaildir} {
+		if smtp.EqualFold(s, word) {
+			return word, true
+		}
+	}
+	socket, ok := strings.CutPrefix(s, "lmtp:")
+	if !ok {
+		return "", false
+	}
+	socket, ok = path(socket)
+	return "lmtp:" + socket, ok
+}
+
 // command takes an absolute path and arguments.
 func command(s string) (string, bool) { return s, filepath.IsAbs(s) }
+
+// scanner takes a command, with the first postoffice's | in front or without.
+func scanner(s string) (string, bool) {
+	return command(strings.TrimSpace(strings.TrimPrefix(s, "|")))
+}
+
+// userCommand takes an account, a colon, and a command.
+func userCommand(s string) (string, bool) {
+	user, path, ok := strings.Cut(s, ":")
+	if !ok || user == "" {
+		return "", false
+	}
+	_, ok = account(user)
+	return s, ok && filepath.IsAbs(path)
+}
 
 // filter takes a unix socket or host:port.
 func filter(s string) (string, bool) {
@@ -229,7 +318,7 @@ func filter(s string) (string, bool) {
 		return path(s)
 	}
 	name, number, ok := splitPort(s)
-	h, good := host(strings.Trim(name, "[]"))
+	h, good := hostOrAddress(strings.Trim(name, "[]"))
 	if a, literal := smtp.ParseLiteral(name); literal {
 		h, good = "["+a.String()+"]", true
 	}

@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"time"
+
+	"postoffice/internal/filterline"
+)
 
 // DefaultFile is read by every program unless -C names another.
 const DefaultFile = "/etc/postoffice.cf"
@@ -8,17 +12,30 @@ const DefaultFile = "/etc/postoffice.cf"
 // Config is the whole configuration, checked. Each field belongs to one option
 // of the table in options.go; its comment says what a caller can rely on.
 type Config struct {
-	Listen   []string // each host:port, host "" for all addresses of both families; never empty
-	MSP      int      // the port of submission; 0 none
-	MSPS     int      // the port of submission where TLS comes first; 0 none
-	TLSCert  []string // files, or NoTLS alone
-	TLSKey   []string // files
-	TLSAsk   bool     // ask clients for a certificate
-	QueueDir string   // absolute, as all directories and files here
+	Listen         []string // each host:port, host "" for all addresses of both families; never empty
+	MSP            int      // the port of submission; 0 none
+	MSPS           int      // the port of submission where TLS comes first; 0 none
+	TLSCert        []string // files, or NoTLS alone
+	TLSKey         []string // files
+	TLSAsk         bool     // ask clients for a certificate
+	Auth           []string // logins.Virtual, logins.System, or logins.Dovecot and an absolute path; empty: virtual where there are domains
+	AuthMechanisms []string // in capitals; empty: what all of Auth can do
+	AuthPort25     bool     // log in on port 25 too
+	AuthClear      []string // networks whose logins need no TLS
+	SenderLogins   string   // "" none
+	HideClient     bool     // who has logged in is not shown by address
+
+	QueueDir string // absolute, as all directories and files here
 	MailDir  string
 	DBDir    string
 	RunDir   string
 	Aliases  string
+
+	VHostDir     string // "" no virtual domains
+	VHostSpool   string
+	VHostUser    string
+	VHostQuota   int64  // octets of a mailbox; 0: no bound
+	VHostMailbox string // VHostFile, VHostMaildir, or "lmtp:" and an absolute path
 
 	Usermap             []string // each pattern:targets, in the order given
 	Delimiter           string   // one octet or ""
@@ -40,10 +57,16 @@ type Config struct {
 
 	MXPool     bool     // take mail for domains with us as an exchanger that isn't the best
 	ForwardAll bool     // unknown domains go to RelayHost too
-	RelayHost  string   // "" none; host, host:port, [address] or [address]:port
+	RelayHost  string   // "" none; what smarthost.Parse reads
+	RelayTLS   string   // what smarthost.ParseTrust reads
+	Routes     string   // "" none
+	Masquerade string   // "" none
+	SenderMap  string   // "" none
 	SMTPPort   int      // 1 to 65535
 	DNSServers []string // each address:port; empty: resolv.conf decides
 
+	RelayPasswords        string // "" none
+	RelayPasswordCommand  string // "" or account, colon, absolute path with arguments
 	HostsAllow, HostsDeny string // "" none
 	Forbidden             Action // of clients that those deny
 	Paranoid              bool   // refuse clients without a name
@@ -73,6 +96,7 @@ type Config struct {
 	RateMessages      int
 	RateRecipients    int
 	RateUnknown       int
+	RateLogins        int     // refused logins of a stranger's address in an hour; 0 no limit
 	Load              float64 // 1-minute load average; 0 off
 	MinFree           int64   // octets; 0 off
 	Hops              int
@@ -87,12 +111,29 @@ type Config struct {
 	Log       []string // each "stderr", "syslog" or "file:" and an absolute path; never empty
 	LogFormat string   // "text" or "json"
 
-	// What nothing uses yet.
-	Delay        time.Duration
-	GreylistFrom bool
-	Filters      []string // each /socket or host:port
-	Spam         Action
-	Safe         bool
+	Greylist           string        // GreylistOff, GreylistOn or GreylistShadow
+	Delay              time.Duration // of strangers by it
+	GreylistFrom       bool          // by whole senders
+	GreylistNetwork    string        // "no", or two lengths as 24/64
+	GreylistPools      []string      // domain names, and PoolsShipped; or NoPools alone
+	GreylistNullWindow time.Duration // 0 for ever
+	GreylistWritten    bool          // who was written to passes
+	GreylistAfter      int           // so much good mail; 0 never
+	GreylistClients    []string      // each an address or a prefix
+	GreylistSenders    []string      // each an address or @domain, in lower case
+	GreylistRecipients []string      // as those
+	GreylistAge        time.Duration
+	GreylistFailed     string // GreylistPass or GreylistDefer
+
+	Spam       Action        // of mail that is found bad
+	Safe       bool          // who has logged in is not looked at
+	AV         string        // "" or an absolute path with arguments
+	AVUser     string        // an account, or Auto
+	AVTime     time.Duration // for a message
+	AVInfected int           // exit status, 1 to 255
+
+	Filters            []filterline.Filter
+	FiltersForSendmail bool // mail of programs of this machine is shown to them too
 
 	origins []string // by the option's place in the table
 	notes   []string // what was odd in the file
@@ -100,6 +141,34 @@ type Config struct {
 
 // InFiles is Config.EscapeFrom for mailboxes and files alone.
 const InFiles = "mbox"
+
+// What Config.VHostMailbox may hold, besides an LMTP server.
+const (
+	VHostFile    = "mbox"
+	VHostMaildir = "maildir"
+)
+
+// What Config.Greylist may hold.
+const (
+	GreylistOff    = "off"
+	GreylistOn     = "on"
+	GreylistShadow = "shadow"
+)
+
+// What Config.GreylistFailed may hold.
+const (
+	GreylistPass  = "pass"
+	GreylistDefer = "defer"
+)
+
+// Words in Config.GreylistPools.
+const (
+	PoolsShipped = "shipped"
+	NoPools      = "none"
+)
+
+// LoginSystem is the word for the machine's accounts in Config.Auth.
+const LoginSystem = "system"
 
 // NoTLS is what stands in Config.TLSCert where there is no TLS.
 const NoTLS = "none"

@@ -71,7 +71,7 @@ func TestEveryOption(t *testing.T) {
 		}
 		before, after := Config{}, Config{}
 		v := o.bind(&after)
-		for _, text := range []string{"1", "yes", "x.example", "/x", "reject", "192.0.2.1", "stderr", "json", "all", "~/x", "a:b", "=", "accept"} {
+		for _, text := range []string{"1", "yes", "x.example", "/x", "reject", "192.0.2.1", "stderr", "json", "all", "~/x", "a:b", "=", "accept", "dovecot:/x", "maildir", "on", "1d", "defer", "@x.example"} {
 			if v.set(text) == nil && !reflect.DeepEqual(before, after) {
 				break
 			}
@@ -104,7 +104,16 @@ func TestValues(t *testing.T) {
 		{"self", "mx.example.org", "mx.example.org"},
 		{"local-domains", "A.example, b.example", "a.example,b.example"}, {"local-domains", "[192.0.2.1]", "[192.0.2.1]"}, {"local-domains", "a@b", ""}, {"local-domains", "b\u00fccher.example.", "xn--bcher-kva.example"},
 		{"trusted", "192.0.2.1,[192.0.2.2] 192.0.2.77/24 [IPv6:2001:db8::1] ::ffff:192.0.2.3 mail.example", "192.0.2.1,192.0.2.2,192.0.2.0/24,2001:db8::1,192.0.2.3,mail.example"},
-		{"trusted", "192.0.2.0/33", ""}, {"trusted", "[::ffff:192.0.2.1],::ffff:192.0.2.0/120,::/0", "192.0.2.1,192.0.2.0/24,::/0"}, {"trusted", "fe80::1%eth0", ""},
+		{"greylist", "On", "on"}, {"greylist", "yes", ""}, {"greylist-network", "yes", "24/64"}, {"greylist-network", "0", "no"}, {"greylist-network", "16/48", "16/48"}, {"greylist-network", "0/64", ""}, {"greylist-network", "24", ""},
+		{"greylist-pools", "Shipped big.Example", "shipped,big.example"}, {"greylist-pools", "NONE", "none"}, {"greylist-pools", "[192.0.2.1]", ""}, {"greylist-pools", "com", ""},
+		{"greylist-exempt-senders", "Joe@Far.example,@FAR.example", "joe@far.example,@far.example"}, {"greylist-exempt-senders", "joe", ""}, {"greylist-exempt-senders", "@", ""}, {"greylist-exempt-clients", "192.0.2.9/24", "192.0.2.0/24"}, {"greylist-exempt-clients", "far.example", ""},
+		{"auth", "dovecot:/run//auth", "dovecot:/run/auth"}, {"auth", "dovecot:auth", ""}, {"auth", "pam", ""}, {"auth-mechanisms", "plain,Scram-SHA-256", "PLAIN,SCRAM-SHA-256"}, {"auth-mechanisms", "PLAIN!", ""},
+		{"forbidden", "folder:~junk", ""}, {"forbidden", "folder:~/junk", "folder:~/junk"}, {"forbidden", "folder:junk", "folder:junk"}, {"forbidden", "folder:~", ""},
+		{"trusted", "fc00::/7,2001:db8::/32", "fc00::/7,2001:db8::/32"}, {"trusted", "Everybody, mail.example", "mail.example,everybody"}, {"trusted", "0.0.0.0/0", ""}, {"trusted", "0.0.0.0/1", ""},
+		{"trusted", "::/0", ""}, {"trusted", "2000::/3", ""}, {"trusted", "::ffff:0:0/96", ""}, {"trusted", "fc00::/6", ""}, {"trusted", "192.168.1.", ""}, {"trusted", "192.168.1", ""}, {"trusted", "10.0.0.256", ""},
+		{"trusted", "10.0.0.1-9", ""}, {"trusted", "10.0.0.*", ""}, {"trusted", "7", ""}, {"trusted", "mail.example.25", ""}, {"proxy-from", "everybody", ""}, {"proxy-from", "0.0.0.0/0", ""}, {"xclient-from", "::/0", ""},
+		{"relay-host", "192.0.2.7", "[192.0.2.7]"}, {"relay-host", "192.0.2", ""}, {"hostname", "192.0.2", ""}, {"local-domains", "example.1", ""},
+		{"trusted", "192.0.2.0/33", ""}, {"trusted", "[::ffff:192.0.2.1],::ffff:192.0.2.0/120,10.0.0.0/8", "192.0.2.1,192.0.2.0/24,10.0.0.0/8"}, {"trusted", "fe80::1%eth0", ""},
 		{"relay-host", "smart.example:587", "smart.example:587"}, {"relay-host", "[192.0.2.1]:25", "[192.0.2.1]:25"},
 		{"relay-host", "[2001:db8::1]", "[2001:db8::1]"}, {"relay-host", "[mx.example]", "[mx.example]"},
 		{"relay-host", "2001:db8::1", "[2001:db8::1]"}, {"relay-host", "[IPv6:2001:db8::1]:587", "[2001:db8::1]:587"}, {"relay-host", "fe80::1%eth0", ""},
@@ -210,8 +219,8 @@ func TestOldNames(t *testing.T) {
 // TestNotes: what an old option was is told where it is set otherwise than by default,
 // and what is shown of a configuration, read again, has nothing to tell.
 func TestNotes(t *testing.T) {
-	c, err := read(t, "dnscheck\nsoft-deny=0\nfilter=/f,[::1]:1,localhost:2\ndelay=1h\n")
-	if err != nil || len(c.Changed()) != 1 || c.Changed()[0].Option != "dnscheck" || len(c.Missed()) != 2 {
+	c, err := read(t, "dnscheck\nsoft-deny=0\nfilter=/f,[::1]:1,localhost:2\ndelay=30m\n")
+	if err != nil || len(c.Changed()) != 1 || c.Changed()[0].Option != "dnscheck" || len(c.Missed()) != 1 {
 		t.Errorf("%v, %v, %v", c.Changed(), c.Missed(), err)
 	}
 	var all strings.Builder
@@ -254,7 +263,7 @@ func TestDebugLines(t *testing.T) {
 }
 
 func TestLinesOfTheFile(t *testing.T) {
-	c, err := read(t, "# a comment\n\n  escape-from  # on\r\n\tqreturn = 1d\nSELF=mx.example\ntrusted=192.0.2.1\ntrusted=192.0.2.2 # adds\nsize=\nclients=7")
+	c, err := read(t, "\ufeff# a comment\n\n  escape-from  # on\r\n\tqreturn = 1d\nSELF=mx.example\ntrusted=192.0.2.1\ntrusted=192.0.2.2 # adds\nsize=\nclients=7")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -362,7 +371,7 @@ func TestWhoMaySetWhat(t *testing.T) {
 func TestNearest(t *testing.T) {
 	for word, want := range map[string]string{
 		"qretrun": "qreturn", "relayhost": "relay-host", "RELAY-HOTS": "relay-host", "queuedir": "queue-dir", "sise": "size",
-		"selv": "self", "x": "", "": "", "mxpol": "mxpool", "greylist": "", "smtp_port": "smtp-port", strings.Repeat("a", 5000): "",
+		"selv": "self", "x": "", "": "", "mxpol": "mxpool", "graylist": "greylist", "smtp_port": "smtp-port", strings.Repeat("a", 5000): "",
 	} {
 		if got := Nearest(word); got != want {
 			t.Errorf("Nearest(%.20q) = %q, want %q", word, got, want)

@@ -26,6 +26,13 @@ func (c *Config) DebugLines(inside bool) []string {
 	if c.HostsAllow != "" || c.HostsDeny != "" {
 		add("Tcp-Wrappers", "T")
 	}
+	if c.Greylist == GreylistOn {
+		what := "IP"
+		if c.GreylistFrom {
+			what = "from-address"
+		}
+		add("Greylist", what)
+	}
 	if inside {
 		for _, entry := range c.Usermap {
 			pattern, targets, _ := strings.Cut(entry, ":")
@@ -40,11 +47,15 @@ func (c *Config) DebugLines(inside bool) []string {
 	}
 	add("size", strconv.FormatInt(c.Size, 10))
 	add("minfree", strconv.FormatInt(c.MinFree, 10))
+	if c.AV != "" && inside {
+		add("AV program", c.AV)
+	}
+	add("spam", c.Spam.shown(inside))
 	add("forbidden", c.Forbidden.shown(inside))
 	for _, one := range []struct{ name, value string }{
-		{"Timeout", seconds(c.Timeout)}, {"Max clients", strconv.Itoa(c.Clients)}, {"Qreturn", seconds(c.QReturn)},
+		{"Timeout", seconds(c.Timeout)}, {"Delay", seconds(c.Delay)}, {"Max clients", strconv.Itoa(c.Clients)}, {"Qreturn", seconds(c.QReturn)},
 		{"Verify-from", flag(c.VerifyFrom)}, {"CheckHELO", flag(c.CheckHelo)},
-		{"NoDaemon", flag(c.NoDaemon)}, {"LocalMX", flag(c.LocalMX)}, {"Paranoid", flag(c.Paranoid)},
+		{"NoDaemon", flag(c.NoDaemon)}, {"LocalMX", flag(c.LocalMX)}, {"Paranoid", flag(c.Paranoid)}, {"Safe", flag(c.Safe)},
 		{"MXpool", flag(c.MXPool)}, {"Escape-from", flag(c.EscapeFrom != "no")},
 	} {
 		add(one.name, one.value)

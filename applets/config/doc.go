@@ -19,15 +19,16 @@
 //
 //	action.go    what becomes of mail that a check finds bad
 //	check.go     what values may be: paths, accounts, hosts, clients
+//	clients.go   lists of clients that are believed
 //	config.go    Config and Load
 //	debug.go     the settings as the verb DEBUG shows them
 //	errors.go    what is wrong, with file and line
 //	load.go      reading the file and -o
-//	nearest.go   the option that was meant
 //	options.go   the table of options
-//	outsider.go  what somebody without rights may see
+//	paths.go     what options name of the machine
 //	port.go      a switch that may name a port
-//	secure.go    which files count, by who can have written them
+//	secure.go    which files count, by who can have written them; outsiders of a namespace
+//	smarthost.go relay-host and relay-tls, and filter
 //	span.go      a switch that may be a time
 //	settings.go  options as text, for config, for the manual and for the server, and what is
 //	             told of them

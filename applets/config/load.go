@@ -88,6 +88,11 @@ func (l *loader) file(o Options) {
 		return
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err == nil && o.File == "" {
+		if text := forFew(name, info.Mode()); text != "" {
+			l.note(name, text)
+		}
+	}
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
 		l.fail(unreadable(err), name, "", "%v", reason(err))
@@ -103,6 +108,7 @@ func (l *loader) parse(name string, data []byte) {
 		return
 	}
 	number := 0
+	data = bytes.TrimPrefix(data, []byte("\ufeff")) // which some editors put there
 	for line := range bytes.Lines(data) {
 		number++
 		l.line(name+":"+strconv.Itoa(number), string(line))

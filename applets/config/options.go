@@ -1,10 +1,6 @@
 package config
 
-import (
-	"time"
-
-	"postoffice/internal/smtp"
-)
+import "time"
 
 // who may give an option with -o. The zero value is the safe one.
 type who uint8
@@ -21,6 +17,7 @@ type option struct {
 	def  string              // goes through the same parser as the file
 	who  who                 // who may give it with -o
 	once bool                // it is read at the start alone: sockets, directories and processes stay as they are
+	path PathKind            // what it names of the machine
 	idle bool                // nothing uses it yet: it is accepted, and neither shown nor in the manual
 	miss string              // of an idle one: what is missed, which who sets it is told
 	was  string              // what it was to the first postoffice, where that was something else
@@ -40,8 +37,8 @@ var options = []option{
 		doc:  "Where smtpd waits for connections; without an address on every IPv4 and IPv6 address.",
 		bind: func(c *Config) value { return list(&c.Listen, listenAddr, "host:port, :port or host") }},
 	{name: "msp", def: "no", once: true,
-		was:  "in a file of the first postoffice the second port had the rules of the first one; today only this machine and trusted clients may send there",
-		doc:  "Whether there is a second port, for mail that this machine's own users send (RFC 6409): 587, or the one that is given, at the addresses of listen; whoever is neither this machine nor trusted is refused there.",
+		was:  "in a file of the first postoffice the second port had the rules of the first one; today only this machine, trusted clients and who has logged in may send there",
+		doc:  "Whether there is a second port, for mail that this machine's own users send (RFC 6409): 587, or the one that is given, at the addresses of listen; whoever is neither this machine nor trusted and has not logged in is refused there.",
 		bind: func(c *Config) value { return flagOrPort(&c.MSP, 587) }},
 	{name: "msps", def: "no", once: true,
 		doc:  "Whether there is a port like that of msp where TLS comes first (RFC 8314): 465, or the one that is given.",
@@ -55,37 +52,72 @@ var options = []option{
 	{name: "tls-ask", def: "no",
 		doc:  "Whether clients are asked for a certificate of theirs; the log shows it, nothing demands or verifies it.",
 		bind: func(c *Config) value { return flag(&c.TLSAsk) }},
-	{name: "queue-dir", def: "/var/spool/postoffice", once: true,
+	{name: "auth", path: LoginSource,
+		doc:  "Whose passwords count for logins at the ports of msp and msps, in the order in which they are asked: virtual is the users of virtual domains, system the accounts of the machine in /etc/passwd and /etc/shadow, dovecot: with the path of a socket Dovecot's authentication service; without any it is virtual where there are such domains.",
+		bind: func(c *Config) value { return list(&c.Auth, loginSource, "virtual, system or dovecot:/socket") }},
+	{name: "auth-mechanisms",
+		doc:  "Which mechanisms of SASL are offered, of those that auth can do, as PLAIN, LOGIN and SCRAM-SHA-256; without any those that every account can use, and LOGIN where PLAIN is; where auth names several, one that isn't PLAIN is the first one's that has it.",
+		bind: func(c *Config) value { return list(&c.AuthMechanisms, mechanism, "names of mechanisms") }},
+	{name: "auth-port25", def: "no",
+		doc:  "Whether clients may log in on port 25 too, for programs that know no other.",
+		bind: func(c *Config) value { return flag(&c.AuthPort25) }},
+	{name: "auth-without-tls",
+		doc: "Addresses and networks whose clients may log in without TLS, where nobody on the way hears their passwords.",
+		bind: func(c *Config) value {
+			return clients(&c.AuthClear, network, "addresses or networks", "", "passwords could be heard on the way")
+		}},
+	{name: "sender-logins",
+		doc:  "A file of senders and the accounts that may send as them, besides their own addresses: in each line an address, or @ and a domain, and behind it the accounts.",
+		bind: func(c *Config) value { return text(&c.SenderLogins, path, "absolute path") }},
+	{name: "hide-client", def: "no",
+		doc:  "Whether the field Received of mail from clients that have logged in leaves out their name and address.",
+		bind: func(c *Config) value { return flag(&c.HideClient) }},
+	{name: "queue-dir", def: "/var/spool/postoffice", path: QueueDir, once: true,
 		doc:  "The spool, described in spool(5); it belongs to the server-user.",
 		bind: func(c *Config) value { return text(&c.QueueDir, path, "absolute path") }},
-	{name: "mail-dir", def: "/var/mail", once: true,
+	{name: "mail-dir", def: "/var/mail", path: MailDir, once: true,
 		doc:  "Where local mailboxes are, one file for each user.",
 		bind: func(c *Config) value { return text(&c.MailDir, path, "absolute path") }},
-	{name: "db-dir", def: "/var/lib/postoffice", once: true,
-		doc:  "Where the server keeps what it makes for itself: the certificate that serves where tls-cert names none.",
+	{name: "db-dir", def: "/var/lib/postoffice", path: StateDir, once: true,
+		doc:  "Where the server keeps what it makes for itself: the certificate that serves where tls-cert names none, and in store/ what it remembers of strangers for greylist and coal, dbm(1).",
 		bind: func(c *Config) value { return text(&c.DBDir, path, "absolute path") }},
-	{name: "run-dir", def: "/run/postoffice", once: true,
+	{name: "run-dir", def: "/run/postoffice", path: RunDir, once: true,
 		doc:  "Where a running server has its sockets, its lock and its process number.",
 		bind: func(c *Config) value { return text(&c.RunDir, path, "absolute path") }},
-	{name: "aliases", def: "/etc/aliases",
+	{name: "aliases", def: "/etc/aliases", path: AliasFile,
 		doc:  "The file of aliases for local names.",
 		bind: func(c *Config) value { return text(&c.Aliases, path, "absolute path") }},
+	{name: "vhost-dir", def: "/etc/virtual", once: true,
+		doc:  "Where virtual domains are: their list, domains.cf(5), and a directory for each, as vhosts(7) says; there are none where it has no list.",
+		bind: func(c *Config) value { return text(&c.VHostDir, path, "absolute path") }},
+	{name: "vhost-spool", def: "/var/spool/virtual", once: true,
+		doc:  "Where the mailboxes of virtual domains are, in a directory for each that belongs to the vhost-user.",
+		bind: func(c *Config) value { return text(&c.VHostSpool, path, "absolute path") }},
+	{name: "vhost-user", def: "mail", once: true,
+		doc:  "The account that reads the files of virtual domains and to which their mailboxes belong; never root.",
+		bind: func(c *Config) value { return text(&c.VHostUser, account, "account name") }},
+	{name: "vhost-quota", def: "0",
+		doc:  "How many octets a mailbox of a virtual domain may have for whom the passwd file says nothing else, as vhosts(7) has it; 0 is no limit, and an LMTP server that has the mailboxes has limits of its own.",
+		bind: func(c *Config) value { return octets(&c.VHostQuota, 1, sizeTags) }},
+	{name: "vhost-mailbox", def: VHostFile, once: true,
+		doc:  "What a mailbox of a virtual domain is: mbox, a file for each user; maildir, a directory for each; lmtp:/socket, the LMTP server there has it.",
+		bind: func(c *Config) value { return text(&c.VHostMailbox, vhostMailbox, "mbox, maildir or lmtp:/socket") }},
 	{name: "usermap",
 		doc:  "Names without alias and account, as usermap(7) says: a pattern, a colon, and where its names lead; an entry with blanks stands in double quotes.",
 		bind: func(c *Config) value { return entries(&c.Usermap, usermapEntry, "pattern:target,target…") }},
 	{name: "recipient-delimiter", def: "+",
 		doc:  "What parts a local name from a detail behind it, as in user+detail; empty is nothing.",
 		bind: func(c *Config) value { return text(&c.Delimiter, delimiter, "one of + - = _") }},
-	{name: "mailbox", once: true,
+	{name: "mailbox", path: MailboxPlace, once: true,
 		doc:  "Where a user's mail goes instead of mail-dir: ~/Maildir/ with a slash behind it is a Maildir, ~/file a file in their home directory, lmtp:/socket an LMTP server; see mailboxes(7).",
 		bind: func(c *Config) value { return text(&c.Mailbox, mailbox, "~/file, ~/Maildir/ or lmtp:/socket") }},
-	{name: "mailer",
+	{name: "mailer", path: Command,
 		doc:  "A program that delivers to a user instead, whatever mailbox says: it runs as that user, gets the message on its standard input, and its words may hold ${user}, ${home}, ${sender}, ${recipient} and ${extension}.",
 		bind: func(c *Config) value { return text(&c.Mailer, command, "absolute path and arguments") }},
 	{name: "default-user", def: Auto,
 		doc:  "The account that programs and files of the alias file run as and belong to, which should be nobody else's; auto is postoffice-alias where there is such an account, else nobody.",
 		bind: func(c *Config) value { return text(&c.DefaultUser, account, "account name or auto") }},
-	{name: "program-dir",
+	{name: "program-dir", path: ProgramDir,
 		doc:  "A directory of the programs that aliases and .forward files may run, as with smrsh(8); without it they may run any.",
 		bind: func(c *Config) value { return text(&c.ProgramDir, path, "absolute path") }},
 	{name: "program-time", def: "15m",
@@ -113,14 +145,20 @@ var options = []option{
 		doc:  "Whether a domain is local too if its best MX, or its address, is an address of this machine.",
 		bind: func(c *Config) value { return flag(&c.LocalByDNS) }},
 	{name: "trusted",
-		doc:  "Clients that may relay mail through this machine: addresses, networks such as 192.0.2.0/24, and host names.",
-		bind: func(c *Config) value { return list(&c.Trusted, client, "addresses, networks or host names") }},
+		doc: "Clients that may relay mail through this machine: addresses, networks such as 192.0.2.0/24, and host names; a network that is as good as everybody (IPv4 below /8, IPv6 below /19) is refused, and everybody, as a word, makes an open relay, of which the log warns.",
+		bind: func(c *Config) value {
+			return clients(&c.Trusted, client, "addresses, networks or host names", Everybody, "anybody could send mail to anywhere through this machine (an open relay)")
+		}},
 	{name: "proxy-from",
-		doc:  "Balancers in front of this machine: addresses and networks whose connections begin with a header of the PROXY protocol, version 1 or 2, which says whose connection it is; without one they are closed, and what they name is never this machine.",
-		bind: func(c *Config) value { return list(&c.ProxyFrom, network, "addresses or networks") }},
+		doc: "Balancers in front of this machine: addresses and networks whose connections begin with a header of the PROXY protocol, version 1 or 2, which says whose connection it is; without one they are closed, and what they name is never this machine.",
+		bind: func(c *Config) value {
+			return clients(&c.ProxyFrom, network, "addresses or networks", "", "anybody could take any client's place")
+		}},
 	{name: "xclient-from",
-		doc:  "Servers and filters in front of this one, addresses and networks, that may say by the command XCLIENT whose mail they pass on; whom they name is never this machine.",
-		bind: func(c *Config) value { return list(&c.XClientFrom, network, "addresses or networks") }},
+		doc: "Servers and filters in front of this one, addresses and networks, that may say by the command XCLIENT whose mail they pass on; whom they name is never this machine.",
+		bind: func(c *Config) value {
+			return clients(&c.XClientFrom, network, "addresses or networks", "", "anybody could take any client's place")
+		}},
 	{name: "localmx", def: "no",
 		was:  "it trusted any name that DNS has for an address; today one that leads back to the address",
 		doc:  "Whether a client may relay whose verified name has an exchanger (MX) that is this machine; whoever has a name may publish that, so trusted is better where clients can be named.",
@@ -134,8 +172,28 @@ var options = []option{
 		doc:  "Whether mail from anybody is taken for domains with this machine as an exchanger that isn't their best one; it goes on to a better one, or to relay-host.",
 		bind: func(c *Config) value { return flag(&c.MXPool) }},
 	{name: "relay-host",
-		doc:  "The smarthost that gets all mail for other machines; a name in brackets or an address is used without asking for its MX.",
-		bind: func(c *Config) value { return text(&c.RelayHost, relayHost, "host or [address], with :port") }},
+		doc:  "The smarthost that gets all mail for other machines: submissions://user@host (TLS at port 465) or submission://user@host (STARTTLS at port 587) to log in there, see SMARTHOST; else a host, whose MX is asked for, or a name in brackets or an address, used as it is, each with :port.",
+		bind: func(c *Config) value { return smarthostValue{p: &c.RelayHost} }},
+	{name: "relay-passwords", path: PasswordFile, def: "/etc/postoffice.passwords",
+		doc:  "A file of passwords at smarthosts, root's and of mode 0600: a line has host, user and password, parted by blanks; it is read anew for each login.",
+		bind: func(c *Config) value { return text(&c.RelayPasswords, path, "absolute path") }},
+	{name: "relay-password-command",
+		doc: "A command that prints the password, or the token, of a login that relay-passwords doesn't name, as USER:/path arguments: it runs as that user, never as root, with RELAY_HOST and RELAY_USER in its environment, has ten seconds for one line, and is run again after a refusal.",
+		bind: func(c *Config) value {
+			return text(&c.RelayPasswordCommand, userCommand, "account, colon, absolute path and arguments")
+		}},
+	{name: "relay-tls",
+		doc:  "Which smarthost is the right one, where that isn't one with a certificate for its name from an authority of the system's: a file with other authorities in PEM, or fingerprint:SHA256: with the digits of the certificate itself; with either TLS is demanded whatever relay-host says; with none a login at smtp:// may go without TLS.",
+		bind: func(c *Config) value { return trustValue{p: &c.RelayTLS} }},
+	{name: "routes", path: ReadFile,
+		doc:  "A file that says where mail of some senders, or for some domains, goes instead of to relay-host; see SMARTHOST; it is read again when it changes.",
+		bind: func(c *Config) value { return text(&c.Routes, path, "absolute path") }},
+	{name: "masquerade",
+		doc:  "A domain that stands for this machine's own names in the senders of its own mail that leaves it: the reverse-path, and the fields From, Sender and Reply-To; nothing of mail that passes through changes.",
+		bind: func(c *Config) value { return text(&c.Masquerade, senderDomain, "domain name") }},
+	{name: "sender-map", path: ReadFile,
+		doc:  "A file of addresses that stand for others there, before masquerade: a line has a user, an address, or @ and a domain, and behind it the address, or of a domain @ and a domain, that stands for it; it is read again when it changes.",
+		bind: func(c *Config) value { return text(&c.SenderMap, path, "absolute path") }},
 	{name: "forward-all", def: "yes",
 		was:  "without it, mail for domains that DNS doesn't know was refused; today it goes to relay-host unless forward-all=no",
 		doc:  "Whether mail for domains that DNS doesn't know goes to relay-host too, as where that knows names which are private to a site; with no it is returned; without relay-host it means nothing.",
@@ -167,7 +225,7 @@ var options = []option{
 		doc:  "Whether clients are refused that call themselves by a name or an address of this machine.",
 		bind: func(c *Config) value { return flag(&c.CheckHelo) }},
 	{name: "verify-from", def: "yes",
-		doc:  "Whether strangers' reverse-paths are refused that have no domain, or one that doesn't exist, takes no mail, or is this machine's.",
+		doc:  "Whether strangers' reverse-paths are refused that have no domain, or one that doesn't exist, takes no mail, or is this machine's, as in mail of its own users that a forwarder sends back; see smtpd(8).",
 		bind: func(c *Config) value { return flag(&c.VerifyFrom) }},
 	{name: "nodaemon", def: "no",
 		doc:  "Whether mail from the null sender, as reports are, is refused; the refusal comes at DATA.",
@@ -216,6 +274,9 @@ var options = []option{
 	{name: "rate-unknown", def: "0",
 		doc:  "How many recipients that there are not a stranger's address may name in rate-time before it is told of none; 0 is no limit.",
 		bind: func(c *Config) value { return integer(&c.RateUnknown, 0, 1_000_000) }},
+	{name: "rate-logins", def: "20",
+		doc:  "How many logins from a stranger's address may be refused in an hour before each further one is; of networks as rate-time says; 0 is no limit.",
+		bind: func(c *Config) value { return integer(&c.RateLogins, 0, 1_000_000) }},
 	{name: "coal", def: "no", once: true,
 		doc:  "Whether, and for how long, strangers who were refused too often may begin no connection, and with them whoever shares their address, as smtpd(8) says; yes is 1h; it needs nftables in the kernel, and a server of root's.",
 		bind: func(c *Config) value { return flagOrSpan(&c.Coal, time.Hour, 2*time.Second, day) }},
@@ -226,7 +287,7 @@ var options = []option{
 		doc:  "How long a session waits for its client's next command.",
 		bind: func(c *Config) value { return span(&c.Timeout, time.Second, day) }},
 	{name: "clients", def: "100",
-		doc:  "How many SMTP sessions with strangers there may be at once; trusted clients and this machine's own addresses may have as many beside them; 0 is no limit.",
+		doc:  "How many SMTP sessions with strangers there may be at once; trusted clients may have as many beside them, and so may connections from this machine of which the kernel doesn't tell whose they are: programs whose user it tells have the places of smtpd(8); 0 is no limit.",
 		bind: func(c *Config) value { return integer(&c.Clients, 0, 1_000_000) }},
 	{name: "clients-per-address", def: "1",
 		doc:  "How many sessions one stranger's address may have at a time on a listening port, a network of 64 bits with IPv6; further clients wait for their turn without a greeting, ten at most and for 30 seconds, and then get 421; a network of 56 bits has a quarter of all sessions and one of 48 half; 0 is no limit for any of these.",
@@ -258,67 +319,75 @@ var options = []option{
 	{name: "escape-from", def: InFiles,
 		doc:  "Where lines of a message that begin with From are quoted with >, so that nobody takes them for the next message: mbox in mailboxes and files, yes also in Maildirs and for programs and LMTP servers, no nowhere.",
 		bind: func(c *Config) value { return flagOr(&c.EscapeFrom, InFiles) }},
-	{name: "delay", def: "1h", idle: true,
-		miss: "there is no greylist yet, and nobody is kept waiting",
-		doc:  "How long the greylist keeps strangers waiting.",
+	{name: "greylist", def: GreylistOff,
+		doc:  "Whether strangers wait who were never seen: on asks them at DATA to come again, shadow delays nobody and logs whom on would have, see greylist(7).",
+		bind: func(c *Config) value { return choice(&c.Greylist, GreylistOff, GreylistOn, GreylistShadow) }},
+	{name: "delay", def: "1h",
+		doc:  "How long the greylist has a stranger wait; twice as long where its address has no name in DNS that leads back to it, four times for the null sender, five times where both is so.",
 		bind: func(c *Config) value { return span(&c.Delay, 0, 365*day) }},
-	{name: "greylist-from", def: "no", idle: true,
-		miss: "there is no greylist yet, and nobody is kept waiting",
-		doc:  "Whether the greylist tells strangers apart by the whole reverse-path.",
+	{name: "greylist-from", def: "no",
+		doc:  "Whether the greylist tells strangers apart by the whole reverse-path, instead of by what stands in front of its domain and the client's address.",
 		bind: func(c *Config) value { return flag(&c.GreylistFrom) }},
-	{name: "filter", idle: true,
-		miss: "no filter is asked yet: mail is taken unseen",
-		doc:  "The sockets of filters (milters), in the order in which they are asked.",
-		bind: func(c *Config) value { return list(&c.Filters, filter, "/socket or host:port") }},
-	{name: "spam", def: "bounce", idle: true,
-		miss: "no filter is asked yet: mail is taken unseen",
-		doc:  "What becomes of mail that a filter finds bad, as forbidden says it of clients.",
+	{name: "greylist-network", def: "no",
+		doc: "Whether all clients of a network are one to the greylist; yes is 24/64, networks of 24 bits with IPv4 and of 64 bits with IPv6.",
+		bind: func(c *Config) value {
+			return text(&c.GreylistNetwork, networkLengths, "yes, no or two lengths as 24/64")
+		}},
+	{name: "greylist-pools", def: PoolsShipped,
+		doc:  "Providers whose clients are one to the greylist, by a domain whose SPF record has their addresses: a sender in that domain, or in one whose own record names it by include or redirect, comes from any of these, and of the null sender the client's name is looked at instead; shipped is a list of large ones that comes with the program, none is none.",
+		bind: func(c *Config) value { return list(&c.GreylistPools, poolDomain, "domain names, shipped or none") }},
+	{name: "greylist-null-window", def: "0",
+		doc:  "How long after its wait the null sender passes, before it has to wait again; 0 is for ever, and 10m is what the manual of the first postoffice said.",
+		bind: func(c *Config) value { return span(&c.GreylistNullWindow, 0, 30*day) }},
+	{name: "greylist-written", def: "no",
+		doc:  "Whether somebody passes the greylist at once to whom this machine's users, trusted clients or accounts have written within 90 days.",
+		bind: func(c *Config) value { return flag(&c.GreylistWritten) }},
+	{name: "greylist-after", def: "0",
+		doc:  "After how many good messages, of which one an hour counts, all senders of a client pass the greylist at once; 0 is never.",
+		bind: func(c *Config) value { return integer(&c.GreylistAfter, 0, 1_000_000) }},
+	{name: "greylist-exempt-clients",
+		doc:  "Addresses and networks whose clients the greylist lets pass.",
+		bind: func(c *Config) value { return list(&c.GreylistClients, network, "addresses or networks") }},
+	{name: "greylist-exempt-senders",
+		doc:  "Senders that the greylist lets pass: addresses, and @ with a domain for all of that; anybody can claim one.",
+		bind: func(c *Config) value { return list(&c.GreylistSenders, addressOrDomain, "addresses or @domain") }},
+	{name: "greylist-exempt-recipients",
+		doc:  "Recipients whose mail the greylist lets pass, in the same form; a message to others too waits for these.",
+		bind: func(c *Config) value { return list(&c.GreylistRecipients, addressOrDomain, "addresses or @domain") }},
+	{name: "greylist-age", def: "14d",
+		doc:  "After how long the greylist forgets who has not come again.",
+		bind: func(c *Config) value { return span(&c.GreylistAge, time.Hour, 365*day) }},
+	{name: "greylist-store-failed", def: GreylistPass,
+		doc:  "What becomes of mail of strangers while what the greylist knows can't be read or written, as with a full disk: pass takes it, defer asks all of them to come again.",
+		bind: func(c *Config) value { return choice(&c.GreylistFailed, GreylistPass, GreylistDefer) }},
+	{name: "filter",
+		doc:  "The sockets of filters (milters), /socket or host:port, in the order in which they are asked, each with words behind it: name=, connect=10s, command=10s, message=5m, fail=open, tempfail, reject or quarantine, ports=, clients=, and for=received, submitted or all; see FILTERS.",
+		bind: func(c *Config) value { return filtersValue{p: &c.Filters} }},
+	{name: "filters-for-sendmail", def: "no",
+		doc:  "Whether mail of sendmail, and of the socket for programs, is shown to filters too: it is queued first, and waits there for those that can't be asked now.",
+		bind: func(c *Config) value { return flag(&c.FiltersForSendmail) }},
+	{name: "spam", def: "bounce",
+		doc:  "What becomes of mail that is found bad, by av or by a filter that refuses it when it has come, as forbidden says it of clients: users of virtual domains have no folders, and get it with the field X-Spam.",
 		bind: func(c *Config) value { return actionValue{p: &c.Spam} }},
-	{name: "safe", def: "no", idle: true,
-		miss: "nobody can log in yet, and no filter is asked",
-		doc:  "Whether mail of clients that have logged in is not filtered.",
+	{name: "safe", def: "no",
+		doc:  "Whether av doesn't look at mail of clients that have logged in, and filters don't when it has come.",
 		bind: func(c *Config) value { return flag(&c.Safe) }},
-	{name: "log", def: "syslog", who: anyone, once: true,
+	{name: "av", path: Scanner,
+		doc:  "A program that looks at each message, with its arguments: it gets the message on its standard input and exits with 0 where it is clean; mail of the network is looked at before it is taken, mail of this machine's programs in the queue.",
+		bind: func(c *Config) value { return text(&c.AV, scanner, "absolute path and arguments") }},
+	{name: "av-user", def: Auto,
+		doc:  "The account that av runs as, which is not root; auto is that of default-user.",
+		bind: func(c *Config) value { return text(&c.AVUser, account, "account name or auto") }},
+	{name: "av-time", def: "1m",
+		doc:  "How long av may take for a message, before it is killed with all its processes and the message is tried again.",
+		bind: func(c *Config) value { return span(&c.AVTime, time.Second, 9*time.Minute) }},
+	{name: "av-infected", def: "1",
+		doc:  "The exit status by which av says that a message is bad.",
+		bind: func(c *Config) value { return integer(&c.AVInfected, 1, 255) }},
+	{name: "log", def: "syslog", path: LogFile, who: anyone, once: true,
 		doc:  "Where the log goes: one or several of syslog, stderr, and file: with an absolute path.",
 		bind: func(c *Config) value { return list(&c.Log, logSink, "syslog, stderr or file:PATH") }},
 	{name: "log-format", def: "text", who: anyone, once: true,
 		doc:  "How a line of the log looks: text or json.",
 		bind: func(c *Config) value { return choice(&c.LogFormat, "text", "json") }},
-}
-
-// lookup finds an option by either name, without regard to case: its place in
-// the table, or -1.
-func lookup(name string) int {
-	for i, o := range options {
-		if smtp.EqualFold(name, o.name) || o.same != "" && smtp.EqualFold(name, o.same) {
-			return i
-		}
-	}
-	return -1
-}
-
-// Index is the place of the option called name in Settings, -1 if there is
-// none.
-func Index(name string) int { return lookup(name) }
-
-// IsOption says whether name, or name=value, is an option of ours, so that
-// sendmail's own -o settings can be told from it.
-func IsOption(set string) bool {
-	name, _, _ := cut(set)
-	return lookup(name) >= 0
-}
-
-// Nearest is the option whose name is most like name, "" if none is.
-func Nearest(name string) string {
-	names := make([]string, 0, len(options))
-	for _, o := range options {
-		if o.idle {
-			continue
-		}
-		names = append(names, o.name)
-		if o.same != "" {
-			names = append(names, o.same)
-		}
-	}
-	return nearest(name, names)
 }

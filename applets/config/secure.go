@@ -16,6 +16,7 @@ const maxPath = 200
 const (
 	groupWrite = 0o020
 	otherWrite = 0o002
+	otherRead  = 0o004
 )
 
 // openDefault opens the file that every program reads and trusts. Nobody but
@@ -27,10 +28,10 @@ func openDefault(name string, _ int) (*os.File, error) {
 	}
 	real, err := filepath.EvalSymlinks(name)
 	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
+		if _, gone := os.Lstat(name); errors.Is(err, fs.ErrNotExist) && gone != nil {
 			return nil, os.ErrNotExist
 		}
-		return nil, insecure(name, "can't stat: "+reason(err).Error())
+		return nil, nowhere(name, err)
 	}
 	for _, way := range []string{name, real} {
 		if err := secureDirs(way); err != nil {
@@ -48,6 +49,29 @@ func openDefault(name string, _ int) (*os.File, error) {
 	return f, nil
 }
 
+// nowhere is the error for a file of which there is the name, but nothing that it
+// leads to: it is not known what it would have said.
+func nowhere(name string, err error) *Error {
+	e := insecure(name, "can't stat: "+reason(err).Error())
+	if to, linkErr := os.Readlink(name); linkErr == nil && errors.Is(err, fs.ErrNotExist) {
+		e.Text = fmt.Sprintf("is a link to %s, which leads to nothing", to)
+		e.Hint = "make or mount the file that is meant; or, for an empty configuration, rm " + name
+	}
+	return e
+}
+
+// forFew says why users' programs can't read the file that they all need, "" if they
+// can.
+func forFew(name string, mode fs.FileMode) string {
+	if mode&otherRead != 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s: its mode is %v, and sendmail ends with 72 for whoever may not read it: %s", unreadText, mode.Perm(), closed(name, fs.ErrPermission).Hint)
+}
+
+// notRegular is why a directory, a pipe or a device is no configuration.
+const notRegular = "not a regular file"
+
 func badPath(name string) string {
 	switch {
 	case !filepath.IsAbs(name):
@@ -63,7 +87,7 @@ func notRoots(info fs.FileInfo) string {
 	uid, gid := owner(info)
 	switch {
 	case !info.Mode().IsRegular():
-		return "not a regular file"
+		return notRegular
 	case uid != 0:
 		return fmt.Sprintf("its owner is uid %d, not root", uid)
 	case info.Mode()&otherWrite != 0:
@@ -133,7 +157,7 @@ func notMine(info fs.FileInfo, uid int) string {
 	fileUID, gid := owner(info)
 	switch {
 	case !info.Mode().IsRegular():
-		return "not a regular file"
+		return notRegular
 	case fileUID != 0 && fileUID != uid:
 		return fmt.Sprintf("its owner is uid %d, neither root nor you", fileUID)
 	case info.Mode()&otherWrite != 0:
@@ -170,11 +194,14 @@ func owner(info fs.FileInfo) (uid, gid int) {
 	return uid, gid
 }
 
+// unreadText is what is wrong with a default file that is not for everybody.
+const unreadText = "can't be read by everybody, as every program that sends mail needs it"
+
 // closed is the error for the default file where the caller can't open it.
 func closed(name string, err error) *Error {
 	e := insecure(name, "can't open: "+reason(err).Error())
 	if errors.Is(err, fs.ErrPermission) {
-		e.Text = "can't be read by everybody, as every program that sends mail needs it: " + reason(err).Error()
+		e.Text = unreadText + ": " + reason(err).Error()
 		e.Hint = "chmod go+r " + name
 	}
 	return e
@@ -190,10 +217,28 @@ func notOpened(name string, err error) *Error {
 }
 
 func insecure(name, why string) *Error {
+	if why == notRegular {
+		return &Error{Kind: ErrInsecure, Where: name, Text: "is " + why, Hint: "put a file with options in its place, or nothing: without it each has its default"}
+	}
 	return &Error{
 		Kind:  ErrInsecure,
 		Where: name,
 		Text:  "is not secure: " + why,
 		Hint:  "chmod go-w " + name + ", and give it to root with chown, or keep it in a file of your own and name that with -C",
 	}
+}
+
+// overflowUID is what the kernel shows for an owner who has no number in a user
+// namespace: its default in /proc/sys/kernel/overflowuid.
+const overflowUID = 65534
+
+// Outsider reports whether uid stands for somebody outside our user namespace
+// (user_namespaces(7)). No process in the namespace can be that user; root of the
+// machine is among those who may.
+func Outsider(uid int) bool {
+	if uid != overflowUID {
+		return false
+	}
+	text, err := os.ReadFile("/proc/self/uid_map") // absent where there are no namespaces
+	return err == nil && strings.Join(strings.Fields(string(text)), " ") != "0 0 4294967295"
 }

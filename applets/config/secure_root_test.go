@@ -61,6 +61,7 @@ func TestDefaultFile(t *testing.T) {
 			bad := filepath.Join(filepath.Dir(name), "bad")
 			return errors.Join(os.Mkdir(bad, 0o755), os.Chmod(bad, 0o777), os.Rename(name, bad+"/cf"), os.Symlink(bad+"/cf", name))
 		}, "is not a secure path: everybody"},
+		{"link to nothing", func(name string) error { return errors.Join(os.Remove(name), os.Symlink("gone.cf", name)) }, "is a link to gone.cf, which leads to nothing"},
 		{"link in a circle", func(name string) error { return errors.Join(os.Remove(name), os.Symlink(name, name)) }, "can't stat"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

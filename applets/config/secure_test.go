@@ -50,6 +50,23 @@ func TestWhoseFile(t *testing.T) {
 	}
 }
 
+// A file that some users can't read is told with its mode and what to do.
+func TestForFew(t *testing.T) {
+	for mode, want := range map[fs.FileMode]string{0o644: "", 0o604: "", 0o600: "-rw-------", 0o640: "-rw-r-----"} {
+		got := forFew("/etc/postoffice.cf", mode)
+		if (got == "") != (want == "") || !strings.Contains(got, want) || want != "" && !strings.HasSuffix(got, ": chmod go+r /etc/postoffice.cf") {
+			t.Errorf("%v: %q", mode, got)
+		}
+	}
+}
+
+// What is no file at all is not to be made safer, but replaced.
+func TestNotRegular(t *testing.T) {
+	if e := insecure("/etc/postoffice.cf", notRegular); strings.Contains(e.Hint, "chmod") || !strings.Contains(e.Hint, "in its place") {
+		t.Errorf("%v, hint %q", e, e.Hint)
+	}
+}
+
 // TestClosed: where a file can't be read by whoever needs it the hint is to open
 // it, not to close it further.
 func TestClosed(t *testing.T) {

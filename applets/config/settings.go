@@ -4,6 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+
+	"postoffice/internal/nearest"
+	"postoffice/internal/smtp"
 )
 
 // Settings lists every option with its value and where that came from, in the
@@ -14,6 +17,15 @@ func (c *Config) Settings() []Setting {
 		all[i] = Setting{Name: o.name, Value: o.bind(c).String(), Origin: c.origins[i]}
 	}
 	return all
+}
+
+// Located puts in front of what is wrong with an option where that was set, and its name:
+// "FILE:LINE: NAME: text".
+func (c *Config) Located(name, text string) string {
+	if i := Index(name); i < len(c.origins) && c.origins[i] != "default" {
+		return c.origins[i] + ": " + name + ": " + text
+	}
+	return name + ": " + text
 }
 
 // Shown lists Settings without those of options that nothing uses.
@@ -34,8 +46,15 @@ type Note struct {
 	Text   string
 }
 
-// Missed are the options that were set and that nothing uses yet.
-func (c *Config) Missed() []Note { return c.about(func(o *option) string { return o.miss }) }
+// Missed are the options that were set and that nothing uses: yet, or with greylist=off.
+func (c *Config) Missed() []Note {
+	return c.about(func(o *option) string {
+		if c.Greylist == GreylistOff && o.bind(c).String() != o.def && (o.name == "delay" || strings.HasPrefix(o.name, "greylist-")) {
+			return "greylist is off, and nobody is kept waiting: greylist=on has strangers wait"
+		}
+		return o.miss
+	})
+}
 
 // Changed are the options that were set otherwise than by default and that were
 // something else to the first postoffice.
@@ -56,6 +75,13 @@ func (c *Config) about(text func(o *option) string) []Note {
 		}
 	}
 	return notes
+}
+
+// Named reports whether an option names something else than it does by default: what
+// is missing then is missed.
+func (c *Config) Named(option string) bool {
+	o := &options[lookup(option)]
+	return o.bind(c).String() != o.def
 }
 
 // Odd is what is to be told of the file's lines, each with its place.
@@ -175,4 +201,41 @@ func mdocText(s string) string {
 		s = `\&` + s
 	}
 	return s
+}
+
+// lookup finds an option by either name, without regard to case: its place in
+// the table, or -1.
+func lookup(name string) int {
+	for i, o := range options {
+		if smtp.EqualFold(name, o.name) || o.same != "" && smtp.EqualFold(name, o.same) {
+			return i
+		}
+	}
+	return -1
+}
+
+// Index is the place of the option called name in Settings, -1 if there is
+// none.
+func Index(name string) int { return lookup(name) }
+
+// IsOption says whether name, or name=value, is an option of ours, so that
+// sendmail's own -o settings can be told from it.
+func IsOption(set string) bool {
+	name, _, _ := cut(set)
+	return lookup(name) >= 0
+}
+
+// Nearest is the option whose name is most like name, "" if none is.
+func Nearest(name string) string {
+	names := make([]string, 0, len(options))
+	for _, o := range options {
+		if o.idle {
+			continue
+		}
+		names = append(names, o.name)
+		if o.same != "" {
+			names = append(names, o.same)
+		}
+	}
+	return nearest.Name(name, names)
 }

@@ -72,10 +72,15 @@ func (v listValue) String() string { return strings.Join(*v.p, ",") }
 func (v listValue) clear()         { *v.p = nil }
 func (v listValue) adds() bool     { return true }
 
+// items are the words of a list.
+func items(s string) []string {
+	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' })
+}
+
 func (v listValue) set(s string) error {
-	items := strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' })
-	good := make([]string, 0, len(items))
-	for _, item := range items {
+	all := items(s)
+	good := make([]string, 0, len(all))
+	for _, item := range all {
 		t, ok := v.check(item)
 		if !ok {
 			return wrong(v, item)

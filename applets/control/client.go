@@ -181,8 +181,12 @@ type collector struct {
 	steps func([]Step) bool  // for a route; nil: nobody asked for one
 	each  func(Session) bool // for sessions; nil: nobody asked for them
 	limit func(Limit) bool   // for limits; nil: nobody asked for them
-	build builder            // of what is shown
-	size  int                // of a route's lines, in octets
+
+	record func(Record) bool // for records; nil: nobody asked for them
+	filter func(Filter) bool // for filters; nil: nobody asked for them
+
+	build builder // of what is shown
+	size  int     // of a route's lines, in octets
 
 	watching bool // the watch has begun
 }
@@ -194,7 +198,7 @@ func (a *collector) add(line []byte) (text string, over bool, err error) {
 		return "", true, fmt.Errorf("read the server's answer: %w", err)
 	}
 	switch {
-	case f.Data != nil && a.data == nil, f.Watched != nil && a.event == nil, f.Steps != nil && a.steps == nil, f.Sessions != nil && a.each == nil, f.Limits != nil && a.limit == nil:
+	case f.Data != nil && a.data == nil, f.Watched != nil && a.event == nil, f.Steps != nil && a.steps == nil, f.Sessions != nil && a.each == nil, f.Limits != nil && a.limit == nil, f.Filters != nil && a.filter == nil, f.Records != nil && a.record == nil:
 		return "", true, fmt.Errorf("the server's answer has what nobody asked for: %.40q", line)
 	case f.Data != nil:
 		_, err := a.data.Write(f.Data)
@@ -205,19 +209,13 @@ func (a *collector) add(line []byte) (text string, over bool, err error) {
 		}
 		return "", false, nil
 	case f.Sessions != nil:
-		for _, one := range f.Sessions {
-			if !a.each(one) {
-				return "", true, errEnough
-			}
-		}
-		return "", false, nil
+		return shown(f.Sessions, a.each)
 	case f.Limits != nil:
-		for _, one := range f.Limits {
-			if !a.limit(one) {
-				return "", true, errEnough
-			}
-		}
-		return "", false, nil
+		return shown(f.Limits, a.limit)
+	case f.Filters != nil:
+		return shown(f.Filters, a.filter)
+	case f.Records != nil:
+		return shown(f.Records, a.record)
 	case f.Watched != nil && !a.event(f.Watched):
 		return "", true, errEnough
 	case f.Watched != nil:
@@ -236,6 +234,16 @@ func (a *collector) add(line []byte) (text string, over bool, err error) {
 		return "", true, f.Error
 	case f.Done != nil:
 		return f.Done.Text, true, nil
+	}
+	return "", false, nil
+}
+
+// shown is add for a line with a list.
+func shown[T any](some []T, show func(T) bool) (text string, over bool, err error) {
+	for _, one := range some {
+		if !show(one) {
+			return "", true, errEnough
+		}
 	}
 	return "", false, nil
 }

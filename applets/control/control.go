@@ -32,6 +32,11 @@ type Request struct {
 
 	Address string `json:"address,omitempty"` // Route: who is meant
 	Sender  string `json:"sender,omitempty"`  // Route: the reverse-path
+
+	Part  string   `json:"part,omitempty"`  // Page, Fetch and Exchange: of the store
+	After []byte   `json:"after,omitempty"` // Page: the key behind which it begins
+	Keys  [][]byte `json:"keys,omitempty"`  // Fetch: which ones
+	Swaps []Swap   `json:"swaps,omitempty"` // Exchange: the changes
 }
 
 // The verbs.
@@ -47,6 +52,12 @@ const (
 	Sessions   = "sessions" // the SMTP sessions of now
 	EndSession = "end"      // the end of one
 	Limits     = "limits"   // who comes too fast and is refused
+	Filters    = "filters"  // the mail filters, and what they have done
+
+	// These are about what the server keeps of strangers.
+	Page     = "page"     // some records, in the order of their keys
+	Fetch    = "fetch"    // what keys hold
+	Exchange = "exchange" // values put in others' places, where those are still there
 
 	// These change one message.
 	Hold    = "hold"    // keep it in the queue untried
@@ -64,10 +75,11 @@ type Message struct {
 	ID         string      `json:"id"`
 	Size       int64       `json:"size"` // octets of header and body
 	Arrived    time.Time   `json:"arrived"`
-	Sender     string      `json:"sender"`           // "" is the null reverse-path
-	State      string      `json:"state"`            // Active, Deferred, Held, Corrupt or Dropped
-	Reason     string      `json:"reason,omitempty"` // why it is held or corrupt
-	Files      int         `json:"files,omitempty"`  // Dropped: how many messages they are
+	Sender     string      `json:"sender"`                // "" is the null reverse-path
+	State      string      `json:"state"`                 // Active, Deferred, Held, Waiting, Corrupt or Dropped
+	Reason     string      `json:"reason,omitempty"`      // why it is held or corrupt, or waits longer than others for filters
+	Files      int         `json:"files,omitempty"`       // Dropped: how many messages they are
+	RequireTLS bool        `json:"require_tls,omitempty"` // it came with REQUIRETLS
 	Recipients []Recipient `json:"recipients"`
 	History    []Note      `json:"history,omitempty"` // Show only, oldest first
 	Private    bool        `json:"private,omitempty"` // it isn't theirs who ask: no more is shown than ID, Size, Arrived and State
@@ -86,6 +98,7 @@ const (
 	Active   = "active"   // due, or being delivered
 	Deferred = "deferred" // waits for its next attempt
 	Held     = "held"     // waits for an administrator
+	Waiting  = "waiting"  // waits for filters to judge it
 	Corrupt  = "corrupt"  // can't be read and is kept aside
 	Dropped  = "dropped"  // none yet: all that the user Sender has left in maildrop/, the oldest at Arrived
 )

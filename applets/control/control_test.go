@@ -215,7 +215,7 @@ func TestBadRequests(t *testing.T) {
 		{"two requests", `{"do":"list"}{"do":"run"}` + "\n", "not understood"},
 		{"path as ID", `{"do":"show","id":"../x"}` + "\n", "not understood"},
 		{"unknown verb", `{"do":"stop"}` + "\n", "no request"},
-		{"too long", strings.Repeat("x", maxRequest+1) + "\n", ""},
+		{"too long", strings.Repeat("x", MaxLine+1) + "\n", ""},
 		{"cut short", `{"do":"run"}`, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -27,4 +27,5 @@
 //	question.go how many questions are answered at once
 //	route.go    where an address leads
 //	session.go  who is connected
+//	records.go  what the server keeps of strangers
 package control

@@ -26,7 +26,11 @@ type Step struct {
 	Extension string `json:"extension,omitempty"`
 	Way       string `json:"way,omitempty"` // of a mailbox elsewhere than in mail-dir: mailer, or what option mailbox says
 
+	Quota int64 `json:"quota,omitempty"` // of a mailbox that has a bound: how many octets it may have
+	Used  int64 `json:"used,omitempty"`  // and has, where that is known now
+
 	RelayHost string `json:"relay_host,omitempty"` // the option, where it decides
+	Routes    string `json:"routes,omitempty"`     // file and line of option routes, where that decides
 	Hosts     []Host `json:"hosts,omitempty"`      // in the order in which they would be tried
 
 	Code      int    `json:"code,omitempty"` // of a failure: reply code, enhanced status code, and why

@@ -34,6 +34,9 @@ const (
 	codeProtocol    = 76
 )
 
+// unknownRequest begins the answer to a verb that is not known.
+const unknownRequest = "the server knows no request"
+
 // Handler answers requests. A nil function is a request that is not offered.
 // An *Error goes to the client as it is; any other error as code 75.
 type Handler struct {
@@ -53,6 +56,10 @@ type Handler struct {
 	Sessions   func(p Peer) iter.Seq[Session] // that p may see
 	EndSession func(p Peer, id string) error
 	Limits     func(p Peer) ([]Limit, error)
+	Filters    func(p Peer) []Filter // that p may see
+
+	// Store returns a part of the store for p, who may see and change what is in it.
+	Store func(p Peer, part string) (Store, error)
 
 	// Nobody says whether no account has a uid. nil: each is somebody's.
 	Nobody func(uid int) bool
@@ -161,7 +168,11 @@ func (s *server) serve(ctx context.Context, conn *net.UnixConn, peer Peer, a *an
 	if conn.SetReadDeadline(time.Now().Add(readWait)) != nil {
 		return
 	}
-	line, err := readLine(bufio.NewReaderSize(conn, maxRequest))
+	most := maxRequest
+	if _, counted := s.places(0).Key(peer.UID); !counted {
+		most = MaxLine
+	}
+	line, err := readLine(bufio.NewReaderSize(conn, most))
 	if err != nil {
 		return
 	}
@@ -210,12 +221,18 @@ func (s *server) do(ctx context.Context, a *answer, peer Peer, req Request) (tex
 			}
 			return inBatches(all, func(l Limit) Limit { return l }, a.line, func(some []Limit) frame { return frame{Limits: some} })
 		})
+	case req.Do == Filters && h.Filters != nil:
+		return "", s.question(ctx, a, peer, func() error {
+			return inBatches(h.Filters(peer), clipFilter, a.line, func(some []Filter) frame { return frame{Filters: some} })
+		})
 	case req.Do == EndSession && h.EndSession != nil:
 		return "", h.EndSession(peer, req.ID)
+	case (req.Do == Page || req.Do == Fetch || req.Do == Exchange) && h.Store != nil:
+		return s.records(ctx, a, peer, req)
 	case changes(req.Do) && h.Act != nil:
 		return "", h.Act(ctx, peer, req)
 	}
-	return "", &Error{codeUnavailable, fmt.Sprintf("the server knows no request %q", req.Do)}
+	return "", &Error{codeUnavailable, fmt.Sprintf(unknownRequest+" %q", req.Do)}
 }
 
 // changes says whether a verb changes a message.

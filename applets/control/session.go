@@ -76,3 +76,38 @@ func (c *Client) Limits(ctx context.Context, show func(Limit) bool) error {
 	}
 	return err
 }
+
+// The states of a mail filter.
+const (
+	FilterWorks  = "ok"     // or it was not asked yet
+	FilterFailed = "failed" // when it was asked last
+)
+
+// Filter is a mail filter as postoffice sessions shows it, and its --json object. What it
+// has done counts from the start of the server on, or from the reload that added it.
+type Filter struct {
+	Name        string    `json:"filter"`
+	State       string    `json:"state"`
+	Reason      string    `json:"reason,omitempty"` // it failed
+	Until       time.Time `json:"until,omitzero"`   // it is left alone
+	Messages    int64     `json:"messages"`         // that it was asked about
+	Refused     int64     `json:"refused"`          // what it refused: clients, recipients or messages
+	Edited      int64     `json:"edited"`           // messages that it changed
+	Failures    int64     `json:"failures"`
+	Connections int       `json:"connections"` // that are open
+}
+
+func clipFilter(f Filter) Filter {
+	f.Name, f.Reason = clip(f.Name), clip(f.Reason)
+	return f
+}
+
+// Filters calls show with each mail filter that the caller may see, until it returns
+// false.
+func (c *Client) Filters(ctx context.Context, show func(Filter) bool) error {
+	_, err := c.ask(ctx, Request{Do: Filters}, collector{filter: show})
+	if err == errEnough {
+		return nil
+	}
+	return err
+}

@@ -55,3 +55,30 @@ func TestSessions(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestFilters: each filter arrives as it is, one whose texts have no room in a line with
+// less of them; and a server without any, or for somebody who sees none, is no error.
+func TestFilters(t *testing.T) {
+	want := []Filter{
+		{Name: "dkim", State: FilterWorks, Messages: 7, Refused: 1, Edited: 6, Connections: 2},
+		{Name: "/f", State: FilterFailed, Reason: strings.Repeat("x", MaxLine), Until: time.Unix(5, 0).UTC(), Failures: 3},
+	}
+	path := start(t, Handler{Filters: func(p Peer) []Filter { return want }})
+	got := []Filter{}
+	show := func(f Filter) bool { got = append(got, f); return true }
+	if err := dial(t, path).Filters(t.Context(), show); err != nil {
+		t.Error(err)
+	}
+	want[1].Reason = want[1].Reason[:maxText]
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	got = nil
+	if err := dial(t, path).Filters(t.Context(), func(f Filter) bool { show(f); return false }); err != nil || len(got) != 1 {
+		t.Errorf("who wants one gets %d: %v", len(got), err)
+	}
+	got = nil
+	if err := dial(t, start(t, Handler{Filters: func(Peer) []Filter { return nil }})).Filters(t.Context(), show); err != nil || got != nil {
+		t.Errorf("where there are none: %v, %v", got, err)
+	}
+}

@@ -11,7 +11,8 @@ import (
 	"unicode/utf8"
 )
 
-// maxRequest bounds a request's line; it holds a verb, an ID and a reason.
+// maxRequest bounds a request's line; it holds a verb, an ID and a reason. Those of root
+// and the server's user, which may hold records, may be as long as other lines.
 const maxRequest = 4 << 10
 
 // maxPiece is how much of a message's octets a line holds, in base64.
@@ -25,7 +26,7 @@ const maxRoute = 16 << 20
 
 // frame is one line of an answer. Message begins a message; Recipients and
 // History go on with the one begun last, Data with a message's octets, Watched
-// with what a watcher sees, Steps with a route, Sessions with sessions, Limits with limits; Done or Error is the last line.
+// with what a watcher sees, Steps with a route, Sessions with sessions, Limits with limits, Filters with filters, Records with records; Done or Error is the last line.
 type frame struct {
 	Message    *Message    `json:"message,omitempty"`
 	Recipients []Recipient `json:"recipients,omitempty"`
@@ -35,6 +36,8 @@ type frame struct {
 	Steps      []Step      `json:"steps,omitempty"`
 	Sessions   []Session   `json:"sessions,omitempty"`
 	Limits     []Limit     `json:"limits,omitempty"`
+	Filters    []Filter    `json:"filters,omitempty"`
+	Records    []Record    `json:"records,omitempty"`
 	Done       *done       `json:"done,omitempty"`
 	Error      *Error      `json:"error,omitempty"`
 }
@@ -78,7 +81,7 @@ func decodeFrame(line []byte) (frame, error) {
 		return frame{}, err
 	}
 	parts := 0
-	for _, there := range []bool{f.Message != nil, f.Recipients != nil, f.History != nil, f.Data != nil, f.Watched != nil, f.Steps != nil, f.Sessions != nil, f.Limits != nil, f.Done != nil, f.Error != nil} {
+	for _, there := range []bool{f.Message != nil, f.Recipients != nil, f.History != nil, f.Data != nil, f.Watched != nil, f.Steps != nil, f.Sessions != nil, f.Limits != nil, f.Filters != nil, f.Records != nil, f.Done != nil, f.Error != nil} {
 		if there {
 			parts++
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"postoffice/applets/smtpd"
@@ -18,7 +19,9 @@ const (
 	auditOutlawed   = "outlawed"
 	auditStranger   = "stranger"
 	auditProhibited = "prohibited"
+	auditMilter     = "milter"
 	auditCoal       = "Coal"
+	auditDelay      = "delay" // and the seconds, where there is an end
 )
 
 // ToggleAudit turns auditing on where it is off, and off where it is on, also for
@@ -42,6 +45,9 @@ func (p *Policy) audit(on bool) {
 func (s *session) record(verb, line, cause string, r smtp.Reply) {
 	ctx, log := context.Background(), s.o.Log
 	rest := auditRest(verb, line, cause, r)
+	if verb == "AUTH" && r.Code == 235 {
+		rest = s.client.Account
+	}
 	code := r.Code
 	if r.IsZero() {
 		code = 421 // what a client that has gone would have been told
@@ -106,8 +112,12 @@ func auditRest(verb, line, cause string, r smtp.Reply) string {
 			return cause
 		}
 		return "reject"
-	case "RSET", "NOOP", "VRFY", "EXPN", "HELP", "AUTH":
+	case "RSET", "NOOP", "VRFY", "EXPN", "HELP":
 		return ""
+	case "AUTH": // without what may be a password, as smtpd has it
+		if !strings.HasSuffix(line, " ***") {
+			return ""
+		}
 	}
 	return line
 }

@@ -7,6 +7,7 @@ import (
 
 	"postoffice/internal/maillog"
 	"postoffice/internal/smtp"
+	"postoffice/internal/watched"
 )
 
 const (
@@ -20,38 +21,33 @@ const missedBanner = "until it can be read, the greeting goes without its lines"
 
 // banner is the file whose lines follow the greeting. One that can't be read shows
 // what it said before.
-type banner struct {
-	watchedFile
-	lines []string
-}
+type banner struct{ watched.File[[]string] }
 
 // follow returns the file that options name, with what is known of it.
 func (b *banner) follow(o Options) *banner {
-	if b != nil && b.path == o.Banner {
+	if b != nil && b.Path == o.Banner {
 		return b
 	}
-	return &banner{watchedFile: watchedFile{path: o.Banner, most: maxBannerFile, missed: missedBanner}}
+	return &banner{watched.File[[]string]{Path: o.Banner, Most: maxBannerFile, Missed: missedBanner}}
 }
 
 // Banner returns the lines that follow the greeting: of the file as it is now, in
 // printable ASCII.
 func (p *Policy) Banner() []string {
 	b := p.banner
-	if b.path == "" {
+	if b.Path == "" {
 		return nil
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.refresh(func(text string) { b.lines = bannerLines(text) }, func(err error) {
-		p.o.Log.LogAttrs(context.Background(), slog.LevelWarn, "banner not read", maillog.File(b.path), maillog.Err(err), maillog.Reason(b.advice(err)))
+	lines, _ := b.Get(bannerLines, func(err error, advice string) {
+		p.o.Log.LogAttrs(context.Background(), slog.LevelWarn, "banner not read", maillog.File(b.Path), maillog.Err(err), maillog.Reason(advice))
 	})
-	return b.lines
+	return lines
 }
 
 // CheckBanner says why the file of a banner can't be read, what is missed, and what to
 // do.
 func CheckBanner(path string) error {
-	_, err := checked(path, maxBannerFile, missedBanner)
+	_, err := watched.Check(path, maxBannerFile, missedBanner, false)
 	return err
 }
 

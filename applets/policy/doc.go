@@ -16,16 +16,17 @@
 //	policy.go     Options, Policy, and a session's way through the table
 //	table.go      the table
 //	hostsfiles.go hosts.allow and hosts.deny
-//	watchedfile.go a small file that is read again when it has changed
 //	forbidden.go  what becomes of clients that are denied, or have no name
-//	paranoid.go   clients without a name, or whose name does not lead back
-//	localmx.go    clients for whose name this machine is an exchanger
+//	names.go      clients without a name, or whose name does not lead back, and those for
+//	              whose name this machine is an exchanger
 //	banner.go     the lines behind the greeting
 //	debug.go      what the verb DEBUG shows of a session
 //	checkhelo.go  clients that call themselves as we are called
 //	verifyfrom.go reverse-paths
 //	audit.go      what clients say and are answered, mailaudit(5)
 //	goodness.go   what an answer is worth to the client's score
-//	nodaemon.go   the null sender
-//	recipient.go  who may send where
+//	ownsender.go  who has logged in sends as themselves
+//	greylist.go   strangers who were never seen wait
+//	recipient.go  who may send where, and the null sender
+//	filters.go    the mail filters
 package policy

@@ -4,10 +4,12 @@ package policy
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -16,11 +18,19 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"postoffice/applets/filters"
 	"postoffice/applets/smtpd"
+	"postoffice/applets/smtpd/greykeeper"
+	"postoffice/applets/smtpd/greylist"
+	"postoffice/applets/smtpd/login"
+	"postoffice/internal/filterline"
 	"postoffice/internal/maillog"
 	"postoffice/internal/peer"
 	"postoffice/internal/smtp"
+	"postoffice/internal/testenv"
+	"postoffice/internal/testenv/testfilter"
 )
 
 // The filter for fail2ban, and the program that says what it finds.
@@ -36,8 +46,24 @@ func (noQueue) Held(context.Context) *peer.Held { return &peer.Held{} }
 func (noQueue) NewID() (string, error)          { return "Q1", nil }
 
 func (noQueue) Begin(context.Context, *smtpd.Transaction) (smtpd.Incoming, error) {
-	return nil, errors.New("no queue")
+	return &unkept{}, nil
 }
+
+// unkept is a message that is never committed.
+type unkept struct{ bytes.Buffer }
+
+func (u *unkept) ReadAt(p []byte, off int64) (int, error) {
+	return bytes.NewReader(u.Bytes()).ReadAt(p, off)
+}
+func (u *unkept) Instead(context.Context, *smtpd.Transaction) (smtpd.Incoming, error) {
+	return &unkept{}, nil
+}
+func (*unkept) ID() string                   { return "Q1" }
+func (*unkept) More() []string               { return nil }
+func (*unkept) Hold(string)                  {}
+func (*unkept) Commit(context.Context) error { return errors.New("no queue") }
+func (*unkept) Release()                     {}
+func (*unkept) Abort()                       {}
 
 // converse sends lines until one is refused, and returns what that was answered; it is
 // empty where nothing is refused.
@@ -71,6 +97,20 @@ func converse(t *testing.T, s *smtpd.Server, k smtpd.Kind, address string, lines
 	return ""
 }
 
+// oneAccount knows a with the password b.
+type oneAccount struct{}
+
+func (oneAccount) Mechanisms() []login.Mechanism               { return []login.Mechanism{{Name: login.Plain}} }
+func (o oneAccount) Begin(login.Client, string) login.Exchange { return o }
+func (oneAccount) Close()                                      {}
+
+func (oneAccount) Step(_ context.Context, response []byte) ([]byte, login.Result) {
+	if string(response) == "\x00a\x00b" {
+		return nil, login.Result{Answer: login.Yes, User: "a"}
+	}
+	return nil, login.Result{Answer: login.No}
+}
+
 // hostile is what a client calls itself that would look like another.
 const hostile = `x" client refused client=x[203.0.113.99]:25 reply="554 5.7.1 x`
 
@@ -94,14 +134,29 @@ func TestFail2ban(t *testing.T) {
 	nameless := func(n smtpd.Naming) func(context.Context, netip.Addr) (string, smtpd.Naming) {
 		return func(context.Context, netip.Addr) (string, smtpd.Naming) { return "", n }
 	}
-	gone := func(code int, status string) func(context.Context, smtp.Path, bool) (smtp.Reply, error) {
-		return func(context.Context, smtp.Path, bool) (smtp.Reply, error) {
+	gone := func(code int, status string) func(context.Context, Question) (smtp.Reply, error) {
+		return func(context.Context, Question) (smtp.Reply, error) {
 			return smtp.Reply{Code: code, Status: status, Text: "no"}, nil
 		}
 	}
+	grey := greykeeper.New(greykeeper.Stores{Records: new(greylist.Memory), Clients: new(greylist.Memory), Written: new(greylist.Memory), Hours: new(greylist.Memory)},
+		greykeeper.Options{Mode: greykeeper.On, Rules: greylist.Rules{Delay: time.Hour}, Age: 14 * 24 * time.Hour}, log)
 	open := map[string]bool{} // checks that refuse, and have not refused yet
 	for _, c := range checks {
-		open[c.name] = c.name != "we are its exchanger" // which only accepts
+		open[c.name] = true
+	}
+	for _, name := range []string{"we are its exchanger", "stranger was seen", "whom ours write to"} { // which refuse nobody
+		delete(open, name)
+	}
+	f := &testfilter.Filter{Answers: map[byte]string{'M': testfilter.Reply('r', "")}}
+	set, err := filterline.Parse(testenv.ServeFilter(t, f), func(s string) (string, bool) { return s, true })
+	testenv.Must(t, err)
+	refusing := filters.New(filters.Options{Filters: set, Hostname: "us.example", Log: slog.New(slog.DiscardHandler)}, nil)
+	infected := func(context.Context, *smtpd.Client, string, io.Reader) (bool, string, error) {
+		return true, "Eicar", nil
+	}
+	own := func(_ context.Context, account string, from smtp.Path) (bool, error) {
+		return from.Local == account, nil
 	}
 	var banned []string
 	lines := map[string]int{} // of the log about each of them
@@ -113,6 +168,7 @@ func TestFail2ban(t *testing.T) {
 		lines       []string
 		reply       string // of the refusal
 		innocent    bool
+		login       bool // on the port where clients log in
 	}{
 		{name: "hosts.deny", check: "hosts files", o: Options{HostsDeny: deny}, reply: "554 5.7.1"},
 		{name: "hosts.deny, soft", o: Options{HostsDeny: deny, SoftDeny: true}, reply: "421 4.7.1"},
@@ -129,8 +185,14 @@ func TestFail2ban(t *testing.T) {
 		{name: "verify-from, none", o: Options{VerifyFrom: true}, lines: []string{"HELO x", "MAIL FROM:<bob@none.example>"}, reply: "550 5.1.8"},
 		{name: "verify-from, no answer of DNS", o: Options{VerifyFrom: true}, lines: []string{"HELO x", "MAIL FROM:<bob@slow.example>"}, reply: "451 4.1.8", innocent: true},
 		{name: "nodaemon", check: "no null sender", o: Options{NoDaemon: true}, lines: []string{"HELO x", "MAIL FROM:<>", "RCPT TO:<bob@us.example>", "DATA"}, reply: "550 5.7.1"},
+		{name: "greylist", check: "stranger has waited", o: Options{Greylist: grey}, lines: []string{"HELO x", "MAIL FROM:<bob@far.example>", "RCPT TO:<bob@us.example>", "DATA"}, reply: "451 4.7.1", innocent: true},
+		{name: "filter", check: "filters", o: Options{Filters: refusing}, lines: []string{"HELO x", "MAIL FROM:<bob@far.example>"}, reply: "550 5.7.1"},
+		{name: "av", check: "nothing bad is in it", o: Options{Scan: infected}, lines: []string{"HELO x", "MAIL FROM:<bob@far.example>", "RCPT TO:<bob@us.example>", "DATA", "Subject: x\r\n\r\nhello\r\n."}, reply: "550 5.7.1", innocent: true}, // who passes on mail of others
 		{name: "no such user", check: "recipient", o: Options{Recipient: gone(550, "5.1.1")}, lines: []string{"HELO x", "MAIL FROM:<>", "RCPT TO:<bob@us.example>"}, reply: "550 5.1.1"},
 		{name: "no answer of DNS", o: Options{Recipient: gone(451, "4.4.3")}, lines: []string{"HELO x", "MAIL FROM:<>", "RCPT TO:<bob@us.example>"}, reply: "451 4.4.3", innocent: true},
+		{name: "a wrong password", login: true, lines: []string{"EHLO x", "AUTH PLAIN AGEAYw=="}, reply: "535 5.7.8"},
+		{name: "another's sender", check: "sender is the account's", o: Options{OwnSender: own}, login: true,
+			lines: []string{"EHLO x", "AUTH PLAIN AGEAYg==", "MAIL FROM:<bob@us.example>"}, reply: "553 5.7.1", innocent: true},
 		{name: "a name like a line", lines: []string{"HELO " + hostile, "MAIL FROM:<>", hostile, "QUIT"}, innocent: true},
 	} {
 		delete(open, tt.check)
@@ -150,7 +212,8 @@ func TestFail2ban(t *testing.T) {
 			o.Recipient = tt.o.Recipient
 		}
 		policy := New(o, nil)
-		s := smtpd.New(smtpd.Options{Hostname: "us.example", Checker: policy.Session, Log: log, Queue: noQueue{}, ClientName: tt.client})
+		s := smtpd.New(smtpd.Options{Hostname: "us.example", Checker: policy.Session, Log: log, Queue: noQueue{}, ClientName: tt.client,
+			Logins: oneAccount{}, LoginsOnRelay: tt.login, ClearLogins: func(netip.Addr) bool { return true }})
 		if got := converse(t, s, tt.kind, address, tt.lines); !strings.HasPrefix(got, tt.reply) {
 			t.Errorf("%s: %q, want %s", tt.name, got, tt.reply)
 		}

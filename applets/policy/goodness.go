@@ -120,11 +120,16 @@ func (s *session) dataAnswered(r smtp.Reply) int {
 // chunkAnswered is about the answer to a part of a message, or to the whole with the
 // last one (RFC 3030 section 2).
 func (s *session) chunkAnswered(line string, r smtp.Reply) int {
-	line = strings.TrimRight(line, " ")
-	if r.Class() == 2 && !smtp.EqualFold(line[max(len(line)-len(" LAST"), 0):], " LAST") {
+	if r.Class() == 2 && !isLastChunk(line) {
 		return 0
 	}
 	worth := s.dataAnswered(r)
 	s.failed = r.Class() != 2 // and so are the chunks behind it
 	return worth
+}
+
+// isLastChunk reports whether a message ends with a chunk.
+func isLastChunk(line string) bool {
+	line = strings.TrimRight(line, " ")
+	return smtp.EqualFold(line[max(len(line)-len(" LAST"), 0):], " LAST")
 }

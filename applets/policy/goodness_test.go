@@ -49,7 +49,14 @@ func (taken) ID() string                   { return "Q1" }
 func (taken) More() []string               { return nil }
 func (taken) Commit(context.Context) error { return nil }
 func (taken) Release()                     {}
-func (taken) Abort()                       {}
+func (taken) Hold(string)                  {}
+
+func (taken) ReadAt([]byte, int64) (int, error) { return 0, io.EOF }
+
+func (taken) Instead(context.Context, *smtpd.Transaction) (smtpd.Incoming, error) {
+	return taken{}, nil
+}
+func (taken) Abort() {}
 
 // proxy passes on others' connections.
 const proxy = "203.0.113.2"
@@ -86,13 +93,13 @@ func speak(t *testing.T, s *smtpd.Server, address string, lines ...string) (code
 }
 
 // recipients of TestGoodness: no such user, nothing known now, and all others.
-func testRecipient(_ context.Context, to smtp.Path, trusted bool) (smtp.Reply, error) {
-	switch {
+func testRecipient(_ context.Context, q Question) (smtp.Reply, error) {
+	switch to := q.To; {
 	case to.Local == "nobody":
 		return smtp.Reply{Code: 550, Status: "5.1.1", Text: "no"}, nil
 	case to.Local == "later":
 		return smtp.Reply{Code: 451, Status: "4.3.0", Text: "later"}, nil
-	case to.Domain == "far.example" && !trusted:
+	case to.Domain == "far.example" && !q.Trusted:
 		return smtp.Reply{Code: 550, Status: "5.7.1", Text: "no"}, nil
 	}
 	return smtp.Reply{}, nil

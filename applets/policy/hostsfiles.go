@@ -8,6 +8,7 @@ import (
 	"postoffice/applets/policy/hosts"
 	"postoffice/applets/smtpd"
 	"postoffice/internal/maillog"
+	"postoffice/internal/watched"
 )
 
 // maxHostsFile bounds a file that is read, in octets.
@@ -34,56 +35,53 @@ type hostsFiles struct {
 
 // follow returns the files that options name, with what is known of them.
 func (h *hostsFiles) follow(o Options) *hostsFiles {
-	if h != nil && h.allow.path == o.HostsAllow && h.deny.path == o.HostsDeny {
+	if h != nil && h.allow.Path == o.HostsAllow && h.deny.Path == o.HostsDeny {
 		return h
 	}
-	return &hostsFiles{allow: newHostsFile(o.HostsAllow, missedAllow), deny: newHostsFile(o.HostsDeny, missedDeny)}
+	return &hostsFiles{allow: newHostsFile(o.HostsAllow, missedAllow, o.AllowMust), deny: newHostsFile(o.HostsDeny, missedDeny, o.DenyMust)}
 }
 
 // hostsFile is one of them.
 type hostsFile struct {
-	watchedFile
-	table *hosts.Table
-	told  string // the problems that the log has
+	watched.File[*hosts.Table]
+	told string // the problems that the log has
 }
 
-func newHostsFile(path, missed string) *hostsFile {
-	return &hostsFile{watchedFile: watchedFile{path: path, most: maxHostsFile, missed: missed}}
+func newHostsFile(path, missed string, must bool) *hostsFile {
+	return &hostsFile{File: watched.File[*hosts.Table]{Path: path, Most: maxHostsFile, Missed: missed, Must: must}}
 }
 
 // get returns the rules of the file, read again if it has changed. One that isn't
-// there is as an empty one (hosts_access(5)).
+// there, and need not be, is as an empty one (hosts_access(5)).
 func (f *hostsFile) get(log *slog.Logger) *hosts.Table {
-	if f.path == "" {
+	if f.Path == "" {
 		return nil
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.refresh(func(text string) {
-		var problems []hosts.Problem
-		f.table, problems = hosts.Parse(text, f.named)
+	table, known := f.Get(func(text string) *hosts.Table {
+		table, problems := hosts.Parse(text, f.Named)
 		if told := fmt.Sprint(problems); told != f.told {
 			f.told = told
 			f.tell(log, problems)
 		}
-	}, func(err error) {
-		log.LogAttrs(context.Background(), slog.LevelError, "hosts file unreadable", maillog.File(f.path), maillog.Err(err), maillog.Reason(f.advice(err)))
+		return table
+	}, func(err error, advice string) {
+		log.LogAttrs(context.Background(), slog.LevelError, "hosts file unreadable", maillog.File(f.Path), maillog.Err(err), maillog.Reason(advice))
 	})
-	if f.table == nil && f.failed != "" {
+	if !known {
 		return hosts.Unread()
 	}
-	return f.table
+	return table
 }
 
 // tell writes the problems of a file into the log.
 func (f *hostsFile) tell(log *slog.Logger, problems []hosts.Problem) {
 	for i, p := range problems {
 		if i == maxTold {
-			log.LogAttrs(context.Background(), slog.LevelWarn, "hosts file not understood", maillog.File(f.path),
+			log.LogAttrs(context.Background(), slog.LevelWarn, "hosts file not understood", maillog.File(f.Path),
 				maillog.Err(fmt.Errorf("%d lines more", len(problems)-i)), maillog.Reason("postoffice config --check names all of them"))
 			return
 		}
-		log.LogAttrs(context.Background(), slog.LevelWarn, "hosts file not understood", maillog.File(fmt.Sprintf("%s:%d", f.path, p.Line)), maillog.Err(p.Err))
+		log.LogAttrs(context.Background(), slog.LevelWarn, "hosts file not understood", maillog.File(fmt.Sprintf("%s:%d", f.Path, p.Line)), maillog.Err(p.Err))
 	}
 }
 
@@ -111,20 +109,17 @@ func (s *session) byHostsFiles(context.Context, asked) smtpd.Verdict {
 }
 
 // CheckHosts returns what is wrong in a file of the language of hosts_access(5). One
-// that isn't there is empty. The error says what is missed while it can't be read, and
-// what to do. deny: it is hosts.deny.
-func CheckHosts(path string, deny bool) ([]hosts.Problem, error) {
+// that isn't there is empty, but where it must be. The error says what is missed while it
+// can't be read, and what to do. deny: it is hosts.deny.
+func CheckHosts(path string, deny, must bool) ([]hosts.Problem, error) {
 	missed := missedAllow
 	if deny {
 		missed = missedDeny
 	}
-	text, err := checked(path, maxHostsFile, missed)
+	text, err := watched.Check(path, maxHostsFile, missed, must)
 	if err != nil || text == "" {
 		return nil, err
 	}
-	_, problems := hosts.Parse(text, func(path string) (string, error) {
-		text, _, err := readSmall(path, maxHostsFile)
-		return text, err
-	})
+	_, problems := hosts.Parse(text, func(path string) (string, error) { return watched.Read(path, maxHostsFile) })
 	return problems, nil
 }

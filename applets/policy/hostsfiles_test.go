@@ -13,6 +13,7 @@ import (
 
 	"postoffice/applets/smtpd"
 	"postoffice/internal/smtp"
+	"postoffice/internal/watched"
 )
 
 // TestHostsFiles: what the two files say counts for who connects next, without a
@@ -30,7 +31,7 @@ func TestHostsFiles(t *testing.T) {
 		o := world(Options{HostsDeny: deny, HostsAllow: filepath.Join(dir, "none")})
 		p := New(o, nil)
 		ask := func() smtpd.Verdict {
-			time.Sleep(hostsFileWait) // no time passes outside
+			time.Sleep(watched.LookWait) // no time passes outside
 			return p.Session(stranger()).Connect(t.Context())
 		}
 		want := func(text string, code int, refuse bool, words string) {
@@ -110,7 +111,7 @@ func TestUnread(t *testing.T) {
 				}
 				make(allow, tt.later)
 				make(deny, tt.last)
-				time.Sleep(hostsFileWait) // no time passes outside
+				time.Sleep(watched.LookWait) // no time passes outside
 			}
 		}
 	})
@@ -155,7 +156,7 @@ func TestUnsure(t *testing.T) {
 	if v := s.Connect(t.Context()); !v.Accepted() {
 		t.Errorf("connection: %+v", v)
 	}
-	for what, v := range map[string]smtpd.Verdict{"HELO": s.Helo(t.Context()), "MAIL": s.Mail(t.Context(), smtp.Path{Local: "bob", Domain: "us.example"})} {
+	for what, v := range map[string]smtpd.Verdict{"HELO": s.Helo(t.Context()), "MAIL": s.Mail(t.Context(), &smtpd.Transaction{ReversePath: smtp.Path{Local: "bob", Domain: "us.example"}})} {
 		if v.Reply.Code != 451 || v.Refuse {
 			t.Errorf("%s of a client that may be an exchanger's: %+v", what, v)
 		}

@@ -2,12 +2,15 @@ package policy
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net/netip"
 	"sync/atomic"
 	"time"
 
+	"postoffice/applets/filters"
 	"postoffice/applets/smtpd"
+	"postoffice/applets/smtpd/greykeeper"
 	"postoffice/internal/smtp"
 )
 
@@ -18,7 +21,10 @@ type Options struct {
 	// HostsAllow and HostsDeny are files in the language of hosts_access(5); "" is
 	// none.
 	HostsAllow, HostsDeny string
+	AllowMust, DenyMust   bool      // they have to be there
 	Forbidden             Forbidden // what becomes of clients that they deny
+	Spam                  Forbidden // what becomes of mail that is found bad
+	Safe                  bool      // mail of who has logged in is not looked at
 	Paranoid              bool      // refuse clients without a name
 	CheckHelo             bool      // refuse clients that call themselves by an address of ours
 	VerifyFrom            bool      // look at reverse-paths
@@ -42,13 +48,33 @@ type Options struct {
 	Exchanges func(ctx context.Context, domain string) (bool, error)
 	// Recipient is the answer of the router to a recipient: the zero Reply takes it. The
 	// error is for the log.
-	Recipient func(ctx context.Context, to smtp.Path, trusted bool) (smtp.Reply, error)
+	Recipient func(ctx context.Context, q Question) (smtp.Reply, error)
+	// OwnSender says whether an address is an account's own, as which it may send. The
+	// error is one that may pass. nil: nobody can log in.
+	OwnSender func(ctx context.Context, account string, from smtp.Path) (bool, error)
+	// SenderLogins is a file of more addresses and the accounts that may send as them; ""
+	// is none.
+	SenderLogins string
 	// Score adds points to a client's score; pending are those that it gets if its
 	// message is taken. out is that the score is so low that the client is to go. nil:
 	// there are no scores.
 	Score func(c *smtpd.Client, points, pending int) (out bool)
+	// Greylist has strangers wait. nil: they don't.
+	Greylist *greykeeper.Keeper
+	// Filters are asked behind all checks. nil: there are none.
+	Filters *filters.Set
+	// Scan has the program of option av look at a message, and returns what it says of one
+	// that is bad. The error is one that may pass. nil: there is none.
+	Scan func(ctx context.Context, c *smtpd.Client, id string, message io.Reader) (bad bool, text string, err error)
 	// Unsure says whether a stranger may turn out to be trusted. nil: none may.
 	Unsure func() bool
+}
+
+// A Question is what the router is asked about a recipient.
+type Question struct {
+	From, To smtp.Path
+	Octets   int64 // that the client tells of the message; -1: none comes, it is asked whether there is such a recipient
+	Trusted  bool  // the client may send elsewhere
 }
 
 // Policy is what the sessions of a server have in common.
@@ -56,6 +82,7 @@ type Policy struct {
 	o        Options
 	hosts    *hostsFiles
 	banner   *banner
+	senders  *senderLogins
 	auditing *atomic.Bool // of all policies that followed each other
 }
 
@@ -64,10 +91,11 @@ type Policy struct {
 func New(o Options, old *Policy) *Policy {
 	p := &Policy{o: o, auditing: new(atomic.Bool)}
 	if old != nil {
-		p.hosts, p.banner, p.auditing = old.hosts, old.banner, old.auditing
+		p.hosts, p.banner, p.senders, p.auditing = old.hosts, old.banner, old.senders, old.auditing
 	}
 	p.hosts = p.hosts.follow(o)
 	p.banner = p.banner.follow(o)
+	p.senders = p.senders.follow(o)
 	p.audit(o.Audit)
 	return p
 }
@@ -88,40 +116,54 @@ func (p *Policy) Session(c *smtpd.Client) smtpd.Checker {
 // session is the Checker of one session.
 type session struct {
 	smtpd.Accepting
-	p      *Policy
-	o      *Options
-	client *smtpd.Client
-	unsure bool // it may be one that may relay, which DNS doesn't say now
-	began  time.Time
-	cause  string // what the next audit record says of the check that was heard last
+	p         *Policy
+	o         *Options
+	client    *smtpd.Client
+	unsure    bool // it may be one that may relay, which DNS doesn't say now
+	began     time.Time
+	cause     string // what the next audit record says of the check that was heard last
+	ourSender bool   // the reverse-path is of a virtual domain here
+	grey      greyed
 	goodness
+
+	filters      *filters.Session
+	filtersKnown bool
+	foundBad     string // why a filter would have refused the message, see remembered
+	helloBad     string // the same of HELO, and so of all messages behind it
 }
 
 // asked is what a check is about, beside the client: of Mail and Rcpt a path, of
-// Data and Message a transaction.
+// those, Data and Message a transaction, of Message what came.
 type asked struct {
-	path smtp.Path
-	tx   *smtpd.Transaction
+	path    smtp.Path
+	tx      *smtpd.Transaction
+	message smtpd.Message
+	said    smtpd.Verdict // by those before
 }
 
 func (s *session) Connect(ctx context.Context) smtpd.Verdict { return s.run(ctx, atConnect, asked{}) }
 
 func (s *session) Helo(ctx context.Context) smtpd.Verdict { return s.run(ctx, atHelo, asked{}) }
 
-func (s *session) Mail(ctx context.Context, from smtp.Path) smtpd.Verdict {
-	return s.run(ctx, atMail, asked{path: from})
+func (s *session) Mail(ctx context.Context, t *smtpd.Transaction) smtpd.Verdict {
+	return s.run(ctx, atMail, asked{path: t.ReversePath, tx: t})
 }
 
-func (s *session) Rcpt(ctx context.Context, to smtp.Path) smtpd.Verdict {
-	return s.run(ctx, atRcpt, asked{path: to})
+func (s *session) Rcpt(ctx context.Context, t *smtpd.Transaction, to smtp.Path) smtpd.Verdict {
+	a := asked{path: to, tx: t}
+	v := s.run(ctx, atRcpt, a)
+	if !v.Accepted() {
+		s.refusedByUs(ctx, a, v.Reply)
+	}
+	return v
 }
 
 func (s *session) Data(ctx context.Context, t *smtpd.Transaction) smtpd.Verdict {
 	return s.run(ctx, atData, asked{tx: t})
 }
 
-func (s *session) Message(ctx context.Context, t *smtpd.Transaction) smtpd.Verdict {
-	return s.run(ctx, atMessage, asked{tx: t})
+func (s *session) Message(ctx context.Context, t *smtpd.Transaction, m smtpd.Message) smtpd.Verdict {
+	return s.run(ctx, atMessage, asked{tx: t, message: m})
 }
 
 // Replied is told what the client was answered, which may end its session. Nothing of
@@ -133,6 +175,9 @@ func (s *session) Replied(verb, line string, r smtp.Reply) (end smtp.Reply) {
 	if audited {
 		s.record(verb, line, cause, r)
 	}
+	if greylisted(s.o) {
+		s.greylistHears(verb, line, r)
+	}
 	end = s.score(verb, line, r)
 	if audited && !end.IsZero() {
 		s.record(smtpd.VerbEnd, "", auditCoal, end)
@@ -141,13 +186,14 @@ func (s *session) Replied(verb, line string, r smtp.Reply) (end smtp.Reply) {
 }
 
 // run asks the checks of a stage, in order, until one says something: who is only
-// just accepted gets no trust from a later one.
-func (s *session) run(ctx context.Context, at stage, a asked) smtpd.Verdict {
+// just accepted gets no trust from a later one, and is shown to the filters.
+func (s *session) run(ctx context.Context, at stage, a asked) (said smtpd.Verdict) {
 	for i := range checks {
 		c := &checks[i]
-		if c.at != at || c.on != nil && !c.on(s.o) || c.strangers && !s.stranger() {
+		if c.at != at || c.on != nil && !c.on(s.o) || c.strangers && !s.stranger() || !c.also && said != (smtpd.Verdict{}) {
 			continue
 		}
+		a.said = said
 		v := c.do(s, ctx, a)
 		switch {
 		case c.strangers && v.Trust == "" && v != (smtpd.Verdict{}) && s.maybeTrusted():
@@ -156,14 +202,18 @@ func (s *session) run(ctx context.Context, at stage, a asked) smtpd.Verdict {
 			v.Reply = soften(v.Reply)
 		}
 		if v != (smtpd.Verdict{}) {
-			s.cause = c.audit
+			if c.audit != "" && !(c.also && v.Accepted()) {
+				s.cause = c.audit
+			}
 			if v != notKnown(at) {
 				s.heard(c, v)
 			}
-			return v
+			if said = said.And(v); !v.Accepted() {
+				break
+			}
 		}
 	}
-	return smtpd.Verdict{}
+	return said
 }
 
 // stranger reports whether the client is neither of this machine nor trusted.

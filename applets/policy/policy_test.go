@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -16,6 +17,7 @@ import (
 
 	"postoffice/applets/smtpd"
 	"postoffice/internal/smtp"
+	"postoffice/internal/watched"
 )
 
 // errSilent is what a look-up says while DNS doesn't.
@@ -41,6 +43,8 @@ func world(o Options) Options {
 		switch domain {
 		case "us.example":
 			return Here, nil
+		case "virtual.example":
+			return Virtual, nil
 		case "none.example":
 			return Nowhere, nil
 		case "slow.example":
@@ -48,7 +52,15 @@ func world(o Options) Options {
 		}
 		return Elsewhere, nil
 	}
-	o.Recipient = func(context.Context, smtp.Path, bool) (smtp.Reply, error) { return smtp.Reply{}, nil }
+	o.Recipient = func(_ context.Context, q Question) (smtp.Reply, error) {
+		if q.To.Domain == "virtual.example" {
+			if q.Octets >= 0 {
+				return smtp.Reply{Code: 452, Status: "4.2.2", Text: "a sender's mailbox may be full"}, nil
+			}
+			return testRecipient(context.Background(), Question{To: q.To, Trusted: true})
+		}
+		return smtp.Reply{}, nil
+	}
 	return o
 }
 
@@ -79,7 +91,7 @@ func TestChecks(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return c.Mail(t.Context(), path)
+			return c.Mail(t.Context(), &smtpd.Transaction{ReversePath: path})
 		}
 	}
 	null := func(c smtpd.Checker) smtpd.Verdict { return c.Data(t.Context(), &smtpd.Transaction{}) }
@@ -129,6 +141,9 @@ func TestChecks(t *testing.T) {
 		{"nodaemon, a program", Options{NoDaemon: true}, &smtpd.Client{Kind: smtpd.Local, Local: true, Trusted: true}, null, ""},
 		{"no nodaemon", Options{}, stranger(), null, ""},
 		{"verify-from, ours", Options{VerifyFrom: true}, stranger(), mail("bob@us.example"), "550 5.7.1"},
+		{"verify-from, R19", Options{VerifyFrom: true}, stranger(), mail("bob@virtual.example"), ""},
+		{"verify-from, nobody in a virtual domain", Options{VerifyFrom: true}, stranger(), mail("nobody@virtual.example"), "550 5.1.8"},
+		{"verify-from, a virtual domain that can't be read", Options{VerifyFrom: true}, stranger(), mail("later@virtual.example"), "451 4.1.8"},
 		{"verify-from, bare", Options{VerifyFrom: true}, stranger(), mail("bob"), "550 5.1.7"},
 		{"verify-from, bare, trusted", Options{VerifyFrom: true}, trusted, mail("bob"), ""},
 		{"verify-from, ours, soft", Options{VerifyFrom: true, SoftDeny: true}, stranger(), mail("bob@us.example"), "450 4.7.1"},
@@ -204,8 +219,8 @@ func TestLocalMX(t *testing.T) {
 				}
 				return tt.mx(ctx)
 			}
-			o.Recipient = func(_ context.Context, _ smtp.Path, trusted bool) (smtp.Reply, error) {
-				if trusted {
+			o.Recipient = func(_ context.Context, q Question) (smtp.Reply, error) {
+				if q.Trusted {
 					return smtp.Reply{}, nil
 				}
 				return smtp.Reply{Code: 550, Status: notRelayed}, nil
@@ -217,7 +232,7 @@ func TestLocalMX(t *testing.T) {
 				t.Errorf("%s: %+v after %v", tt.name, v, took)
 			}
 			client.Trusted = v.Trust != ""
-			if r := s.Rcpt(t.Context(), smtp.Path{Local: "x", Domain: "far.example"}).Reply; r.Code != tt.relay {
+			if r := s.Rcpt(t.Context(), &smtpd.Transaction{}, smtp.Path{Local: "x", Domain: "far.example"}).Reply; r.Code != tt.relay {
 				t.Errorf("%s: a recipient elsewhere: %v, want %d", tt.name, r, tt.relay)
 			}
 		})
@@ -256,14 +271,14 @@ func TestNoRelay(t *testing.T) {
 	} {
 		o := world(Options{})
 		o.Unsure = func() bool { return true }
-		o.Recipient = func(_ context.Context, _ smtp.Path, trusted bool) (smtp.Reply, error) {
-			if trusted {
+		o.Recipient = func(_ context.Context, q Question) (smtp.Reply, error) {
+			if q.Trusted {
 				return smtp.Reply{}, nil
 			}
 			return tt.reply, nil
 		}
 		c := &smtpd.Client{Kind: smtpd.Local, Local: true, Trusted: true, NoRelay: tt.noRelay}
-		if r := New(o, nil).Session(c).Rcpt(t.Context(), smtp.Path{Local: "x", Domain: "far.example"}).Reply; r.Code != tt.want {
+		if r := New(o, nil).Session(c).Rcpt(t.Context(), &smtpd.Transaction{}, smtp.Path{Local: "x", Domain: "far.example"}).Reply; r.Code != tt.want {
 			t.Errorf("given up: %v, the router says %v: %v, want %d", tt.noRelay, tt.reply, r, tt.want)
 		}
 	}
@@ -276,7 +291,7 @@ func TestBanner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := New(world(Options{Banner: file}), nil)
 		ask := func() []string {
-			time.Sleep(hostsFileWait) // no time passes outside
+			time.Sleep(watched.LookWait) // no time passes outside
 			return p.Banner()
 		}
 		if got := ask(); len(got) > 0 {
@@ -356,11 +371,56 @@ func BenchmarkSession(b *testing.B) {
 		c := stranger()
 		c.Hello, c.AskBy = "mx.far.example", time.Now().Add(5*time.Second)
 		s := p.Session(c)
-		accepted := s.Connect(ctx).Accepted() && s.Helo(ctx).Accepted() && s.Mail(ctx, tx.ReversePath).Accepted() &&
-			s.Rcpt(ctx, smtp.Path{Local: "bob", Domain: "us.example"}).Accepted() && s.Data(ctx, tx).Accepted() && s.Message(ctx, tx).Accepted()
+		accepted := s.Connect(ctx).Accepted() && s.Helo(ctx).Accepted() && s.Mail(ctx, tx).Accepted() &&
+			s.Rcpt(ctx, tx, smtp.Path{Local: "bob", Domain: "us.example"}).Accepted() && s.Data(ctx, tx).Accepted() && s.Message(ctx, tx, smtpd.Message{}).Accepted()
 		if !accepted {
 			b.Fatal("refused")
 		}
 		s.Close()
+	}
+}
+
+// TestScan: what av finds bad is refused, or marked, as option spam says; what it can't tell
+// is asked to come again (R28). Who has logged in is left out with safe, and this machine's
+// programs always, whose mail is looked at in the queue.
+func TestScan(t *testing.T) {
+	bad := func(context.Context, *smtpd.Client, string, io.Reader) (bool, string, error) {
+		return true, "Eicar", nil
+	}
+	away := func(context.Context, *smtpd.Client, string, io.Reader) (bool, string, error) {
+		return false, "", errors.New("it is away")
+	}
+	network := smtpd.Client{Kind: smtpd.Relay}
+	user := smtpd.Client{Kind: smtpd.Submission, Account: "joe"}
+	for _, tt := range []struct {
+		name   string
+		o      Options
+		client smtpd.Client
+		code   int
+		text   string
+		mark   smtpd.Mark
+	}{
+		{"clean", Options{Scan: func(_ context.Context, _ *smtpd.Client, _ string, r io.Reader) (bool, string, error) {
+			b, err := io.ReadAll(r)
+			return string(b) != "text", "another message", err
+		}}, network, 0, "", smtpd.Mark{}},
+		{"bad", Options{Scan: bad}, network, 550, "virus", smtpd.Mark{}},
+		{"bad, in the administrator's words", Options{Scan: bad, Spam: Forbidden{Why: "keep it"}}, network, 550, "keep it", smtpd.Mark{}},
+		{"bad, and refused for now", Options{Scan: bad, SoftDeny: true}, network, 450, "virus", smtpd.Mark{}},
+		{"bad, and taken", Options{Scan: bad, Spam: Forbidden{Take: true}}, network, 0, "", smtpd.Mark{Reason: "Eicar"}},
+		{"bad, and put away", Options{Scan: bad, Spam: Forbidden{Take: true, Folder: "junk"}}, network, 0, "", smtpd.Mark{Reason: "Eicar", Folder: "junk"}},
+		{"away", Options{Scan: away}, network, 451, "send it again", smtpd.Mark{}},
+		{"logged in", Options{Scan: bad}, user, 550, "virus", smtpd.Mark{}},
+		{"logged in, with safe", Options{Scan: bad, Safe: true}, user, 0, "", smtpd.Mark{}},
+		{"a stranger, with safe", Options{Scan: bad, Safe: true}, network, 550, "virus", smtpd.Mark{}},
+		{"a program", Options{Scan: bad}, smtpd.Client{Kind: smtpd.Local, Local: true}, 0, "", smtpd.Mark{}},
+	} {
+		tt.o.Log = slog.New(slog.DiscardHandler)
+		c := New(tt.o, nil).Session(&tt.client)
+		v := c.Message(t.Context(), &smtpd.Transaction{Client: &tt.client}, smtpd.Message{ReaderAt: strings.NewReader("text"), Size: 4})
+		if v.Reply.Code != tt.code || !strings.Contains(v.Reply.Text, tt.text) || v.Mark != tt.mark {
+			t.Errorf("%s: %+v", tt.name, v)
+		}
+		c.Close()
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"postoffice/applets/smtpd"
 	"postoffice/internal/smtp"
 )
 
@@ -17,7 +18,7 @@ func TestWordsOfClients(t *testing.T) {
 		"None.EXAMPLE":         "domain None.EXAMPLE takes",
 		"x\r\n250 ok\x1b[0m\n": `domain x\x0d\x0a250 ok\x1b[0m\x0a takes`,
 	} {
-		v := New(o, nil).Session(stranger()).Mail(t.Context(), smtp.Path{Local: "a", Domain: domain})
+		v := New(o, nil).Session(stranger()).Mail(t.Context(), &smtpd.Transaction{ReversePath: smtp.Path{Local: "a", Domain: domain}})
 		if wire := string(v.Reply.Append(nil)); !strings.Contains(wire, want) || strings.Count(wire, "\n") != 1 {
 			t.Errorf("%q: %q, want %q", domain, wire, want)
 		}

@@ -48,12 +48,13 @@
 //	                        handed, and clients that it wants kept out
 //	master_requests.go      what the server asks for: mailboxes and accounts; results
 //	                        that are not recorded yet
-//	master_userrequests.go  the same: programs, files and lists of users
+//	master_userrequests.go  the same: programs, files and lists of users; the process
+//	                        of virtual domains
 //	master_users.go         users' processes, as many as are needed
 //	master_user.go          the master's side of one of them
 //	server_link.go          the server's end
 //	server_read.go          what the master says
-//	server_ask.go           questions
+//	server_ask.go           questions, and the link to the process of virtual domains
 //	server_deliver.go       deliveries
 //	user_link.go            the end of a user's process
 //	wire_conn.go            a link: frames and descriptors

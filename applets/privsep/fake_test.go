@@ -21,6 +21,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -68,7 +69,7 @@ func fakeServer() int {
 		n, _ := strconv.Atoi(code)
 		return n
 	}
-	s := &fake{link: l, control: map[string]net.Listener{}, reloads: make(chan string, 10), stopped: make(chan struct{}), certified: make(chan string, 10)}
+	s := &fake{link: l, control: map[string]net.Listener{}, reloads: make(chan string, 10), stopped: make(chan struct{}), certified: make(chan string, 100), missed: make(chan string, 100)}
 	if c := l.Certificates(); c != nil {
 		s.certify(*c)
 	}
@@ -102,6 +103,8 @@ type fake struct {
 	stopped  chan struct{}
 
 	certified chan string                   // the first chain of each set that came
+	missed    chan string                   // the name of each listener that did not
+	fillers   []*os.File                    // all descriptors that it may have
 	signer    atomic.Pointer[signer.Client] // of the last one
 
 	asked sync.WaitGroup // commands that are not answered yet
@@ -109,7 +112,9 @@ type fake struct {
 
 func (s *fake) accept(listener service.Listener) {
 	n, err := listener.Listen()
-	if err != nil {
+	if err != nil { // the broken one has left a descriptor
+		s.fill()
+		s.again(listener.Name)
 		return
 	}
 	s.control[listener.Name] = n
@@ -146,7 +151,29 @@ func (s *fake) events() {
 			s.accept(e.Listener)
 		case NewCertificates:
 			s.certify(e)
+		case Missed:
+			if e.Listener == "" {
+				select {
+				case s.certified <- "missed: " + e.Err.Error():
+				default: // some were told of
+				}
+				continue
+			}
+			s.missed <- e.Listener
+			s.again(e.Listener)
 		}
+	}
+}
+
+// again asks for a listener once more, when the master has given up this one.
+func (s *fake) again(name string) {
+	time.AfterFunc(100*time.Millisecond, func() { s.link.Broken(name) })
+}
+
+// fill takes all descriptors that there are.
+func (s *fake) fill() {
+	for f, err := os.Open(os.DevNull); err == nil; f, err = os.Open(os.DevNull) {
+		s.fillers = append(s.fillers, f)
 	}
 }
 
@@ -189,7 +216,7 @@ func (s *fake) command(words []string) string {
 		groups, _ := os.Getgroups()
 		return fmt.Sprintf("uid %d gid %d groups %v nnp %d dumpable %d", os.Getuid(), os.Getgid(), groups, nnp, dump)
 	case "fds":
-		return openFiles()
+		return testenv.OpenFiles()
 	case "stderr":
 		name, _ := os.Readlink("/proc/self/fd/2")
 		return name
@@ -218,6 +245,16 @@ func (s *fake) command(words []string) string {
 	case "keepout":
 		s.link.KeepOut(netip.MustParseAddr(arg(1)))
 		return "ok"
+	case "password": // host user again
+		p, err := s.link.Password(context.Background(), arg(1), arg(2), arg(3) == "again")
+		return fmt.Sprintf("%.40s of %d %v", p, len(p), err)
+	case "auth": // a process of virtual domains, whose links are closed at once
+		links, err := s.link.Auth(context.Background())
+		closeAll(links)
+		return fmt.Sprint(len(links), " ", err)
+	case "hung":
+		s.link.SignerHung()
+		return "ok"
 	case "broken":
 		return fmt.Sprint(s.link.Broken(arg(1)))
 	case "shutdown": // listener: make it useless, for everybody who has it
@@ -235,6 +272,15 @@ func (s *fake) command(words []string) string {
 		return <-s.reloads
 	case "certified": // waits for certificates
 		return <-s.certified
+	case "missed": // waits for a listener that does not come
+		return <-s.missed
+	case "starve": // has no descriptor free
+		unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 100, Max: 100})
+		s.fill()
+		return fmt.Sprint(len(s.fillers) > 0)
+	case "feed":
+		closeAll(s.fillers)
+		return "ok"
 	case "sign": // with the first key, which is ECDSA
 		_, err := s.signer.Load().Key(0, &ecdsa.PublicKey{}).Sign(nil, make([]byte, 32), crypto.SHA256)
 		return fmt.Sprint(err)
@@ -260,7 +306,7 @@ func (s *fake) misbehave(words []string) string {
 	case "file": // path token user: a delivery with that file for a pipe
 		f, err := os.Open(arg(1))
 		if err == nil {
-			err = s.link.conn.send(frame{opDeliver, append(words[2:4], "", "", "", "")}, f)
+			err = s.link.conn.send(frame{opDeliver, append(words[2:4], "", "", "", "", "")}, f)
 		}
 		return fmt.Sprint(err)
 	case "with": // pipe, none or a file, and the frame's octets in hexadecimal
@@ -276,7 +322,7 @@ func (s *fake) misbehave(words []string) string {
 		return fmt.Sprint(err)
 	case "piece": // token user: a stream with a piece that is too long
 		r, w, _ := os.Pipe()
-		s.link.conn.send(frame{opDeliver, append(words[1:3], "", "", "", "")}, r)
+		s.link.conn.send(frame{opDeliver, append(words[1:3], "", "", "", "", "")}, r)
 		_, err := w.Write([]byte{0xff, 0xff, 0xff, 0xff, 'x'})
 		return fmt.Sprint(err)
 	}
@@ -291,7 +337,7 @@ func randomFrame(seed uint64) []byte {
 		b[i] = byte(r.UintN(256))
 	}
 	if r.IntN(2) == 0 {
-		ops := []op{opReady, opDone, opDeliver, opRecorded, opLookup, opBroken, opRun, opList, opForwards, opKeepOut}
+		ops := []op{opReady, opDone, opDeliver, opRecorded, opLookup, opBroken, opRun, opList, opForwards, opKeepOut, opPassword, opHung}
 		b = frame{ops[r.IntN(len(ops))], []string{"t", "../x", string(b[:r.IntN(len(b))])}[:r.IntN(4)]}.append(nil)
 	}
 	return b
@@ -312,15 +358,3 @@ func (letters) Read(p []byte) (int, error) {
 type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
-
-// openFiles lists this process's descriptors that lead to a file.
-func openFiles() string {
-	var list []string
-	entries, _ := os.ReadDir("/proc/self/fd")
-	for _, e := range entries {
-		if name, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil && strings.HasPrefix(name, "/") && !strings.HasPrefix(name, "/proc/") {
-			list = append(list, name)
-		}
-	}
-	return strings.Join(list, " ")
-}

@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -20,6 +19,7 @@ import (
 	"postoffice/deliver/local/mailbox"
 	"postoffice/internal/account"
 	"postoffice/internal/disk"
+	"postoffice/internal/testenv"
 )
 
 // Users of the tests' passwd file. They exist nowhere else.
@@ -39,7 +39,7 @@ type harness struct {
 	t    *testing.T
 	dir  string
 	mail string
-	log  *safeLog
+	log  *testenv.Log
 	done chan error
 	stop context.CancelFunc
 }
@@ -77,21 +77,21 @@ func start(t *testing.T, change func(*MasterOptions)) *harness {
 }
 
 func prepare(t *testing.T) *harness {
-	h := &harness{t: t, dir: t.TempDir(), log: &safeLog{}, done: make(chan error, 1)}
-	must(t, os.Chmod(h.dir, 0o755))
-	must(t, os.Chmod(filepath.Dir(h.dir), 0o755))
+	h := &harness{t: t, dir: t.TempDir(), log: &testenv.Log{}, done: make(chan error, 1)}
+	testenv.Must(t, os.Chmod(h.dir, 0o755))
+	testenv.Must(t, os.Chmod(filepath.Dir(h.dir), 0o755))
 	h.mail = filepath.Join(h.dir, "mail")
-	must(t, os.Mkdir(h.mail, 0o755))
-	must(t, os.Chown(h.mail, 0, mailGID))
-	must(t, os.Chmod(h.mail, 0o775|os.ModeSetgid))
+	testenv.Must(t, os.Mkdir(h.mail, 0o755))
+	testenv.Must(t, os.Chown(h.mail, 0, mailGID))
+	testenv.Must(t, os.Chmod(h.mail, 0o775|os.ModeSetgid))
 	var passwd strings.Builder
 	passwd.WriteString("root:x:0:0::/root:/bin/sh\ntoor:x:0:0::/root:/bin/sh\n")
 	for i := range accounts {
 		fmt.Fprintf(&passwd, "u%d:x:%d:%d::/nonexistent:/bin/false\n", i, firstUID+i, firstUID+100+i)
 	}
-	must(t, os.WriteFile(h.path("passwd"), []byte(passwd.String()), 0o644))
-	must(t, os.WriteFile(h.path("group"), []byte("staff:x:20901:u9,u0\nx:x:20902:u00\nmail:x:20500:u0,u1\n"), 0o644))
-	must(t, os.WriteFile(h.path("nsswitch.conf"), []byte("passwd: files\n"), 0o644))
+	testenv.Must(t, os.WriteFile(h.path("passwd"), []byte(passwd.String()), 0o644))
+	testenv.Must(t, os.WriteFile(h.path("group"), []byte("staff:x:20901:u9,u0\nx:x:20902:u00\nmail:x:20500:u0,u1\n"), 0o644))
+	testenv.Must(t, os.WriteFile(h.path("nsswitch.conf"), []byte("passwd: files\n"), 0o644))
 	return h
 }
 
@@ -99,7 +99,7 @@ func (h *harness) path(name string) string { return filepath.Join(h.dir, name) }
 
 func (h *harness) options() MasterOptions {
 	l, err := service.ListenUnix(service.Control, h.path(service.Control))
-	must(h.t, err)
+	testenv.Must(h.t, err)
 	o := optionsIn(h.dir, h.log)
 	o.Listeners = []service.Listener{l}
 	return o
@@ -129,7 +129,7 @@ type talk struct {
 func (h *harness) dial() *talk {
 	h.t.Helper()
 	c, err := net.Dial("unix", h.path(service.Control))
-	must(h.t, err)
+	testenv.Must(h.t, err)
 	h.t.Cleanup(func() { c.Close() })
 	return &talk{h.t, c, bufio.NewReader(c)}
 }
@@ -177,57 +177,4 @@ func (k *talk) want(answer, format string, args ...any) {
 func (h *harness) mailbox(user string) string {
 	b, _ := os.ReadFile(filepath.Join(h.mail, user))
 	return string(b)
-}
-
-// safeLog is a log that can be read while it is written, and waited for.
-type safeLog struct {
-	mu      sync.Mutex // guards what follows
-	text    strings.Builder
-	changed chan struct{}
-}
-
-func (l *safeLog) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.changed != nil {
-		close(l.changed)
-		l.changed = nil
-	}
-	return l.text.Write(p)
-}
-
-func (l *safeLog) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-// wait returns when text has been logged n times.
-func (l *safeLog) wait(t *testing.T, text string, n int) {
-	t.Helper()
-	limit := time.After(time.Minute)
-	for {
-		l.mu.Lock()
-		if strings.Count(l.text.String(), text) >= n {
-			l.mu.Unlock()
-			return
-		}
-		if l.changed == nil {
-			l.changed = make(chan struct{})
-		}
-		c := l.changed
-		l.mu.Unlock()
-		select {
-		case <-c:
-		case <-limit:
-			t.Fatalf("%q was not logged %d times", text, n)
-		}
-	}
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }

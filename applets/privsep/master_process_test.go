@@ -78,7 +78,7 @@ type runner struct {
 func startRunner(t *testing.T, h *harness, env []string, files ...*os.File) *runner {
 	t.Helper()
 	r := newRunner(h, env, files...)
-	must(t, r.cmd.Start())
+	testenv.Must(t, r.cmd.Start())
 	r.cleanUp(t)
 	return r
 }
@@ -103,9 +103,9 @@ func (r *runner) cleanUp(t *testing.T) {
 func notifications(t *testing.T, path string) *net.UnixConn {
 	t.Helper()
 	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	must(t, err)
+	testenv.Must(t, err)
 	t.Cleanup(func() { c.Close() })
-	must(t, c.SetReadDeadline(time.Now().Add(2*time.Minute)))
+	testenv.Must(t, c.SetReadDeadline(time.Now().Add(2*time.Minute)))
 	return c
 }
 
@@ -113,7 +113,7 @@ func next(t *testing.T, c *net.UnixConn) string {
 	t.Helper()
 	b := make([]byte, 1000)
 	n, err := c.Read(b)
-	must(t, err)
+	testenv.Must(t, err)
 	return string(b[:n])
 }
 
@@ -124,15 +124,15 @@ func TestMasterProcess(t *testing.T) {
 	h := prepare(t)
 	manager := notifications(t, h.path("notify"))
 	l, err := service.ListenUnix(service.Control, h.path(service.Control))
-	must(t, err)
+	testenv.Must(t, err)
 	r := startRunner(t, h, []string{"NOTIFY_SOCKET=" + h.path("notify"), "LISTEN_PID=self", "LISTEN_FDS=1"}, l.File)
-	must(t, l.File.Close())
+	testenv.Must(t, l.File.Close())
 	if got := next(t, manager); got != "READY=1" {
 		t.Errorf("notified %q, want READY=1", got)
 	}
 	k := h.dial()
 	k.want("delivered", "deliver t u0 From-a")
-	must(t, r.cmd.Process.Signal(syscall.SIGHUP))
+	testenv.Must(t, r.cmd.Process.Signal(syscall.SIGHUP))
 	if got := next(t, manager); !strings.HasPrefix(got, "RELOADING=1\nMONOTONIC_USEC=") {
 		t.Errorf("notified %q, want RELOADING=1", got)
 	}
@@ -144,11 +144,11 @@ func TestMasterProcess(t *testing.T) {
 	if err := again.cmd.Wait(); again.cmd.ProcessState.ExitCode() != 75 {
 		t.Errorf("second master: %v, want 75", err)
 	}
-	must(t, r.cmd.Process.Signal(syscall.SIGTERM))
+	testenv.Must(t, r.cmd.Process.Signal(syscall.SIGTERM))
 	if got := next(t, manager); got != "STOPPING=1" {
 		t.Errorf("notified %q, want STOPPING=1", got)
 	}
-	must(t, r.cmd.Wait())
+	testenv.Must(t, r.cmd.Wait())
 	if running, err := service.Running(h.path("run")); running || err != nil {
 		t.Errorf("after the end: running %v, %v", running, err)
 	}
@@ -163,7 +163,7 @@ func TestMasterSignals(t *testing.T) {
 	r := startReady(t, h)
 	signal := func(s syscall.Signal) {
 		t.Helper()
-		must(t, r.cmd.Process.Signal(s))
+		testenv.Must(t, r.cmd.Process.Signal(s))
 	}
 	reloaded := func(k *talk, audits string) {
 		t.Helper()
@@ -176,8 +176,8 @@ func TestMasterSignals(t *testing.T) {
 	next := func(k *talk) *talk { // server
 		t.Helper()
 		pid, err := strconv.Atoi(strings.Fields(k.say("hello"))[0])
-		must(t, err)
-		waitEnd(t, pid, func() { must(t, syscall.Kill(pid, syscall.SIGKILL)) })
+		testenv.Must(t, err)
+		waitEnd(t, pid, func() { testenv.Must(t, syscall.Kill(pid, syscall.SIGKILL)) })
 		k = h.dial()
 		k.say("hello")
 		return k
@@ -197,7 +197,7 @@ func TestMasterSignals(t *testing.T) {
 	k = next(k)
 	reloaded(k, "0")
 	signal(syscall.SIGTSTP)
-	must(t, r.cmd.Wait())
+	testenv.Must(t, r.cmd.Wait())
 }
 
 // TestMasterKilled: kill -9 of the master in the middle of a delivery ends the
@@ -209,9 +209,9 @@ func TestMasterKilled(t *testing.T) {
 	k := h.dial()
 	k.want("delivered", "deliver t1 u0 From-a")
 	server, err := strconv.Atoi(strings.Fields(k.say("hello"))[0])
-	must(t, err)
+	testenv.Must(t, err)
 	waitGrowth(t, filepath.Join(h.mail, "u0"), func() { fmt.Fprintln(k.c, "stall t2 u0") }) // a message whose end never comes
-	waitEnd(t, server, func() { must(t, r.cmd.Process.Kill()) })
+	waitEnd(t, server, func() { testenv.Must(t, r.cmd.Process.Kill()) })
 	r.cmd.Wait()
 	startReady(t, h)
 	k = h.dial()
@@ -225,11 +225,11 @@ func TestMasterKilled(t *testing.T) {
 // startReady starts a master and waits until its server answers.
 func startReady(t *testing.T, h *harness, args ...string) *runner {
 	t.Helper()
-	must(t, os.RemoveAll(h.path("notify")))
+	testenv.Must(t, os.RemoveAll(h.path("notify")))
 	manager := notifications(t, h.path("notify"))
 	r := newRunner(h, []string{"NOTIFY_SOCKET=" + h.path("notify")})
 	r.cmd.Args = append(r.cmd.Args, args...)
-	must(t, r.cmd.Start())
+	testenv.Must(t, r.cmd.Start())
 	r.cleanUp(t)
 	if got := next(t, manager); got != "READY=1" {
 		t.Errorf("notified %q, want READY=1", got)
@@ -241,10 +241,10 @@ func startReady(t *testing.T, h *harness, args ...string) *runner {
 func waitGrowth(t *testing.T, path string, begin func()) {
 	t.Helper()
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
-	must(t, err)
+	testenv.Must(t, err)
 	defer unix.Close(fd)
 	_, err = unix.InotifyAddWatch(fd, path, unix.IN_MODIFY)
-	must(t, err)
+	testenv.Must(t, err)
 	begin()
 	waitReadable(t, fd, path+" to grow")
 }
@@ -253,7 +253,7 @@ func waitGrowth(t *testing.T, path string, begin func()) {
 func waitEnd(t *testing.T, pid int, begin func()) {
 	t.Helper()
 	fd, err := unix.PidfdOpen(pid, 0)
-	must(t, err)
+	testenv.Must(t, err)
 	defer unix.Close(fd)
 	begin()
 	waitReadable(t, fd, fmt.Sprintf("process %d to end", pid))
@@ -274,13 +274,13 @@ func waitReadable(t *testing.T, fd int, what string) {
 func TestMasterWatches(t *testing.T) {
 	h := start(t, func(o *MasterOptions) {
 		run, err := service.LockRunDir(filepath.Join(filepath.Dir(o.Mailboxes.Dir), "run"), -1)
-		must(t, err)
+		testenv.Must(t, err)
 		o.RunDir, o.lookPause = run, 5*time.Millisecond
 	})
 	k := h.dial()
 	k.want("ok", "recorded x")
-	must(t, os.Remove(h.path(service.Control)))
-	h.log.wait(t, `msg="listener bound again" listen=control`, 1)
+	testenv.Must(t, os.Remove(h.path(service.Control)))
+	h.log.Wait(t, `msg="listener bound again" listen=control`, 1)
 	h.dial().want("ok", "recorded x")
 	k.want("ok", "recorded x")
 }

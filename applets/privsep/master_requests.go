@@ -44,7 +44,7 @@ func (s *serverLife) handle(f frame, files []*os.File) error {
 		}
 		return s.deliver(f.fields, files[0])
 	case opSmall:
-		return s.deliver(f.fields, small{strings.NewReader(f.fields[6])})
+		return s.deliver(f.fields, small{strings.NewReader(f.fields[7])})
 	case opRecorded:
 		if err := checkToken(f.fields[0]); err != nil {
 			return err
@@ -62,6 +62,14 @@ func (s *serverLife) handle(f frame, files []*os.File) error {
 		return s.m.sockets.Broken(f.fields[0])
 	case opKeepOut:
 		return s.keepOut(f.fields[0])
+	case opPassword:
+		return s.password(f.fields)
+	case opAuth:
+		return s.giveHelper(&s.auth)
+	case opShadow:
+		return s.giveHelper(&s.shadow)
+	case opHung:
+		return s.signerHung()
 	}
 	return nil
 }
@@ -98,7 +106,11 @@ func (s *serverLife) deliver(f []string, from io.ReadCloser) error {
 	if err != nil {
 		return err
 	}
-	d := local.Delivery{User: user, Size: size, Final: f[2] == final, Extension: f[3], Folder: f[4]}
+	quota, err := parseSize(f[6])
+	if err != nil {
+		return err
+	}
+	d := local.Delivery{User: user, Size: size, Quota: max(quota, 0), Final: f[2] == final, Extension: f[3], Folder: f[4]}
 	return s.once(token, user, from, func(over func()) { s.write(token, d, from, over) })
 }
 
@@ -287,14 +299,15 @@ func checkSerial(s string) error {
 	return err
 }
 
-// parseSize reads how many octets a message has at most; -1: it is not known.
+// parseSize reads how many octets a message has at most, or a mailbox may have; -1: it
+// is not known.
 func parseSize(s string) (int64, error) {
 	if s == "" {
 		return -1, nil
 	}
 	n, err := strconv.ParseUint(s, 10, 62)
 	if err != nil {
-		return 0, fmt.Errorf("size of a message: %w", err)
+		return 0, fmt.Errorf("size of a message or mailbox: %w", err)
 	}
 	return int64(n), nil
 }

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"postoffice/internal/testenv"
 )
 
 // masterCaps is setuid, setgid, kill, net_bind_service, chown, dac_override and
@@ -28,22 +30,22 @@ func TestCapabilities(t *testing.T) {
 	requireRoot(t)
 	own := status(t, os.Getpid())
 	ours, err := strconv.ParseUint(own["CapPrm"], 16, 64)
-	must(t, err)
+	testenv.Must(t, err)
 	grep, err := os.ReadFile("/bin/grep")
-	must(t, err)
+	testenv.Must(t, err)
 	for _, option := range []string{"", "bare", "filter", "bare filter"} {
 		bare, filter := strings.Contains(option, "bare"), strings.Contains(option, "filter")
 		h := prepare(t)
 		setid := h.path("setid")
-		must(t, os.WriteFile(setid, grep, 0o755))
-		must(t, os.Chmod(setid, 0o755|os.ModeSetuid))
+		testenv.Must(t, os.WriteFile(setid, grep, 0o755))
+		testenv.Must(t, os.Chmod(setid, 0o755|os.ModeSetuid))
 		g := h.gate()
 		r := startReady(t, h, strings.Fields(option)...)
 		k := h.dial()
 		answer := k.begin("run u3 alias ask t 10")
 		user := g.next()
 		server, err := strconv.Atoi(strings.Fields(h.dial().say("hello"))[0])
-		must(t, err)
+		testenv.Must(t, err)
 		uses := uint64(masterCaps)
 		if filter {
 			uses |= netAdmin
@@ -67,7 +69,7 @@ func TestCapabilities(t *testing.T) {
 			}
 		}
 		k.want("delivered 2.0.0 CapEff:\t"+users, "run u3 alias setid:%s t4 10", setid)
-		must(t, r.cmd.Process.Kill())
+		testenv.Must(t, r.cmd.Process.Kill())
 		r.cmd.Wait()
 	}
 }
@@ -81,7 +83,7 @@ func wantCaps(t *testing.T, pid int, has, bounding, noNewPrivs string) {
 	}
 	for _, task := range tasks {
 		tid, err := strconv.Atoi(filepath.Base(task))
-		must(t, err)
+		testenv.Must(t, err)
 		s := status(t, tid)
 		for name, want := range map[string]string{
 			"CapPrm": has, "CapEff": has, "CapBnd": bounding, "CapInh": noCaps, "CapAmb": noCaps, "NoNewPrivs": noNewPrivs,

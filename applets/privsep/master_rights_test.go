@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"postoffice/applets/privsep/creds"
+	"postoffice/internal/testenv"
 )
 
 // TestSwitchThatKeepsCapabilities: a master whose threads would keep root's
@@ -18,8 +19,8 @@ func TestSwitchThatKeepsCapabilities(t *testing.T) {
 	h := prepare(t)
 	r := newRunner(h, nil)
 	creds.OnThread(func() bool { // execve(2) keeps it
-		must(t, unix.Prctl(unix.PR_SET_SECUREBITS, secbitNoSetuidFixup, 0, 0, 0))
-		must(t, r.cmd.Start())
+		testenv.Must(t, unix.Prctl(unix.PR_SET_SECUREBITS, secbitNoSetuidFixup, 0, 0, 0))
+		testenv.Must(t, r.cmd.Start())
 		return false
 	})
 	r.cleanUp(t)

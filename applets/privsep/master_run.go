@@ -36,7 +36,12 @@ type MasterOptions struct {
 	Users     UserOptions        // for users' processes
 	Bare      bool               // these and what they start never have a capability, by set-id programs neither
 	Probe     bool               // begin with looking whether users' processes can be started
+	Auth      Helper             // the process of virtual domains, with a link for questions and one for logins
+	Shadow    Helper             // the process of the machine's accounts, with a link for logins
 	KeepOut   func(netip.Addr)   // keeps out a client that the server names, if it may; nil: no server of ours asks for it
+	// Password returns the password of a user at a smarthost, anew if the last one was
+	// refused; nil: no server of ours asks for one.
+	Password func(ctx context.Context, host, user string, again bool) (string, error)
 
 	// Reload reads the configuration again on SIGHUP and returns what is new.
 	// An error keeps the old one. nil: SIGHUP does nothing.
@@ -51,7 +56,24 @@ type MasterOptions struct {
 
 	firstPause, lastPause, lookPause time.Duration // shorter for tests
 	idleTime, placeWait, runSpare    time.Duration // too
-	programWait                      time.Duration // too
+	programWait, slowRun             time.Duration // too
+	listWait                         time.Duration // longer for tests
+}
+
+// Helper is a process that the server has the master start, when it needs it, and of which
+// the master knows nothing else: it makes the links and gives their ends away.
+type Helper struct {
+	Start   func(context.Context) (Helping, error)
+	Missing func() string // why there is none, "" if there may be one; nil: no server of ours asks for it
+	Waits   string        // what waits where it can't be started, for the log
+}
+
+// Helping is a Helper's process that runs.
+type Helping struct {
+	Links []*os.File // for the server
+	PID   int
+	Ended <-chan error
+	Kill  func() // ends it at once, if it has not ended
 }
 
 // Reloaded is what a reload changes: MasterOptions.Settings and Users.

@@ -1,6 +1,7 @@
 package privsep
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,12 +36,16 @@ type serverLife struct {
 	lookups  int        // lookups under way
 	lists    int        // lists being read
 	keepOuts int        // clients that are being kept out
+	secrets  int        // passwords that are being looked for
 	foreign  int        // names asked for lately that don't exist
 
 	foreignSince time.Time // when some of them were forgotten last
 
-	signer   *signer.Process // that the server was given last; nil: none
+	auth, shadow help
+
+	signer   *signer.Process // that the server was given at first; nil: none
 	unsigned error           // why there is none
+	hung     chan struct{}   // the one that it was given last answers nobody
 
 	running sync.WaitGroup  // deliveries this server asked for
 	ctx     context.Context // of those that have not begun
@@ -48,8 +53,10 @@ type serverLife struct {
 }
 
 func newServerLife(m *master, c *child) *serverLife {
-	s := &serverLife{m: m, c: c, fail: make(chan error, 1), counts: listCounts{of: map[string]*listTally{}}}
+	s := &serverLife{m: m, c: c, fail: make(chan error, 1), hung: make(chan struct{}, 1), counts: listCounts{of: map[string]*listTally{}, wait: cmp.Or(m.o.listWait, listWait)}}
 	s.log = m.o.Log.With(maillog.Proc("server"), slog.Int("pid", c.cmd.Process.Pid))
+	s.auth = help{helper: &m.o.Auth, proc: "auth", link: opAuthLink, none: opNoAuth}
+	s.shadow = help{helper: &m.o.Shadow, proc: "shadow", link: opShadowLink, none: opNoShadow}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }
@@ -209,37 +216,23 @@ func (s *serverLife) giveSigner() (*signer.Process, error) {
 	return p, nil
 }
 
-// keepSigner gives the server another signer when certificates change, and when one has
-// ended, until the server ends.
+// keepSigner keeps a signer for the server until that ends.
 func (s *serverLife) keepSigner() {
-	pause := s.m.o.firstPause
-	for {
-		var ended <-chan error
-		var again <-chan time.Time
-		if s.signer != nil {
-			ended = s.signer.Ended
-		} else if s.unsigned != nil {
-			again = time.After(pause)
-			pause = min(2*pause, s.m.o.lastPause)
-		}
-		select {
-		case <-s.ctx.Done():
-			return
-		case <-s.m.o.Renew:
-			pause = s.m.o.firstPause
-		case <-again:
-		case err := <-ended:
-			if err != nil {
-				s.log.LogAttrs(context.Background(), slog.LevelError, "signer ended", maillog.Err(err), slog.Duration("pause", pause))
-			}
-			s.signer, s.unsigned = nil, errors.Join(err, errSignerEnded) // with its server, maybe
-			continue
-		}
-		s.signer, s.unsigned = s.giveSigner()
-	}
+	k := signer.Keeper{Give: s.giveSigner, Renew: s.m.o.Renew, Hung: s.hung, First: s.m.o.firstPause, Last: s.m.o.lastPause, Log: s.log}
+	k.Keep(s.ctx, s.signer, s.unsigned)
 }
 
-var errSignerEnded = errors.New("the signer has ended")
+// signerHung hears that the signer answers nobody.
+func (s *serverLife) signerHung() error {
+	if s.m.o.Certificates == nil {
+		return errors.New("a signer has hung, and there never was one")
+	}
+	select {
+	case s.hung <- struct{}{}:
+	default: // it was said already
+	}
+	return nil
+}
 
 const (
 	modeStay = "stay"

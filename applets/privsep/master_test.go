@@ -4,6 +4,7 @@ package privsep
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -45,7 +46,7 @@ func TestDeliver(t *testing.T) {
 	}
 	for user, uid := range map[string]int{"u0": firstUID, "root": 0} {
 		info, err := os.Stat(filepath.Join(h.mail, user))
-		must(t, err)
+		testenv.Must(t, err)
 		st := info.Sys().(*syscall.Stat_t)
 		if int(st.Uid) != uid || st.Gid != mailGID || info.Mode() != 0o660 {
 			t.Errorf("mailbox %s: uid %d, gid %d, mode %v, want %d, %d, 0660", user, st.Uid, st.Gid, info.Mode(), uid, mailGID)
@@ -56,11 +57,11 @@ func TestDeliver(t *testing.T) {
 // TestServersRights: what the server process is born with.
 func TestServersRights(t *testing.T) {
 	secret := filepath.Join(t.TempDir(), "secret")
-	must(t, os.WriteFile(secret, nil, 0o600))
+	testenv.Must(t, os.WriteFile(secret, nil, 0o600))
 	inherited, err := syscall.Open(secret, syscall.O_RDONLY, 0) // as if we had it from our parent: no close-on-exec
-	must(t, err)
+	testenv.Must(t, err)
 	defer syscall.Close(inherited)
-	must(t, service.CloseOnExecAll())
+	testenv.Must(t, service.CloseOnExecAll())
 	h := start(t, nil)
 	k := h.dial()
 	k.want(fmt.Sprintf("uid %d gid %d groups [%[2]d] nnp 1 dumpable 0", nobodyID, nobodyID), "ids")
@@ -75,7 +76,7 @@ func TestDetach(t *testing.T) {
 	for _, detach := range []bool{false, true} {
 		h := start(t, func(o *MasterOptions) { o.Detach = detach })
 		stderr, err := os.Readlink("/proc/self/fd/2")
-		must(t, err)
+		testenv.Must(t, err)
 		if detach {
 			stderr = os.DevNull
 		}
@@ -92,24 +93,26 @@ func TestForbiddenA71(t *testing.T) {
 	hexOf := func(f frame) string { return fmt.Sprintf("frame %x", f.append(nil)) }
 	for i, tt := range []struct{ command, reason string }{
 		{"frame ff", "unknown op"},
-		{hexOf(frame{opDeliver, []string{"t", "u0", "", "", "", ""}}), "descriptors"},
+		{hexOf(frame{opDeliver, []string{"t", "u0", "", "", "", "", ""}}), "descriptors"},
 		{"file /dev/null t u0", "want a pipe"},
 		{"file /etc/passwd t u0", "want a pipe"},
-		{hexOf(frame{opSmall, []string{"t", "../x", "", "", "", "", "x"}}), "name begins with"},
-		{hexOf(frame{opSmall, []string{"t", "/etc/passwd", "", "", "", "", "x"}}), "name has the octet"},
-		{hexOf(frame{opSmall, []string{"t", "u0", "", "", "", "", strings.Repeat("x", maxSmall+1)}}), "limit 16384"},
-		{hexOf(frame{opSmall, []string{"t", "u0", "x", "", "", "", "x"}}), "or nothing"},
+		{hexOf(frame{opSmall, []string{"t", "../x", "", "", "", "", "", "x"}}), "name begins with"},
+		{hexOf(frame{opSmall, []string{"t", "/etc/passwd", "", "", "", "", "", "x"}}), "name has the octet"},
+		{hexOf(frame{opSmall, []string{"t", "u0", "", "", "", "", "", strings.Repeat("x", maxSmall+1)}}), "limit 16384"},
+		{hexOf(frame{opSmall, []string{"t", "u0", "x", "", "", "", "", "x"}}), "or nothing"},
 		{hexOf(frame{opLookup, []string{"1", "-x"}}), "name begins with"},
 		{hexOf(frame{opLookup, []string{"x", "u0"}}), "invalid syntax"},
 		{hexOf(frame{opRecorded, []string{"a b"}}), "token with the octet"},
 		{hexOf(frame{opBroken, []string{"smtp"}}), "none of ours"},
 		{hexOf(frame{opDone, nil}), "no single pass"},
 		{hexOf(frame{opKeepOut, []string{strings.Repeat("x", addressSize)}}), "coal is off"},
+		{hexOf(frame{opPassword, []string{"1", "h", "u", ""}}), "nobody who has one"},
+		{hexOf(frame{op: opHung}), "there never was one"},
 		{"piece t u0", "a piece of 4294967295 octets"},
 		{"frame " + strings.Repeat("00", maxFrame+10), "larger than"},
 	} {
 		h.dial().say("%s", tt.command)
-		h.log.wait(t, `msg="server ended"`, i+1)
+		h.log.Wait(t, `msg="server ended"`, i+1)
 		if log := h.log.String(); !strings.Contains(log, tt.reason) {
 			t.Errorf("%s: no %q in the log", tt.command, tt.reason)
 		}
@@ -152,12 +155,59 @@ func TestKeepOutA71(t *testing.T) {
 	close(busy)
 	for i, address := range []string{"", "x", strings.Repeat("x", addressSize-1), strings.Repeat("x", addressSize+1)} {
 		h.dial().say("frame %x", frame{opKeepOut, []string{address}}.append(nil))
-		h.log.wait(t, `msg="server ended"`, i+1)
+		h.log.Wait(t, `msg="server ended"`, i+1)
 	}
 	if n := len(asked); n != 0 {
 		t.Errorf("asked for %d addresses of another length", n)
 	}
 	if log := h.log.String(); !strings.Contains(log, "of 15 octets, want 16") || !strings.Contains(log, "keep out: field 0 of 17 octets, limit 16") {
+		t.Error("the log doesn't say what was wrong")
+	}
+}
+
+// TestPasswordA71: the server gets the password of the host and the user that it names,
+// as root's Password has it, or why there is none; and no more at once than it may ask for.
+func TestPasswordA71(t *testing.T) {
+	busy, began := make(chan struct{}), make(chan struct{}, 100)
+	h := start(t, func(o *MasterOptions) {
+		o.Password = func(ctx context.Context, host, user string, again bool) (string, error) {
+			switch user {
+			case "long":
+				return strings.Repeat("x", maxSecret+1), nil
+			case "longest":
+				return strings.Repeat("x", maxSecret), nil
+			case "none":
+				return "", errors.New("none in the file: " + strings.Repeat("x", 2*maxWords))
+			case "busy":
+				began <- struct{}{}
+				<-busy
+			}
+			return fmt.Sprint(user, "@", host, again), nil
+		}
+	})
+	k := h.dial()
+	k.want("me@smtp.example"+"false of 20 <nil>", "password smtp.example me first")
+	k.want("me@smtp.example"+"true of 19 <nil>", "password smtp.example me again")
+	k.want(strings.Repeat("x", 40)+fmt.Sprintf(" of %d <nil>", maxSecret), "password h longest first")
+	k.want(" of 0 a password of", "password h long first")
+	k.want(" of 0 none in the file: xxx", "password h none first")
+	k.want(" of 0 names that are too long", "password h %s first", strings.Repeat("x", maxPart+1))
+	asking := func() { h.dial().say("frame %x", frame{opPassword, []string{"999", "h", "busy", ""}}.append(nil)) }
+	for range maxPasswords {
+		asking()
+		<-began
+	}
+	asking()
+	h.log.Wait(t, `msg="server ended"`, 1)
+	close(busy)
+	for i, f := range []frame{
+		{opPassword, []string{"x", "h", "u", ""}}, {opPassword, []string{"1", "h", "u", "twice"}},
+		{opPassword, []string{"1", strings.Repeat("x", maxPart+1), "u", ""}},
+	} {
+		h.dial().say("frame %x", f.append(nil))
+		h.log.Wait(t, `msg="server ended"`, i+2)
+	}
+	if log := h.log.String(); !strings.Contains(log, fmt.Sprintf("more than %d passwords at once", maxPasswords)) || !strings.Contains(log, `want \"again\" or nothing`) {
 		t.Error("the log doesn't say what was wrong")
 	}
 }
@@ -171,7 +221,7 @@ func TestForeignNamesA71(t *testing.T) {
 		k.want("bounced 5.1.1", "deliver t%d foreign%d x", i, i)
 	}
 	k.say("deliver last 0 x") // uid 0 is no name
-	h.log.wait(t, `msg="server ended"`, 1)
+	h.log.Wait(t, `msg="server ended"`, 1)
 	h.dial().want("delivered", "deliver t u0 From-a")
 }
 
@@ -180,29 +230,29 @@ func TestRandomFramesA71(t *testing.T) {
 	requireRoot(t)
 	h := prepare(t)
 	m := newMaster(t.Context(), optionsIn(h.dir, h.log))
-	before := countFiles(t)
+	before := testenv.Descriptors()
 	bad := 0
 	for seed := range uint64(10_000) {
 		ours, theirs, err := birth.Pair()
-		must(t, err)
+		testenv.Must(t, err)
 		s := newServerLife(m, &child{conn: newConn(ours, toMaster(), toServer()), cmd: noProcess()})
 		_, err = theirs.Write(randomFrame(seed))
-		must(t, err)
-		must(t, theirs.Close())
+		testenv.Must(t, err)
+		testenv.Must(t, theirs.Close())
 		if err := s.read(); err != io.EOF {
 			bad++
 			if _, ok := errors.AsType[violation](err); !ok {
 				t.Errorf("frame %d: %v, want a violation", seed, err)
 			}
 		}
-		must(t, s.c.conn.close())
+		testenv.Must(t, s.c.conn.close())
 	}
 	m.running.Wait()
 	if bad < 8_000 {
 		t.Errorf("only %d of the frames were refused", bad)
 	}
-	if entries, _ := os.ReadDir(h.mail); len(entries) != 0 || countFiles(t) != before {
-		t.Errorf("%v in the mail directory, %d open files, want none and %d", entries, countFiles(t), before)
+	if entries, _ := os.ReadDir(h.mail); len(entries) != 0 || testenv.Descriptors() != before {
+		t.Errorf("%v in the mail directory, %d open files, want none and %d", entries, testenv.Descriptors(), before)
 	}
 }
 
@@ -219,7 +269,7 @@ func TestServerKilledInTheMiddle(t *testing.T) {
 	k.want("delivered", "deliver t2 u0 From-b")
 	k.want("ok", "recorded t2")
 	k.want("", "half t3 u0 1000000")
-	h.log.wait(t, `msg="server ended"`, 1)
+	h.log.Wait(t, `msg="server ended"`, 1)
 	k = h.dial()
 	if got := k.say("hello"); !strings.HasSuffix(got, "first [t1=delivered]") {
 		t.Errorf("the next server got %q, want t1", got)
@@ -246,12 +296,12 @@ func TestReloadA80(t *testing.T) {
 	k := h.dial()
 	k.say("hello")
 	hup := func(text string) {
-		must(t, syscall.Kill(os.Getpid(), syscall.SIGHUP))
-		h.log.wait(t, text, 1)
+		testenv.Must(t, syscall.Kill(os.Getpid(), syscall.SIGHUP))
+		h.log.Wait(t, text, 1)
 	}
 	hup("the old one stays")
 	for _, line := range []string{`err="postoffice.cf:1: no"`, `err="postoffice.cf:2: nor that"`} {
-		h.log.wait(t, line, 1)
+		h.log.Wait(t, line, 1)
 	}
 	long := strings.Repeat("x", 100_000)
 	settings.Store(long)
@@ -265,7 +315,7 @@ func TestStop(t *testing.T) {
 	h := start(t, func(o *MasterOptions) { o.Grace = time.Hour })
 	pid := strings.Fields(h.dial().say("hello"))[0]
 	began := time.Now()
-	must(t, syscall.Kill(os.Getpid(), syscall.SIGTERM))
+	testenv.Must(t, syscall.Kill(os.Getpid(), syscall.SIGTERM))
 	if err := <-h.done; err != nil || time.Since(began) > time.Hour/2 {
 		t.Errorf("%v after %v", err, time.Since(began))
 	}
@@ -287,16 +337,16 @@ func TestNothingLeft(t *testing.T) {
 		k.want("delivered", "large t2 u1 1000000")
 		k.say("exit 1")
 		k.c.Close()
-		h.log.wait(t, `msg="server ended"`, 1)
+		h.log.Wait(t, `msg="server ended"`, 1)
 		k = h.dial()
 		k.want("delivered", "deliver t1 u0 From-a")
 		k.c.Close()
 		h.stop()
-		must(t, <-h.done)
+		testenv.Must(t, <-h.done)
 		h.done = nil
 	}
 	once() // the runtime keeps some for itself: signals, polling
-	files, goroutines := countFiles(t), runtime.NumGoroutine()
+	files, goroutines := testenv.Descriptors(), runtime.NumGoroutine()
 	for range 3 {
 		once()
 	}
@@ -308,9 +358,9 @@ func TestNothingLeft(t *testing.T) {
 // asBefore waits until there are no more descriptors and goroutines than those.
 func asBefore(t *testing.T, files, goroutines int) {
 	t.Helper()
-	if !testenv.Eventually(func() bool { return runtime.NumGoroutine() <= goroutines && countFiles(t) <= files }) {
+	if !testenv.Eventually(func() bool { return runtime.NumGoroutine() <= goroutines && testenv.Descriptors() <= files }) {
 		stacks := make([]byte, 64<<10)
-		t.Errorf("%d descriptors and %d goroutines, before %d and %d\n%s", countFiles(t), runtime.NumGoroutine(), files, goroutines, stacks[:runtime.Stack(stacks, true)])
+		t.Errorf("%d descriptors and %d goroutines, before %d and %d\n%s", testenv.Descriptors(), runtime.NumGoroutine(), files, goroutines, stacks[:runtime.Stack(stacks, true)])
 	}
 }
 
@@ -340,11 +390,11 @@ func TestFirstServerFails(t *testing.T) {
 // TestOnePass: a session on an inherited socket, no listener.
 func TestOnePass(t *testing.T) {
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-	must(t, err)
+	testenv.Must(t, err)
 	f := os.NewFile(uintptr(fds[0]), "ours")
 	c, err := net.FileConn(f)
-	must(t, err)
-	must(t, f.Close())
+	testenv.Must(t, err)
+	testenv.Must(t, f.Close())
 	defer c.Close()
 	ready := make(chan bool, 1)
 	h := start(t, func(o *MasterOptions) {
@@ -364,12 +414,12 @@ func TestOnePass(t *testing.T) {
 // TestListenerBreaksR53: the port is bound again when it is free.
 func TestListenerBreaksR53(t *testing.T) {
 	ls, err := service.Listen(t.Context(), "", []string{testenv.OwnAddress() + ":0"}, slog.New(slog.DiscardHandler))
-	must(t, err)
+	testenv.Must(t, err)
 	tcp := ls[0]
 	n, err := net.FileListener(tcp.File)
-	must(t, err)
+	testenv.Must(t, err)
 	tcp.Name, tcp.Address = "smtp", n.Addr().String()
-	must(t, n.Close())
+	testenv.Must(t, n.Close())
 	h := start(t, func(o *MasterOptions) { o.Listeners = append(o.Listeners, tcp) })
 	k := h.dial()
 	ask := func() string {
@@ -384,7 +434,7 @@ func TestListenerBreaksR53(t *testing.T) {
 		t.Fatalf("before: %q", got)
 	}
 	k.want("<nil>", "shutdown smtp")
-	h.log.wait(t, `msg="listener bound again" listen=smtp`, 1)
+	h.log.Wait(t, `msg="listener bound again" listen=smtp`, 1)
 	k.want("ok", "recorded x")
 	if got := ask(); !strings.Contains(got, "first") {
 		t.Errorf("after: %q", got)
@@ -396,16 +446,16 @@ func TestListenerBreaksR53(t *testing.T) {
 func TestServerDiesWhileOthersWait(t *testing.T) {
 	h := start(t, func(o *MasterOptions) { o.Mailboxes.LockWait = time.Minute })
 	lock := filepath.Join(h.mail, "u0.lock")
-	must(t, os.WriteFile(lock, nil, 0o600))
+	testenv.Must(t, os.WriteFile(lock, nil, 0o600))
 	waiting := h.dial()
 	fmt.Fprintln(waiting.c, "deliver t1 u0 From-a")
 	k := h.dial()
 	k.want("delivered", "deliver t2 u1 From-b")
 	k.say("exit 1")
-	h.log.wait(t, `msg="server ended"`, 1)
+	h.log.Wait(t, `msg="server ended"`, 1)
 	k = h.dial()
 	k.want("delivered", "deliver t3 u1 From-c")
-	must(t, os.Remove(lock))
+	testenv.Must(t, os.Remove(lock))
 	k.want("delivered", "deliver t1 u0 From-a")
 	if got := h.mailbox("u0"); got != "From-a\n\n" {
 		t.Errorf("mailbox %q", got)

@@ -55,6 +55,8 @@ type userProcess struct {
 	busy    [kinds]int
 	hung    bool        // it was killed because it hung, and others needed its place
 	aside   bool        // it hangs, and has none of the places
+	apart   bool        // what it runs takes long, and it has none of the places
+	slow    int         // runs that it has not answered for users.slow
 	stalled int         // lists that it has not answered for stalled.StepWait
 	leaving bool        // its link is closed: no new requests
 	since   time.Time   // it has been unused, or leaving
@@ -69,6 +71,65 @@ type userProcess struct {
 // unused says that the process runs and nobody needs it. The caller holds
 // users.mu.
 func (p *userProcess) unused() bool { return p.busy == [kinds]int{} && !p.leaving }
+
+// runs says that the process has one of the places of those that run something: it
+// does, and neither hangs at its end, nor has it been set aside while all its runs
+// take long. The caller holds users.mu.
+func (p *userProcess) runs() bool {
+	if p.apart || p.aside && !p.leaving {
+		return p.busy[forRun] > p.slow
+	}
+	return p.busy[forRun] > 0 && !p.aside
+}
+
+// setApart takes its place from a process of which all runs take long, where no more
+// than maxApart do. A new run in it needs one again. The caller holds mu.
+func (u *users) setApart(p *userProcess) {
+	if p.aside || p.apart || p.leaving || !u.all[p] || p.slow == 0 || p.slow < p.busy[forRun] || u.apart >= maxApart {
+		return
+	}
+	p.apart = true
+	u.apart++
+	u.wake()
+}
+
+// rejoin ends setApart, and another one may take the place among those. The caller
+// holds mu.
+func (u *users) rejoin(p *userProcess) {
+	p.apart = false
+	u.apart--
+	for q := range u.all {
+		u.setApart(q)
+	}
+	u.wake()
+}
+
+// watchRun sets a process apart when what it runs takes long, until the run is over.
+func (u *users) watchRun(p *userProcess) (over func()) {
+	var counted, ended bool // guarded by mu
+	slow := time.AfterFunc(u.slow, func() {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		if counted = !ended; counted {
+			p.slow++
+			u.setApart(p)
+			u.wake()
+		}
+	})
+	return func() {
+		slow.Stop()
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		ended = true
+		if counted {
+			p.slow--
+		}
+		if counted && p.slow == 0 && p.apart {
+			u.rejoin(p)
+			u.setAside(p) // it may hang in a list
+		}
+	}
+}
 
 // startUser starts a process that becomes the user with the account's groups,
 // with nothing but /dev/null and its link. It may gain rights by set-id programs,
@@ -144,6 +205,8 @@ func (p *userProcess) ask(limit time.Duration, f frame, file *os.File) (frame, e
 	defer timer.Stop()
 	if f.op == opList {
 		defer p.users.watchList(p)()
+	} else {
+		defer p.users.watchRun(p)()
 	}
 	select {
 	case a := <-answer:

@@ -22,6 +22,39 @@ const maxLists = 4 * linkLists
 
 // errForbidden is a request that no server of ours makes, unless the
 // configuration has just changed.
+// maxPasswords bounds the passwords that a server may ask for at once; Link keeps below.
+const maxPasswords = 2 * linkPasswords
+
+// password asks for a password at a smarthost: what root wrote for these two names, and
+// nothing else.
+func (s *serverLife) password(f []string) error {
+	if err := checkSerial(f[0]); err != nil {
+		return fmt.Errorf("password: %w", err)
+	}
+	if f[3] != "" && f[3] != passwordAgain {
+		return fmt.Errorf("password: %q, want %q or nothing", f[3], passwordAgain)
+	}
+	if s.m.o.Password == nil {
+		return errors.New("a password is asked for, and there is nobody who has one")
+	}
+	if !s.begin(&s.secrets, maxPasswords) {
+		return fmt.Errorf("more than %d passwords at once", maxPasswords)
+	}
+	s.m.running.Go(func() {
+		defer s.end(&s.secrets)
+		password, err := s.m.o.Password(s.ctx, f[1], f[2], f[3] == passwordAgain)
+		outcome := passwordFound
+		if err == nil && len(password) > maxSecret {
+			err = fmt.Errorf("a password of %d octets, want at most %d", len(password), maxSecret)
+		}
+		if err != nil {
+			outcome, password = passwordNone, clip(err.Error())
+		}
+		s.reply(frame{opSecret, []string{f[0], outcome, password}})
+	})
+	return nil
+}
+
 var errForbidden = errors.New("not allowed")
 
 // checkItem looks at the user and the item of a request (runFields, listFields)
@@ -37,7 +70,7 @@ func checkItem(f []string) error {
 	switch source {
 	case local.FromAlias, local.FromUsermap:
 		return nil
-	case local.FromForward, local.FromMailer:
+	case local.FromForward, local.FromMailer, local.FromScanner:
 		if name != user {
 			return fmt.Errorf("%s of %q for user %q", source, name, user)
 		}
@@ -61,16 +94,17 @@ func (s *serverLife) run(f frame, from *os.File) error {
 
 func (s *serverLife) runAs(f frame, from *os.File) local.Result {
 	a, err := s.person(f.fields[1])
-	if err == nil && local.Source(f.fields[2]) == local.FromAlias {
-		err = s.m.users.checkDefault(a.Name)
+	source := local.Source(f.fields[2])
+	if err == nil {
+		err = s.m.users.checkOwner(source, a.Name)
 	}
-	if source := local.Source(f.fields[2]); errors.Is(err, account.ErrNoUser) && (source == local.FromForward || source == local.FromMailer) {
+	if errors.Is(err, account.ErrNoUser) && (source == local.FromForward || source == local.FromMailer) {
 		return local.Result{Outcome: outcome.Refusal("5.1.1", "no such user here", err)}
 	}
 	if err != nil {
 		return failed("this user's process can't be started now", err)
 	}
-	if local.Source(f.fields[2]) != local.FromAlias { // those are not in a home
+	if source != local.FromAlias && source != local.FromScanner { // those are not in a home
 		if err := s.answers(a); err != nil {
 			return local.Settle(outcome.Deferral("4.2.0", "the file system of this user's home directory does not answer", err))
 		}
@@ -187,6 +221,8 @@ const (
 // listCounts knows which lists a server has under way. One that hangs is answered
 // as soon as it may hold up others, though its reader goes on.
 type listCounts struct {
+	wait time.Duration
+
 	mu  sync.Mutex // guards what follows
 	all listTally
 	of  map[string]*listTally // by listKey
@@ -227,7 +263,7 @@ func (l *listCounts) enter(key string) (leave func(read bool)) {
 func (l *listCounts) hangs(key string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	quiet := func(t *listTally) bool { return time.Since(t.last) >= listWait }
+	quiet := func(t *listTally) bool { return time.Since(t.last) >= l.wait }
 	mine := l.of[key]
 	return l.all.n >= maxQuietLists && quiet(&l.all) || mine.n >= perGate && quiet(mine)
 }
@@ -239,7 +275,7 @@ func (l *listCounts) await(key, user string, begun <-chan struct{}, answers <-ch
 		return f, true
 	case <-begun:
 	}
-	tick, since := time.NewTicker(listWait), time.Now()
+	tick, since := time.NewTicker(l.wait), time.Now()
 	defer tick.Stop()
 	for {
 		select {
@@ -251,5 +287,89 @@ func (l *listCounts) await(key, user string, begun <-chan struct{}, answers <-ch
 			}
 			tick.Reset(time.Second / 4)
 		}
+	}
+}
+
+// help is how a server comes to one Helper's process.
+type help struct {
+	helper     *Helper
+	proc       string    // in the log
+	link, none op        // what the server hears
+	asked      int       // questions under way
+	began      time.Time // when the last process was begun; of who starts it, as what follows
+	leave      func()    // ends that process where it hasn't ended; nil: there was none
+}
+
+// giveHelper starts a process and gives the server its links, or says why there is none. A
+// server asks for one at a time, when it has none, or that has ended or answers nobody; one
+// that ends at once is started once in firstPause.
+func (s *serverLife) giveHelper(h *help) error {
+	if !s.begin(&h.asked, 1) {
+		return fmt.Errorf("%s was asked for twice", h.proc)
+	}
+	s.running.Go(func() {
+		p, err := s.startHelper(h)
+		s.end(&h.asked) // the next question comes when this is answered
+		if err != nil {
+			s.reply(frame{h.none, []string{clip(err.Error())}})
+			return
+		}
+		defer closeAll(p.Links)
+		if err := s.send(h.link, p.Links...); err != nil {
+			s.failed(err)
+		}
+	})
+	return nil
+}
+
+func (s *serverLife) startHelper(h *help) (p Helping, err error) {
+	if h.helper.Missing == nil {
+		return p, errors.New("this master starts no such process")
+	}
+	if why := h.helper.Missing(); why != "" {
+		return p, errors.New(why)
+	}
+	wait := time.NewTimer(time.Until(h.began.Add(s.m.o.firstPause)))
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+	case <-s.ctx.Done():
+		return p, errors.New("the server ends")
+	}
+	if h.leave != nil {
+		h.leave()
+		h.leave = nil
+	}
+	h.began = time.Now()
+	if p, err = h.helper.Start(s.ctx); err != nil {
+		s.m.o.Log.LogAttrs(context.Background(), slog.LevelError, "auth not started", maillog.Proc(h.proc), maillog.Err(err), maillog.Reason(h.helper.Waits))
+		return p, err
+	}
+	left := make(chan struct{})
+	h.leave = func() { close(left) }
+	go s.minds(h.proc, p, left)
+	return p, nil
+}
+
+// errLeft is why a process was killed.
+var errLeft = errors.New("it answered nobody, or what it must not, and was killed")
+
+// minds waits for the end of a process, and kills one that its server has left, or that is
+// still there when its server has ended. It logs the end where the process did not end with
+// its server.
+func (s *serverLife) minds(proc string, p Helping, left <-chan struct{}) {
+	var err error
+	select {
+	case err = <-p.Ended:
+	case <-left:
+		p.Kill()
+		<-p.Ended
+		err = errLeft
+	case <-s.ctx.Done():
+		p.Kill()
+		<-p.Ended
+	}
+	if err != nil {
+		s.m.o.Log.LogAttrs(context.Background(), slog.LevelError, "auth ended", maillog.Proc(proc), slog.Int("auth_pid", p.PID), maillog.Err(err))
 	}
 }

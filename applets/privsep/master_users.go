@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"postoffice/deliver/local"
 	"postoffice/deliver/local/stalled"
 	"postoffice/internal/account"
 	"postoffice/internal/maillog"
@@ -19,6 +20,7 @@ import (
 type UserOptions struct {
 	Settings    []byte        // for each user's process; at most MaxSettings
 	DefaultUser string        // who alone runs what aliases name
+	ScanUser    string        // who alone runs the program that looks at mail; "" nobody
 	RunTime     time.Duration // what a program may take; its process is ended a minute later
 }
 
@@ -27,6 +29,8 @@ const (
 	maxRunning = 32               // of them that run something: the others are for lists
 	maxAside   = 32               // users' processes beside these that hang: in a list, or when they are to end
 	perAside   = 2                // of them, of one user
+	maxApart   = 96               // users' processes beside these of which all runs take long: as many as there are such programs, see deliver/schedule
+	slowRun    = 30 * time.Second // a run that takes longer takes long, as for deliver
 	perUser    = 4                // runs, and as many lists, at one time in each
 	perDefault = 24               // the same in that of default-user, who runs and reads what all aliases name: six times what one alias may have
 	placeWait  = time.Minute      // for a process or a place in one
@@ -58,6 +62,7 @@ type users struct {
 	idle   time.Duration
 	wait   time.Duration
 	spare  time.Duration
+	slow   time.Duration
 	bare   bool // none of them may have a capability
 	server int  // uid of the server
 
@@ -69,6 +74,7 @@ type users struct {
 	generation int                   // of the options
 	all        map[*userProcess]bool // those that are alive, from start to end
 	aside      int                   // of them that hang, and have none of the places
+	apart      int                   // of them whose runs take long, which have none either
 	changed    chan struct{}         // closed, and a new one made, when a place may be free
 	ending     bool                  // no more is started
 }
@@ -76,16 +82,25 @@ type users struct {
 func newUsers(o MasterOptions, s *account.System) *users {
 	return &users{
 		system: s, log: o.Log, options: o.Users, bare: o.Bare, server: o.Server.UID,
-		idle: cmp.Or(o.idleTime, idleTime), wait: cmp.Or(o.placeWait, placeWait), spare: cmp.Or(o.runSpare, runSpare),
+		idle: cmp.Or(o.idleTime, idleTime), wait: cmp.Or(o.placeWait, placeWait), spare: cmp.Or(o.runSpare, runSpare), slow: cmp.Or(o.slowRun, slowRun),
 		all: map[*userProcess]bool{}, changed: make(chan struct{}),
 	}
 }
 
-// checkDefault says why the items of aliases are not for this user. A server
-// may not know yet that this is the default-user no longer.
-func (u *users) checkDefault(user string) error {
+// checkOwner says why the items of aliases, or the program that looks at mail, are not
+// for this user. A server may not know yet that this is the default-user no longer.
+func (u *users) checkOwner(source local.Source, user string) error {
+	if source == local.FromForward || source == local.FromMailer || source == local.FromUsermap {
+		return nil
+	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	if source == local.FromScanner {
+		if user != u.options.ScanUser {
+			return fmt.Errorf("%s does not look at mail", user)
+		}
+		return nil
+	}
 	switch user {
 	case u.options.DefaultUser:
 		return nil
@@ -185,7 +200,7 @@ func (u *users) slot(a account.Account, k kind) (p *userProcess, isNew bool, cha
 			}
 			continue
 		}
-		if p.busy[k] == u.most(a, k) || k == forRun && p.busy[k] == 0 && running >= maxRunning {
+		if p.busy[k] == u.most(a, k) || k == forRun && !p.runs() && running >= maxRunning {
 			return nil, false, u.changed, nil
 		}
 		p.busy[k]++
@@ -197,7 +212,7 @@ func (u *users) slot(a account.Account, k kind) (p *userProcess, isNew bool, cha
 	if k == forRun && running >= maxRunning {
 		return nil, false, u.changed, nil
 	}
-	if len(u.all)-u.aside < maxUsers {
+	if len(u.all)-u.aside-u.apart < maxUsers {
 		p := &userProcess{
 			users: u, account: a, generation: u.generation, runTime: u.options.RunTime, settings: u.options.Settings,
 			started: make(chan struct{}), lost: make(chan struct{}), waiting: map[string]chan frame{},
@@ -219,11 +234,10 @@ func (u *users) most(a account.Account, k kind) int {
 	return perUser
 }
 
-// running counts the processes that run something, but for those that hang at their
-// end. The caller holds mu.
+// running counts the processes that run something: see runs. The caller holds mu.
 func (u *users) running() (n int) {
 	for p := range u.all {
-		if p.busy[forRun] > 0 && !(p.aside && p.leaving) {
+		if p.runs() {
 			n++
 		}
 	}
@@ -260,6 +274,7 @@ func (u *users) leave(p *userProcess, k kind) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	p.busy[k]--
+	u.setApart(p) // what it still runs may all take long
 	u.wake()
 	if !p.unused() {
 		return
@@ -309,7 +324,7 @@ func (u *users) end(p *userProcess) {
 // setAside takes its place from a process that hangs, where no more than
 // maxAside do. The caller holds mu.
 func (u *users) setAside(p *userProcess) {
-	if p.aside || !u.all[p] || p.stalled == 0 && !p.leaving || u.aside >= maxAside {
+	if p.aside || p.apart || !u.all[p] || p.stalled == 0 && !p.leaving || u.aside >= maxAside {
 		return
 	}
 	p.aside = true
@@ -341,6 +356,7 @@ func (u *users) watchList(p *userProcess) (over func()) {
 		if counted && p.stalled == 0 && p.aside && !p.leaving {
 			p.aside = false
 			u.aside--
+			u.setApart(p)
 		}
 	}
 }
@@ -360,6 +376,9 @@ func (u *users) gone(p *userProcess) {
 	if p.aside {
 		p.aside = false
 		u.aside--
+	}
+	if p.apart {
+		u.rejoin(p)
 	}
 	for _, t := range []*time.Timer{p.timer, p.killer} {
 		if t != nil {

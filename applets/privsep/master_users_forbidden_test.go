@@ -12,6 +12,7 @@ import (
 
 	"postoffice/applets/privsep/birth"
 	"postoffice/deliver/local"
+	"postoffice/internal/testenv"
 )
 
 // TestForbiddenRunsA71: a server that asks for what no server of ours does is
@@ -58,7 +59,7 @@ func TestForbiddenRunsA71(t *testing.T) {
 			file = "pipe"
 		}
 		h.dial().say("with %s %x", file, tt.f.append(nil))
-		h.log.wait(t, `msg="server ended"`, i+1)
+		h.log.Wait(t, `msg="server ended"`, i+1)
 		if log := h.log.String(); !strings.Contains(log, tt.reason) {
 			t.Errorf("%v: no %q in the log", tt.f, tt.reason)
 		}
@@ -101,7 +102,7 @@ func TestForeignUsersA71(t *testing.T) {
 	for ; n <= maxForeign; n++ {
 		k.say("run root forward root t%d 1", n)
 	}
-	h.log.wait(t, `msg="server ended"`, 1)
+	h.log.Wait(t, `msg="server ended"`, 1)
 	h.dial().want("delivered", "run u3 alias x t 10")
 }
 
@@ -111,21 +112,21 @@ func TestRandomAnswersA71(t *testing.T) {
 	requireRoot(t)
 	h := prepare(t)
 	m := newMaster(t.Context(), optionsIn(h.dir, h.log))
-	before := countFiles(t)
+	before := testenv.Descriptors()
 	for seed := range uint64(10_000) {
 		ours, theirs, err := birth.Pair()
-		must(t, err)
+		testenv.Must(t, err)
 		u := &userProcess{users: m.users, conn: newConn(ours, fromUser(), toUser()), cmd: noProcess(), lost: make(chan struct{}), waiting: map[string]chan frame{}}
 		_, err = theirs.Write(randomAnswer(seed))
-		must(t, err)
-		must(t, theirs.Close())
+		testenv.Must(t, err)
+		testenv.Must(t, theirs.Close())
 		u.read()
 		if u.killer == nil || !u.killer.Stop() {
 			t.Errorf("frame %d: the process isn't to end", seed)
 		}
 	}
-	if n := strings.Count(h.log.String(), "user's process killed"); n != 10_000 || countFiles(t) != before {
-		t.Errorf("%d processes killed, %d open files, want all and %d", n, countFiles(t), before)
+	if n := strings.Count(h.log.String(), "user's process killed"); n != 10_000 || testenv.Descriptors() != before {
+		t.Errorf("%d processes killed, %d open files, want all and %d", n, testenv.Descriptors(), before)
 	}
 }
 
@@ -146,7 +147,7 @@ func TestOwnerOfAnotherUidA71(t *testing.T) {
 	k := h.dial()
 	for i, name := range []string{"root", "toor", "u2"} {
 		k.want("0 lines, the user's process ended", "list u3 alias owner:%s", name)
-		h.log.wait(t, "user's process killed", i+1)
+		h.log.Wait(t, "user's process killed", i+1)
 	}
 	k.want("0 lines, /list belongs to nobody-here: no such user", "list u3 alias owner:nobody-here")
 	k.want("owner {File:/list User:u1 UID:20002}", "list u3 alias owner:u1")
@@ -178,7 +179,7 @@ func randomAnswer(seed uint64) []byte {
 func TestListsOfHostileUsers(t *testing.T) {
 	stream := func(text string) string {
 		var b bytes.Buffer
-		must(t, sendStream(&b, strings.NewReader(text)))
+		testenv.Must(t, sendStream(&b, strings.NewReader(text)))
 		return b.String()
 	}
 	whole := stream("/f\t1\ta@b.example\n")
@@ -198,7 +199,7 @@ func TestListsOfHostileUsers(t *testing.T) {
 		"a broken one": {strings.NewReader(stream("/f\t1\ta@b.example\n/f\t2\ta@b.exa")), -1},
 	} {
 		r, w, err := os.Pipe()
-		must(t, err)
+		testenv.Must(t, err)
 		wrote := make(chan error, 1)
 		go func() {
 			_, err := io.Copy(w, tt.in)

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"postoffice/internal/testenv"
 )
 
 // TestManyUsers: 40 at once in 32 processes, and no more than four runs of
@@ -20,11 +22,11 @@ func TestManyUsers(t *testing.T) {
 	h := start(t, nil)
 	g := h.gate()
 	passwd, err := os.ReadFile(h.path("passwd"))
-	must(t, err)
+	testenv.Must(t, err)
 	for i := range 40 {
 		passwd = fmt.Appendf(passwd, "p%d:x:%d:%d::/nonexistent:/bin/false\n", i, 21000+i, 21000+i)
 	}
-	must(t, os.WriteFile(h.path("passwd"), passwd, 0o644))
+	testenv.Must(t, os.WriteFile(h.path("passwd"), passwd, 0o644))
 	var done []<-chan string
 	for i := range 40 {
 		done = append(done, h.dial().begin("run p%d usermap ask t%d 10", i, i))
@@ -167,7 +169,7 @@ func TestStopWhileAProgramRuns(t *testing.T) {
 	if got := k.answer(answer); !strings.HasPrefix(got, "deferred 4.3.0") || !strings.HasSuffix(got, "the user's process ended") {
 		t.Errorf("%q, want deferred", got)
 	}
-	must(t, <-h.done)
+	testenv.Must(t, <-h.done)
 	h.done = nil
 	awaitEnd(t, c.pid)
 }
@@ -180,20 +182,20 @@ func TestNotStartedA43(t *testing.T) {
 	k := h.dial()
 	k.say("hello") // the server runs
 	var limit unix.Rlimit
-	must(t, unix.Getrlimit(unix.RLIMIT_NPROC, &limit))
+	testenv.Must(t, unix.Getrlimit(unix.RLIMIT_NPROC, &limit))
 	none := limit
 	none.Cur = 0
-	must(t, unix.Setrlimit(unix.RLIMIT_NPROC, &none))
+	testenv.Must(t, unix.Setrlimit(unix.RLIMIT_NPROC, &none))
 	got := k.say("run u3 alias program t 10")
-	must(t, unix.Setrlimit(unix.RLIMIT_NPROC, &limit))
+	testenv.Must(t, unix.Setrlimit(unix.RLIMIT_NPROC, &limit))
 	// The kernel refuses the program, or threads of the process a moment earlier.
 	if !strings.Contains(got, "resource temporarily unavailable") && !strings.HasPrefix(got, "deferred 4.3.0 the address's program or file can't be used now the user's process ") {
 		t.Errorf("%q, want no program", got)
 	}
-	must(t, os.Remove(h.path("group")))
-	must(t, os.Mkdir(h.path("group"), 0o755))
+	testenv.Must(t, os.Remove(h.path("group")))
+	testenv.Must(t, os.Mkdir(h.path("group"), 0o755))
 	k.want("deferred 4.3.0 the address's program or file can't be used now the user's process could not be started: look for the groups of u1", "run u1 forward u1 t2 10")
-	must(t, os.Remove(h.path("group")))
+	testenv.Must(t, os.Remove(h.path("group")))
 	k.want("delivered", "run u1 forward u1 t3 10") // whoever has no such file is in no group
 }
 
@@ -219,7 +221,7 @@ func TestIdleUsersEnd(t *testing.T) {
 	k.want("ok", "recorded t")
 	awaitEnd(t, c.pid)
 	c = ask("u3")
-	must(t, syscall.Kill(os.Getpid(), syscall.SIGHUP))
+	testenv.Must(t, syscall.Kill(os.Getpid(), syscall.SIGHUP))
 	k2 := h.dial()
 	if got := k2.say("reloaded"); got != "second" {
 		t.Errorf("settings %q", got)
@@ -254,7 +256,7 @@ func TestNoUsersLeft(t *testing.T) {
 		pids = append(userProcesses(t), first.pid, second.pid)
 		k.c.Close()
 		h.stop()
-		must(t, <-h.done)
+		testenv.Must(t, <-h.done)
 		h.done = nil
 		<-answers[0]
 		<-answers[1]
@@ -265,7 +267,7 @@ func TestNoUsersLeft(t *testing.T) {
 		g.l.Close()
 	}
 	once()
-	files, goroutines := countFiles(t), runtime.NumGoroutine()
+	files, goroutines := testenv.Descriptors(), runtime.NumGoroutine()
 	once()
 	for _, pid := range pids {
 		awaitEnd(t, pid)
@@ -281,10 +283,10 @@ func TestNoDescriptorsA73(t *testing.T) {
 	before := k.say("hello")
 	k.want("1 lines", "list u3 alias lines:1") // the process is there
 	var limit unix.Rlimit
-	must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+	testenv.Must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
 	less := limit
-	less.Cur = uint64(countFiles(t)) + 20
-	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &less))
+	less.Cur = uint64(testenv.Descriptors()) + 20
+	testenv.Must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &less))
 	var fillers []*os.File
 	for {
 		f, err := os.Open(os.DevNull)
@@ -297,7 +299,7 @@ func TestNoDescriptorsA73(t *testing.T) {
 	run := k.say("run u3 alias octets t2 10")
 	list := k.say("list u3 alias lines:1")
 	closeAll(fillers)
-	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
+	testenv.Must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
 	for _, got := range []string{large, run} {
 		if !strings.HasPrefix(got, "deferred 4.3.0") || !strings.Contains(got, "may open no more files") {
 			t.Errorf("%q, want deferred", got)

@@ -14,6 +14,7 @@ import (
 
 	"postoffice/applets/service"
 	"postoffice/internal/account"
+	"postoffice/internal/testenv"
 )
 
 var rootAccount = account.Account{Name: "root"}
@@ -45,11 +46,9 @@ func TestProgramsRights(t *testing.T) {
 	// As if we had it from our parent: no close-on-exec, which CloseOnExecAll
 	// then sets.
 	inherited, err := syscall.Open("/etc/shadow", syscall.O_RDONLY, 0)
-	must(t, err)
-	must(t, syscall.Dup3(inherited, 9, 0))
-	defer syscall.Close(9)
-	must(t, syscall.Close(inherited))
-	must(t, service.CloseOnExecAll())
+	testenv.Must(t, err)
+	defer syscall.Close(inherited)
+	testenv.Must(t, service.CloseOnExecAll())
 	h := start(t, func(o *MasterOptions) { o.Users.DefaultUser = "u0" })
 	g := h.gate()
 	k := h.dial()
@@ -86,7 +85,7 @@ func TestProgramsRights(t *testing.T) {
 		t.Errorf("R46: argv %q, %v", b, err)
 	}
 	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", c.pid))
-	must(t, err)
+	testenv.Must(t, err)
 	for _, e := range entries {
 		name, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", c.pid, e.Name()))
 		if err == nil && name != os.DevNull && !strings.HasPrefix(name, "/sys/fs/cgroup/") && !strings.HasPrefix(name, "socket:") && !strings.HasPrefix(name, "anon_inode:") && !strings.HasPrefix(name, "pipe:") {
@@ -125,7 +124,7 @@ func TestUserDiesInTheMiddle(t *testing.T) {
 		{opListed, []string{"1", "owner", "/x", "u1", "4294967296", ""}}, // no uid
 		{opListed, []string{"1", "perhaps", "", "", "0", ""}},            // no outcome
 		{opReady, nil}, // the server's
-		{opDeliver, []string{"t", "u0", "", "", "", ""}}, // too
+		{opDeliver, []string{"t", "u0", "", "", "", "", ""}}, // too
 		{opResult, []string{"1", "delivered", "250", "2.0.0", strings.Repeat("x", maxWords+1), ""}},
 	}
 	orders := []string{"kill"}
@@ -156,7 +155,7 @@ func TestServerDiesInTheMiddleOfARun(t *testing.T) {
 	k.begin("run u3 alias ask t1 10")
 	c := g.next()
 	h.dial().say("exit 1")
-	h.log.wait(t, `msg="server ended"`, 1)
+	h.log.Wait(t, `msg="server ended"`, 1)
 	h.dial().want("deferred 4.3.0 an earlier delivery", "run u3 alias ask t1 10")
 	c.say("delivered")
 	// Its end is seen by asking: an answer that it still runs, or the result.
@@ -168,7 +167,7 @@ func TestServerDiesInTheMiddleOfARun(t *testing.T) {
 		}
 	}
 	k.say("exit 1")
-	h.log.wait(t, `msg="server ended"`, 2)
+	h.log.Wait(t, `msg="server ended"`, 2)
 	k = h.dial()
 	if got := k.say("hello"); !strings.HasSuffix(got, "[t1=delivered]") {
 		t.Errorf("the next server got %q, want t1", got)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"sync"
 	"time"
 
 	"postoffice/deliver/local"
@@ -27,6 +28,10 @@ const (
 	forwardsYes   = "yes"
 	forwardsNo    = "no"
 	forwardsLater = "later"
+
+	passwordFound = "found"
+	passwordNone  = "none"
+	passwordAgain = "again" // of a question: the last one was refused
 )
 
 // listTime is what reading a list may take, once somebody reads it.
@@ -187,6 +192,28 @@ func (l *Link) Forwards(ctx context.Context, user, extension string) (bool, erro
 	return false, fmt.Errorf("%w: op %d, want what a home directory holds", errFrame, a.op)
 }
 
+// Password asks the master for the password of a user at a smarthost; see
+// MasterOptions.Password.
+func (l *Link) Password(ctx context.Context, host, user string, again bool) (string, error) {
+	if len(host) > maxPart || len(user) > maxPart {
+		return "", errors.New("names that are too long")
+	}
+	word := ""
+	if again {
+		word = passwordAgain
+	}
+	a, err := l.ask(ctx, l.passwords, "", frame{opPassword, []string{"", host, user, word}})
+	switch {
+	case err != nil:
+		return "", err
+	case a.op == opSecret && a.fields[1] == passwordFound:
+		return a.fields[2], nil
+	case a.op == opSecret:
+		return "", errors.New(a.fields[2])
+	}
+	return "", fmt.Errorf("%w: op %d, want a password", errFrame, a.op)
+}
+
 // List has the user's process read a list. Its lines come from that process
 // straight to us, which reads no more than local.MaxLines of them.
 func (l *Link) List(ctx context.Context, g local.Listing) ([]local.Line, error) {
@@ -278,4 +305,55 @@ func listedFrame(serial string, err error) frame {
 		}
 	}
 	return f
+}
+
+// helperAnswer is what the master says to a question for a Helper's process.
+type helperAnswer struct {
+	links []*os.File
+	err   error
+}
+
+// helperDesk is where one such question waits at a time.
+type helperDesk struct {
+	mu      sync.Mutex // held by who asks
+	asked   bool       // an answer is to come: whoever asked it may have gone
+	answers chan helperAnswer
+}
+
+// answer takes in what the master says. What nobody asked for is let go.
+func (d *helperDesk) answer(a helperAnswer) {
+	select {
+	case d.answers <- a:
+	default:
+		closeAll(a.links)
+	}
+}
+
+// Auth has the master start the process of virtual domains, and returns its links. It
+// waits for others that ask.
+func (l *Link) Auth(ctx context.Context) ([]*os.File, error) { return l.helper(ctx, opAuth, &l.auth) }
+
+// Shadow has the master start the process of the machine's accounts, and returns its link.
+func (l *Link) Shadow(ctx context.Context) ([]*os.File, error) {
+	return l.helper(ctx, opShadow, &l.shadow)
+}
+
+func (l *Link) helper(ctx context.Context, o op, d *helperDesk) ([]*os.File, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.asked {
+		if err := l.conn.send(frame{op: o}); err != nil {
+			return nil, err
+		}
+		d.asked = true
+	}
+	select {
+	case a := <-d.answers:
+		d.asked = false
+		return a.links, a.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-l.closed:
+		return nil, errClosed
+	}
 }

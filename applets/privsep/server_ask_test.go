@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"postoffice/internal/testenv"
 )
 
 // ldapGetent knows one user.
@@ -25,9 +27,9 @@ esac
 // TestLookupThroughLink: the server asks the master, which asks getent.
 func TestLookupThroughLink(t *testing.T) {
 	h := start(t, func(o *MasterOptions) {
-		must(t, os.WriteFile(o.Names.NSSwitch, []byte("passwd: files ldap\n"), 0o644))
-		must(t, os.WriteFile(o.Names.Getent, []byte(ldapGetent), 0o755))
-		must(t, os.Chmod(o.Names.Getent, 0o755)) // whatever the umask is
+		testenv.Must(t, os.WriteFile(o.Names.NSSwitch, []byte("passwd: files ldap\n"), 0o644))
+		testenv.Must(t, os.WriteFile(o.Names.Getent, []byte(ldapGetent), 0o755))
+		testenv.Must(t, os.Chmod(o.Names.Getent, 0o755)) // whatever the umask is
 	})
 	k := h.dial()
 	k.want("ldap 5000 false <nil>", "lookup ldap")
@@ -47,12 +49,12 @@ func TestLongListsWait(t *testing.T) {
 	long := make(chan struct{}, 1)
 	begin := func(text string) (*os.File, chan listed) {
 		r, w, err := os.Pipe()
-		must(t, err)
+		testenv.Must(t, err)
 		t.Cleanup(func() { r.Close(); w.Close() })
 		got := make(chan listed, 1)
 		go func() { got <- newListPipe(r, long).lines() }()
 		_, err = io.WriteString(w, text)
-		must(t, err)
+		testenv.Must(t, err)
 		return w, got
 	}
 	piece := func(lines int) string {

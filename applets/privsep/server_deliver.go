@@ -108,15 +108,18 @@ func (l *Link) sendDelivery(ctx context.Context, token string, d local.Delivery)
 	if err != nil && err != io.EOF {
 		return local.BodyError{Err: err}
 	}
-	f := frame{opSmall, []string{token, d.User, finalField(d.Final), d.Extension, d.Folder, "", ""}}
+	f := frame{opSmall, []string{token, d.User, finalField(d.Final), d.Extension, d.Folder, "", "", ""}}
+	if d.Quota > 0 {
+		f.fields[6] = strconv.FormatInt(d.Quota, 10)
+	}
 	if n <= maxSmall {
-		f.fields[5], f.fields[6] = strconv.Itoa(n), string(buf[:n])
+		f.fields[5], f.fields[7] = strconv.Itoa(n), string(buf[:n])
 		return l.conn.send(f)
 	}
 	if d.Size >= 0 {
 		f.fields[5] = strconv.FormatInt(d.Size, 10)
 	}
-	return l.sendPiped(ctx, frame{opDeliver, f.fields[:6]}, io.MultiReader(bytes.NewReader(buf[:n]), d.Body))
+	return l.sendPiped(ctx, frame{opDeliver, f.fields[:7]}, io.MultiReader(bytes.NewReader(buf[:n]), d.Body))
 }
 
 // sendPiped asks with f and sends the octets through a pipe.

@@ -20,9 +20,10 @@ const (
 	linkDeliveries = 256
 	linkRuns       = 256
 	linkLookups    = 16
-	linkHomes      = 64       // questions after a .forward
-	linkLists      = 128      // as many as the messages that wait for one (schedule.List): those that hang keep nobody from asking
-	perGate        = 2        // questions and lists about one user, or about one alias's list
+	linkHomes      = 64  // questions after a .forward
+	linkLists      = 128 // as many as the messages that wait for one (schedule.List): those that hang keep nobody from asking
+	perGate        = 2   // questions and lists about one user, or about one alias's list
+	linkPasswords  = 4
 	longLists      = 16       // that are longer than maxShort
 	maxShort       = 64 << 10 // octets of a list that needs none of the places of long ones
 	handOverTime   = time.Minute
@@ -44,10 +45,13 @@ type Link struct {
 	runs       chan struct{}
 	lookups    chan struct{}
 	homes      chan struct{}
+	passwords  chan struct{}
 	lists      chan struct{}
 	long       chan struct{}
 	events     chan Event
 	closed     chan struct{}
+	auth       helperDesk
+	shadow     helperDesk
 
 	mu      sync.Mutex // guards what follows
 	results map[string]chan local.Result
@@ -116,7 +120,7 @@ func (l *Link) Broken(name string) error { return l.conn.send(frame{opBroken, []
 // arrives while one waits. The channel is closed with the link.
 func (l *Link) Events() <-chan Event { return l.events }
 
-// Event is one of Stop, Reload, ToggleAudit, NewListener or NewCertificates.
+// Event is one of Stop, Reload, ToggleAudit, NewListener, NewCertificates or Missed.
 type Event any
 
 // Stop: end the sessions, then the process.
@@ -137,6 +141,15 @@ type NewCertificates struct {
 	Signer *os.File // the link of the process that has their keys, in that order; the receiver's
 }
 
+// Missed says that a listener or, where Listener is "", new certificates did not come,
+// since this process may open no more files. A signer whose link was lost ends, and so
+// the master sends certificates again by itself; a listener has to be said to be Broken,
+// after a while.
+type Missed struct {
+	Listener string
+	Err      error
+}
+
 // Closed is closed when the master is gone: end at once, nobody is left who
 // delivers.
 func (l *Link) Closed() <-chan struct{} { return l.closed }
@@ -147,6 +160,12 @@ func (l *Link) KeepOut(a netip.Addr) {
 	address := a.As16()
 	// Without a master there is nobody to connect to soon.
 	_ = l.conn.send(frame{opKeepOut, []string{string(address[:])}})
+}
+
+// SignerHung tells the master that the signer which came last answers nobody.
+func (l *Link) SignerHung() {
+	// Without a master there is nobody who starts another one.
+	_ = l.conn.send(frame{op: opHung})
 }
 
 // Recorded tells the master that the token's result is safe with us.

@@ -1,6 +1,7 @@
 package privsep
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -17,6 +18,7 @@ func newLink(c *net.UnixConn) *Link {
 		runs:       make(chan struct{}, linkRuns),
 		lookups:    make(chan struct{}, linkLookups),
 		homes:      make(chan struct{}, linkHomes),
+		passwords:  make(chan struct{}, linkPasswords),
 		lists:      make(chan struct{}, linkLists),
 		long:       make(chan struct{}, longLists),
 		events:     make(chan Event, 16),
@@ -24,6 +26,8 @@ func newLink(c *net.UnixConn) *Link {
 		results:    map[string]chan local.Result{},
 		answers:    map[string]question{},
 		gates:      map[string]*userGate{},
+		auth:       helperDesk{answers: make(chan helperAnswer, 1)},
+		shadow:     helperDesk{answers: make(chan helperAnswer, 1)},
 	}
 }
 
@@ -77,13 +81,18 @@ func (l *Link) read() {
 	var chains [][]byte
 	for {
 		f, files, err := l.conn.recv()
-		if err != nil {
+		switch {
+		case err == errDescriptors:
+			chains = nil // they come again with their signer
+			l.missed(f)
+			continue
+		case err != nil:
 			return // the master is gone, or no master of ours
 		}
 		switch f.op {
 		case opResult:
 			l.result(f)
-		case opAccount, opListed, opForwarded:
+		case opAccount, opListed, opForwarded, opSecret:
 			l.answer(f)
 		case opSettings:
 			settings = append(settings, f.fields[0]...)
@@ -97,6 +106,14 @@ func (l *Link) read() {
 		case opSigner:
 			l.events <- NewCertificates{chains, files[0]}
 			chains = nil
+		case opAuthLink:
+			l.auth.answer(helperAnswer{links: files})
+		case opNoAuth:
+			l.auth.answer(helperAnswer{err: errors.New(f.fields[0])})
+		case opShadowLink:
+			l.shadow.answer(helperAnswer{links: files})
+		case opNoShadow:
+			l.shadow.answer(helperAnswer{err: errors.New(f.fields[0])})
 		case opAudit:
 			l.events <- ToggleAudit{}
 		case opStop:
@@ -104,6 +121,20 @@ func (l *Link) read() {
 		default:
 			closeAll(files)
 		}
+	}
+}
+
+// missed tells of what came without its descriptor, since we have none free.
+func (l *Link) missed(f frame) {
+	switch f.op {
+	case opListener:
+		l.events <- Missed{Listener: f.fields[0], Err: errDescriptors}
+	case opSigner:
+		l.events <- Missed{Err: errDescriptors}
+	case opAuthLink:
+		l.auth.answer(helperAnswer{err: errDescriptors})
+	case opShadowLink:
+		l.shadow.answer(helperAnswer{err: errDescriptors})
 	}
 }
 

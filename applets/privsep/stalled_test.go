@@ -10,10 +10,12 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"postoffice/internal/account"
 	"postoffice/internal/disk"
+	"postoffice/internal/testenv"
 )
 
 // hangingFS hangs in the home directory of u0, and in syncing the mailbox of u2.
@@ -65,12 +67,12 @@ func TestA39HungFileSystem(t *testing.T) {
 		hung.FS = o.Mailboxes.FS
 		o.Mailboxes.FS = hung
 		passwd, err := os.ReadFile(o.Names.Passwd)
-		must(t, err)
+		testenv.Must(t, err)
 		home := filepath.Join(filepath.Dir(o.Names.Passwd), "hung")
-		must(t, os.Mkdir(home, 0o755))
-		must(t, os.Chmod(home, 0o755)) // whatever the umask is
+		testenv.Must(t, os.Mkdir(home, 0o755))
+		testenv.Must(t, os.Chmod(home, 0o755)) // whatever the umask is
 		text := strings.Replace(string(passwd), fmt.Sprintf("u0:x:%d:%d::/nonexistent", firstUID, firstUID+100), fmt.Sprintf("u0:x:%d:%d::%s", firstUID, firstUID+100, home), 1)
-		must(t, os.WriteFile(o.Names.Passwd, []byte(text), 0o644))
+		testenv.Must(t, os.WriteFile(o.Names.Passwd, []byte(text), 0o644))
 	})
 	large, k := h.dial(), h.dial()
 	answers := []<-chan string{large.begin("large big u2 %d", 10<<20)}
@@ -110,7 +112,10 @@ func TestA39HungFileSystem(t *testing.T) {
 // answered.
 func TestA39HungLists(t *testing.T) {
 	const hung = maxUsers + 4
-	h := start(t, func(o *MasterOptions) { addUsers(t, o, hung+1) })
+	h := start(t, func(o *MasterOptions) { // a busy machine doesn't read one each second
+		o.listWait = time.Hour
+		addUsers(t, o, hung+1)
+	})
 	answers := hang(h, hung, perDefault-4)
 	k := h.dial()
 	for n := range 10 {
@@ -152,11 +157,11 @@ func TestA39MoreHungLists(t *testing.T) {
 // addUsers adds accounts p0, p1 and so on.
 func addUsers(t *testing.T, o *MasterOptions, n int) {
 	passwd, err := os.ReadFile(o.Names.Passwd)
-	must(t, err)
+	testenv.Must(t, err)
 	for i := range n {
 		passwd = fmt.Appendf(passwd, "p%d:x:%d:%d::/nonexistent:/bin/false\n", i, 21000+i, 21000+i)
 	}
-	must(t, os.WriteFile(o.Names.Passwd, passwd, 0o644))
+	testenv.Must(t, os.WriteFile(o.Names.Passwd, passwd, 0o644))
 }
 
 // hang asks for lists that hang, of so many users and aliases.
@@ -191,6 +196,89 @@ func TestA39HungPrograms(t *testing.T) {
 		k.want("1 lines", "list u%d usermap lines:1", i)
 		k.want("deferred 4.3.0 the address's program or file can't be used now too many users' processes are busy", "run u%d usermap job x%d 10", i, i)
 	}
+}
+
+// TestA39HungProgramsOfMany: programs of 40 users hang, and then of as many as may be
+// set apart. Those of others run once these have taken long, and lists are read; what
+// is beyond that waits, and there are no more processes than that.
+func TestA39HungProgramsOfMany(t *testing.T) {
+	const most = maxRunning + maxApart
+	h := start(t, func(o *MasterOptions) {
+		o.placeWait, o.slowRun = 2*time.Second, 50*time.Millisecond
+		addUsers(t, o, most)
+	})
+	g := h.gate()
+	var held []*call
+	hang := func(from, to int) { // a few at a time, none of which waits long for a place
+		for i := from; i < to; i++ {
+			h.dial().begin("run p%d usermap ask t%d 10", i, i)
+			if (i+1)%4 == 0 {
+				for len(held) <= i {
+					held = append(held, g.next())
+				}
+			}
+		}
+	}
+	hang(0, 40)
+	k := h.dial()
+	for i := range 3 {
+		k.want("delivered", "run u%d usermap job a%d 10", i, i)
+		k.want("delivered", "run p0 usermap job b%d 10", i) // beside one that hangs
+		k.want("1 lines", "list u%d usermap lines:1", i)
+	}
+	hang(40, most)
+	k.want("deferred 4.3.0 the address's program or file can't be used now too many users' processes are busy", "run u0 usermap job c 10")
+	k.want("1 lines", "list u0 usermap lines:1")
+	if n := len(userProcesses(t)); n > maxUsers+maxApart {
+		t.Errorf("%d processes, want at most %d", n, maxUsers+maxApart)
+	}
+	held[0].say("delivered") // one that was set apart, and another one takes its place
+	k.want("delivered", "run u0 usermap job d 10")
+	k.want("delivered", "run u1 usermap job e 10")
+}
+
+// TestApart: a process is set apart only while all that it runs takes long, and is
+// counted for nothing twice.
+func TestApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := newUsers(MasterOptions{}, account.NewSystem(account.Names{}))
+		p, _, _, err := u.slot(account.Account{UID: 1}, forRun)
+		if p == nil || err != nil {
+			t.Fatal(err)
+		}
+		want := func(when string, apart, aside, running int) {
+			t.Helper()
+			synctest.Wait()
+			u.mu.Lock()
+			defer u.mu.Unlock()
+			if u.apart != apart || u.aside != aside || u.running() != running {
+				t.Errorf("%s: %d apart, %d aside, %d run something, want %d, %d, %d", when, u.apart, u.aside, u.running(), apart, aside, running)
+			}
+		}
+		first := u.watchRun(p)
+		time.Sleep(slowRun - 1)
+		want("before it takes long", 0, 0, 1)
+		time.Sleep(time.Nanosecond)
+		want("then", 1, 0, 0)
+		if q, _, _, _ := u.slot(account.Account{UID: 1}, forRun); q != p {
+			t.Errorf("the user's next run is in another process")
+		}
+		second := u.watchRun(p)
+		want("with a new run", 1, 0, 1)
+		list := u.watchList(p)
+		time.Sleep(slowRun)
+		want("when that takes long too, and a list", 1, 0, 0)
+		first()
+		u.leave(p, forRun)
+		want("with one left", 1, 0, 0)
+		second()
+		u.leave(p, forRun)
+		want("with the list alone", 0, 1, 0)
+		list()
+		want("with nothing", 0, 0, 0)
+		u.gone(p)
+		want("at the end", 0, 0, 0)
+	})
 }
 
 // TestHungProcessesKeepNoPlace: processes that can't be ended have no place, 32 at

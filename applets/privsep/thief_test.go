@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"postoffice/internal/testenv"
 )
 
 // thiefRole is a program of a user's that wants the links of other processes of
@@ -113,14 +115,14 @@ func rob(pid int, got *loot) bool {
 func TestLinkNotStolen(t *testing.T) {
 	h := start(t, func(o *MasterOptions) { o.idleTime = time.Millisecond })
 	in, mine, err := os.Pipe()
-	must(t, err)
+	testenv.Must(t, err)
 	out, its, err := os.Pipe()
-	must(t, err)
+	testenv.Must(t, err)
 	thief := &exec.Cmd{
 		Path: "/proc/self/exe", Args: []string{thiefRole}, Stdin: in, Stdout: its,
 		SysProcAttr: &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: firstUID + 3, Gid: firstUID + 103, Groups: []uint32{firstUID + 103}}},
 	}
-	must(t, thief.Start())
+	testenv.Must(t, thief.Start())
 	in.Close()
 	its.Close()
 	lines := make(chan string, 10_000)

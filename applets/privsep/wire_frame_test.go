@@ -14,6 +14,7 @@ import (
 
 	"postoffice/applets/privsep/birth"
 	"postoffice/deliver/local"
+	"postoffice/internal/testenv"
 )
 
 func TestFramesA71(t *testing.T) {
@@ -23,7 +24,7 @@ func TestFramesA71(t *testing.T) {
 		in   []byte
 		want string // in the error; "": none
 	}{
-		{"deliver", frame{opDeliver, []string{"t", "alice", "", "", "", ""}}.append(nil), ""},
+		{"deliver", frame{opDeliver, []string{"t", "alice", "", "", "", "", ""}}.append(nil), ""},
 		{"ready", []byte{byte(opReady)}, ""},
 		{"empty", nil, "empty"},
 		{"unknown op", []byte{99}, "unknown op"},
@@ -44,7 +45,7 @@ func TestFramesA71(t *testing.T) {
 // FuzzFrame: what is decoded keeps its limits and encodes to the same octets,
 // so that there is one frame for each meaning; and it can be sent.
 func FuzzFrame(f *testing.F) {
-	f.Add(byte(0), frame{opDeliver, []string{"t", "alice", "", "", "", ""}}.append(nil))
+	f.Add(byte(0), frame{opDeliver, []string{"t", "alice", "", "", "", "", ""}}.append(nil))
 	f.Add(byte(1), frame{opResult, []string{"t", "delivered", "250", "2.0.0", "ok", ""}}.append(nil))
 	f.Add(byte(3), frame{opResult, []string{"t", "changed", "450", "4.3.5", "changed", "not there"}}.append(nil))
 	f.Add(byte(3), frame{opListed, []string{"1", "changed", "", "", "0", "not there"}}.append(nil))
@@ -168,24 +169,24 @@ func TestLinkRefusesDescriptors(t *testing.T) {
 	}{
 		{frame{op: opReady}, 0, true},
 		{frame{op: opReady}, 1, false},
-		{frame{opDeliver, []string{"t", "u", "", "", "", ""}}, 1, true},
-		{frame{opDeliver, []string{"t", "u", "", "", "", ""}}, 0, false},
-		{frame{opDeliver, []string{"t", "u", "", "", "", ""}}, 2, false},
-		{frame{opDeliver, []string{"t", "u", "", "", "", ""}}, maxFiles + 3, false},
+		{frame{opDeliver, []string{"t", "u", "", "", "", "", ""}}, 1, true},
+		{frame{opDeliver, []string{"t", "u", "", "", "", "", ""}}, 0, false},
+		{frame{opDeliver, []string{"t", "u", "", "", "", "", ""}}, 2, false},
+		{frame{opDeliver, []string{"t", "u", "", "", "", "", ""}}, maxFiles + 3, false},
 	} {
-		before := countFiles(t)
+		before := testenv.Descriptors()
 		ours, theirs, err := birth.Pair()
-		must(t, err)
+		testenv.Must(t, err)
 		peer, err := birth.Conn(theirs)
-		must(t, err)
+		testenv.Must(t, err)
 		c, p := newConn(ours, toMaster(), toServer()), newConn(peer, toServer(), toMaster())
 		var files []*os.File
 		for range tt.files {
 			f, err := os.Open(os.DevNull)
-			must(t, err)
+			testenv.Must(t, err)
 			files = append(files, f)
 		}
-		must(t, p.send(tt.f, files...))
+		testenv.Must(t, p.send(tt.f, files...))
 		closeAll(files)
 		_, got, err := c.recv()
 		if (err == nil) != tt.ok || err != nil && !errors.Is(err, errFrame) {
@@ -197,15 +198,8 @@ func TestLinkRefusesDescriptors(t *testing.T) {
 			t.Errorf("closed: %v, want EOF", err)
 		}
 		c.close()
-		if after := countFiles(t); after != before {
+		if after := testenv.Descriptors(); after != before {
 			t.Errorf("%v with %d descriptors: %d open before, %d after", tt.f, tt.files, before, after)
 		}
 	}
-}
-
-func countFiles(t *testing.T) int {
-	t.Helper()
-	entries, err := os.ReadDir("/proc/self/fd")
-	must(t, err)
-	return len(entries)
 }

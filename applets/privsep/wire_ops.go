@@ -29,6 +29,10 @@ const (
 	opList                   // see listFields; the pipe for the lines
 	opForwards               // serial, user, extension
 	opKeepOut                // a client's address in addressSize octets, IPv4 within IPv6
+	opPassword               // serial, host, user, "again" or nothing
+	opAuth                   // it wants the process of virtual domains
+	opHung                   // the signer answers nobody
+	opShadow                 // it wants the process of the machine's accounts
 )
 
 // What the master tells the server. A user's process gets settings and an
@@ -47,6 +51,11 @@ const (
 	opAudit                      // auditing is turned on, or off
 	opCertificate                // the next chain of certificates
 	opSigner                     // these are in force from here on; the link of who has their keys
+	opSecret                     // serial, outcome, password or why there is none
+	opAuthLink                   // the link of the process of virtual domains
+	opNoAuth                     // why there is none
+	opShadowLink                 // the link of the process of the machine's accounts
+	opNoShadow                   // why there is none
 )
 
 // Limits of the fields, in octets.
@@ -62,15 +71,16 @@ const (
 	maxPiece   = 32 << 10         // of what goes in several frames
 	maxFrame   = 1 + 2 + maxPiece // the largest frame: opSettings
 
-	addressSize = 16 // of opKeepOut's field, exactly
+	maxSecret   = 4 << 10 // of a password or a token
+	addressSize = 16      // of opKeepOut's field, exactly
 )
 
 // The fields that several frames have in common.
 
 // mailboxFields: token, user, "final" or nothing, extension, folder, how many
-// octets the message has at most or nothing; behind them, with opSmall alone,
-// the message.
-var mailboxFields = [...]int{maxToken, maxName, maxNumber, maxPart, maxPath, maxNumber, maxSmall}
+// octets the message has at most or nothing, how many the mailbox may have or
+// nothing; behind them, with opSmall alone, the message.
+var mailboxFields = [...]int{maxToken, maxName, maxNumber, maxPart, maxPath, maxNumber, maxNumber, maxSmall}
 
 // listFields: serial, user, source, name, hash, extension.
 var listFields = [...]int{maxNumber, maxName, maxNumber, maxPart, sha256.Size, maxPart}
@@ -104,6 +114,10 @@ func toMaster() side {
 		opList:     listShape(),
 		opForwards: {"forwards", []int{maxNumber, maxName, maxPart}, 0},
 		opKeepOut:  {"keep out", []int{addressSize}, 0},
+		opPassword: {"password", []int{maxNumber, maxPart, maxPart, maxNumber}, 0},
+		opAuth:     {"auth", nil, 0},
+		opHung:     {"hung signer", nil, 0},
+		opShadow:   {"shadow", nil, 0},
 	}
 }
 
@@ -123,6 +137,11 @@ func toServer() side {
 
 		opCertificate: {"certificate", []int{maxPiece}, 0},
 		opSigner:      {"signer", nil, 1},
+		opSecret:      {"secret", []int{maxNumber, maxNumber, maxSecret}, 0},
+		opAuthLink:    {"auth link", nil, 2},
+		opNoAuth:      {"no auth", []int{maxWords}, 0},
+		opShadowLink:  {"shadow link", nil, 1},
+		opNoShadow:    {"no shadow", []int{maxWords}, 0},
 	}
 }
 

@@ -25,6 +25,7 @@ import (
 
 	"postoffice/deliver/local"
 	"postoffice/deliver/outcome"
+	"postoffice/internal/testenv"
 )
 
 // fakeUser is a user's process: what it does is in the name of the item.
@@ -150,8 +151,8 @@ func (c *call) say(format string, args ...any) { fmt.Fprintf(c.c, format+"\n", a
 func (h *harness) gate() *gate {
 	path := h.path("gate")
 	l, err := net.Listen("unix", path)
-	must(h.t, err)
-	must(h.t, os.Chmod(path, 0o666))
+	testenv.Must(h.t, err)
+	testenv.Must(h.t, os.Chmod(path, 0o666))
 	g := &gate{h.t, l, make(chan *call, 100)}
 	h.t.Cleanup(func() { l.Close() })
 	go func() {
@@ -244,7 +245,7 @@ func resultLine(r local.Result) string {
 func status(t *testing.T, pid int) map[string]string {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
-	must(t, err)
+	testenv.Must(t, err)
 	m := map[string]string{}
 	for line := range strings.Lines(string(b)) {
 		name, value, _ := strings.Cut(line, ":")
@@ -257,7 +258,7 @@ func status(t *testing.T, pid int) map[string]string {
 func userProcesses(t *testing.T) []int {
 	t.Helper()
 	entries, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	must(t, err)
+	testenv.Must(t, err)
 	var list []int
 	for _, name := range entries {
 		if pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(name))); isUserProcess(t, pid) {
@@ -273,7 +274,7 @@ func userProcesses(t *testing.T) []int {
 func isUserProcess(t *testing.T, pid int) bool {
 	t.Helper()
 	own, err := os.Readlink("/proc/self/exe")
-	must(t, err)
+	testenv.Must(t, err)
 	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
 	if err != nil || exe != own {
 		return false
@@ -289,7 +290,7 @@ func awaitEnd(t *testing.T, pid int) {
 	if errors.Is(err, unix.ESRCH) {
 		return
 	}
-	must(t, err)
+	testenv.Must(t, err)
 	defer unix.Close(fd)
 	waitReadable(t, fd, fmt.Sprintf("process %d to end", pid))
 }

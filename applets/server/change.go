@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"log/slog"
 	"os"
@@ -18,8 +19,10 @@ import (
 	"postoffice/applets/control"
 	"postoffice/applets/smtpd"
 	"postoffice/applets/smtpd/rates"
+	"postoffice/applets/state"
 	"postoffice/applets/sysexits"
 	"postoffice/deliver"
+	"postoffice/internal/dbm/store"
 	"postoffice/internal/maillog"
 	"postoffice/spool"
 )
@@ -93,6 +96,8 @@ func MessageError(id string, err error) error {
 		err = &control.Error{Code: sysexits.TempFail, Text: "it is being delivered just now; try again in a while"}
 	case errors.Is(err, deliver.ErrHeld):
 		err = refused("it is held; release puts it back and tries it")
+	case errors.Is(err, deliver.ErrWaits):
+		err = refused("it waits for filters; runq has them asked")
 	case errors.Is(err, deliver.ErrNotHeld):
 		err = refused("it is not held")
 	case errors.Is(err, deliver.ErrNobody):
@@ -107,7 +112,14 @@ func (s *system) act(ctx, life context.Context, p control.Peer, r control.Reques
 	if err := mayChange(p); err != nil {
 		return err
 	}
+	if r.Do == control.Retry && s.awaits(spool.ID(r.ID)) {
+		s.waiting.Now()
+		return nil
+	}
 	err := change(ctx, s.runner, r, by(p.UID))
+	if err == nil && r.Do == control.Release {
+		s.waiting.Now() // it may wait again
+	}
 	if err == nil && r.Do == control.Retry && s.queueOnly {
 		s.passOf(life, spool.ID(r.ID), r.Reroute)
 	}
@@ -163,6 +175,8 @@ func (s *system) controls(ctx context.Context) control.Handler {
 		Sessions:   s.sessions,
 		EndSession: s.endSession,
 		Limits:     s.limits,
+		Filters:    s.filtersSeen,
+		Store:      s.records,
 		Act: func(request context.Context, p control.Peer, r control.Request) error {
 			return s.act(request, ctx, p, r)
 		},
@@ -205,6 +219,41 @@ func (s *system) endSession(p control.Peer, id string) error {
 	return &control.Error{Code: sysexits.Unavailable, Text: fmt.Sprintf("no session %q that you may see", clean(id))}
 }
 
+// filtersSeen are the mail filters, for those who see every session; others have none.
+func (s *system) filtersSeen(p control.Peer) (all []control.Filter) {
+	if !s.settings.Load().viewer(p.UID).Admin {
+		return nil
+	}
+	for _, is := range s.filters.Load().States() {
+		one := control.Filter{
+			Name: is.Name, State: control.FilterWorks, Reason: clean(is.Why), Until: is.Until, Connections: is.Connections,
+			Messages: is.Messages, Refused: is.Refused, Edited: is.Edited, Failures: is.Failed,
+		}
+		if is.Why != "" {
+			one.State = control.FilterFailed
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
+// countEvery is how often the log has what filters have done: a day's is soon looked up.
+const countEvery = 24 * time.Hour
+
+// countFilters writes that down until ctx ends.
+func (s *system) countFilters(ctx context.Context) {
+	tick := time.NewTicker(countEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			s.filters.Load().LogCounts(ctx, nil)
+		}
+	}
+}
+
 // limits are the networks that come too fast now, the busiest first.
 func (s *system) limits(p control.Peer) ([]control.Limit, error) {
 	if !s.settings.Load().viewer(p.UID).Admin {
@@ -229,4 +278,103 @@ func (s *system) limits(p control.Peer) ([]control.Limit, error) {
 }
 
 // rateOptions are the options behind each kind.
-var rateOptions = [...]string{rates.Connections: "rate-connections", rates.Messages: "rate-messages", rates.Recipients: "rate-recipients", rates.Unknown: "rate-unknown", rates.Idle: "clients"}
+var rateOptions = [...]string{rates.Connections: "rate-connections", rates.Messages: "rate-messages", rates.Recipients: "rate-recipients", rates.Unknown: "rate-unknown", rates.Logins: "rate-logins", rates.Idle: "clients"}
+
+// Records are a part of the store as people see and change it: an error has its exit
+// code, and what was changed is in the log.
+type Records struct {
+	Store control.Store
+	Log   *slog.Logger // nil: nothing is told
+	UID   int          // of whoever asks
+
+	Deleted func(ctx context.Context, n int) // counts what was deleted; nil: nobody does
+}
+
+// Get implements control.Store.
+func (r Records) Get(ctx context.Context, key string) (value string, there bool, err error) {
+	value, there, err = r.Store.Get(ctx, key)
+	return value, there, StoreError(err)
+}
+
+// Scan implements control.Store.
+func (r Records) Scan(ctx context.Context, after string, each func(key, value string) bool) error {
+	return StoreError(r.Store.Scan(ctx, after, each))
+}
+
+// Update implements control.Store.
+func (r Records) Update(ctx context.Context, key string, change func(old string, there bool) (now string, keep bool)) error {
+	var now string
+	changed := false
+	err := r.Store.Update(ctx, key, func(old string, there bool) (string, bool) {
+		value, keep := change(old, there)
+		now, changed = value, keep != there || value != old
+		return value, keep
+	})
+	if err == nil && changed && r.Log != nil {
+		r.Log.LogAttrs(ctx, slog.LevelInfo, "record changed", slog.String("key", clean(key)), slog.String("value", clean(now)), maillog.User(by(r.UID)))
+	}
+	return StoreError(err)
+}
+
+// Delete implements control.Store.
+func (r Records) Delete(ctx context.Context, keys []string, gone func(key, value string) bool) (int, error) {
+	n, err := r.Store.Delete(ctx, keys, gone)
+	if n > 0 && r.Log != nil {
+		r.Log.LogAttrs(ctx, slog.LevelInfo, "records deleted", slog.Int("count", n), maillog.User(by(r.UID)))
+	}
+	if n > 0 && r.Deleted != nil {
+		r.Deleted(ctx, n)
+	}
+	return n, StoreError(err)
+}
+
+// StoreError gives an error of the store its exit code, and says what to do about it.
+func StoreError(err error) error {
+	code := sysexits.TempFail
+	switch {
+	case err == nil, errors.As(err, new(*control.Error)):
+		return err
+	case errors.Is(err, store.ErrDamaged):
+		code = sysexits.DataErr
+	case errors.Is(err, store.ErrLost):
+		code = sysexits.IOErr
+	case errors.Is(err, store.ErrLite):
+		code = sysexits.Unavailable
+	case errors.Is(err, store.ErrTooLong):
+		code = sysexits.Usage
+	case errors.Is(err, fs.ErrPermission):
+		code = sysexits.NoPerm
+		err = fmt.Errorf("%w: its directory and all in it must be the server-user's, see chown(1)", err)
+	case errors.Is(err, store.ErrClosed):
+		err = fmt.Errorf("%w: the server is ending; try again in a moment", err)
+	case errors.Is(err, store.ErrLocked):
+		err = fmt.Errorf("%w: a server that ends lets go of it at once; try again in a moment", err)
+	}
+	return &control.Error{Code: code, Text: err.Error()}
+}
+
+// records is a part of the store for whoever may see it.
+func (s *system) records(p control.Peer, part string) (control.Store, error) {
+	if mayChange(p) != nil {
+		return nil, &control.Error{Code: sysexits.NoPerm, Text: "only root and the server-user may look into the store: it shows who writes to whom"}
+	}
+	if s.state != nil {
+		if open, ok := s.state.Opened(part); ok {
+			records := Records{Store: open, Log: s.log, UID: p.UID}
+			if part == state.Greylist && s.greylist != nil {
+				records.Deleted = func(_ context.Context, n int) { s.greylist.Removed(n) }
+			}
+			return records, nil
+		}
+	}
+	return nil, &control.Error{Code: sysexits.NoInput, Text: shutText}
+}
+
+// shutText is the answer of a server that doesn't have the store open.
+const shutText = "the server that runs has no store open, since no option needs it"
+
+// IsStoreShut reports whether a server has said that it doesn't have the store open.
+func IsStoreShut(err error) bool {
+	e := (*control.Error)(nil)
+	return errors.As(err, &e) && e.Code == sysexits.NoInput && e.Text == shutText
+}

@@ -10,14 +10,18 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"postoffice/applets/certs"
 	"postoffice/applets/cmdline"
 	"postoffice/applets/coal"
 	"postoffice/applets/config"
+	"postoffice/applets/passwords"
+	"postoffice/applets/preflight"
 	"postoffice/applets/privsep"
 	"postoffice/applets/service"
+	"postoffice/applets/state"
 	"postoffice/applets/sysexits"
 	"postoffice/deliver/local/mailbox"
 	"postoffice/internal/account"
@@ -34,6 +38,7 @@ type daemon struct {
 	onePass    bool
 	deaf       bool               // listen on no port
 	session    *os.File           // an SMTP session to take before the pass, or nil
+	network    bool               // session is with a client of the network
 	control    *os.File           // a request to answer beside the pass, or nil; with no session, what it asks for is all that is done
 	inherited  []service.Listener // from a service manager
 	answers    func() error       // called when the server answers; nil: nobody waits for it
@@ -41,9 +46,12 @@ type daemon struct {
 	log    *slog.Logger
 	logs   logs
 	runDir *service.RunDir
-	certs  *certs.Store  // nil: a single pass has no TLS
+	certs  *certs.Store  // nil: a single pass has no TLS, but for a client of the network
 	renew  chan struct{} // says that there are other certificates
 	coal   *coal.Keeper  // nil: nobody is kept out
+
+	passwords *passwords.Source // at smarthosts
+	helpers   helpers
 }
 
 func (d *daemon) run(ctx context.Context) error {
@@ -55,12 +63,14 @@ func (d *daemon) run(ctx context.Context) error {
 		return err
 	}
 	defer d.logs.close()
-	if err := cmp.Or(checkRelay(d.conf, d.deaf || d.onePass), checkCoal(d.conf, d.deaf || d.onePass), checkTLS(d.conf)); err != nil {
+	if err := cmp.Or(d.servable(d.conf), checkDirs(d.conf)); err != nil {
 		return err
 	}
+	d.passwords = passwords.NewSource(passwordOptions(d.conf))
 	if !d.onePass {
 		warnOfSyslog(d.env, d.conf)
 		d.warnOfMissed()
+		d.tell(findings(ctx, d.conf, nil))
 	}
 	if d.onePass || d.deaf {
 		d.conf.Coal = 0
@@ -84,23 +94,23 @@ func (d *daemon) program() string {
 func (d *daemon) listeners(ctx context.Context, gid int) ([]service.Listener, error) {
 	var err error
 	if d.runDir, err = service.LockRunDir(d.conf.RunDir, gid); err != nil {
-		return nil, runDirError(d.conf.RunDir, err)
+		return nil, preflight.RunDirError(d.conf.RunDir, err)
 	}
 	all := d.inherited
 	if len(all) == 0 && !d.deaf {
 		if all, err = listenAll(ctx, d.conf, d.log); err != nil {
-			return nil, portError(err)
+			return nil, preflight.PortError(err)
 		}
 	}
 	for _, name := range []string{service.Submission, service.Control} {
 		l, err := service.ListenUnix(name, filepath.Join(d.conf.RunDir, name))
 		if err != nil {
-			return nil, runDirError(d.conf.RunDir, fmt.Errorf("make the socket %s: %w", name, err))
+			return nil, preflight.RunDirError(d.conf.RunDir, fmt.Errorf("make the socket %s: %w", name, err))
 		}
 		all = append(all, l)
 	}
 	if err := d.runDir.WritePID(); err != nil {
-		return nil, runDirError(d.conf.RunDir, err)
+		return nil, preflight.RunDirError(d.conf.RunDir, err)
 	}
 	return all, nil
 }
@@ -132,13 +142,11 @@ func (d *daemon) master(ctx context.Context) error {
 	if err := makeQueueDir(d.conf.QueueDir, owner); err != nil {
 		return err
 	}
-	if !d.onePass {
-		d.warn(ctx)
-	}
+	d.makeStateDir(owner)
+	d.warn(ctx)
 	d.openCerts(ctx)
 	o := privsep.MasterOptions{
-		Session:   d.session,
-		OnePass:   d.onePass,
+		Session: d.session, OnePass: d.onePass,
 		Detach:    d.answers != nil,
 		Server:    owner,
 		Mailboxes: mailbox.Options{FS: disk.OS(), Dir: d.conf.MailDir, Mailbox: d.conf.Mailbox, Folders: foldersOf(d.conf), Log: d.log},
@@ -150,7 +158,9 @@ func (d *daemon) master(ctx context.Context) error {
 		Log:       d.log,
 		Reload:    func() (privsep.Reloaded, error) { return d.reloadMaster(ctx) },
 		Renew:     d.renew,
+		Password:  d.passwords.Password,
 	}
+	d.helperOptions(ctx, &o)
 	if d.certs != nil {
 		o.Certificates = d.certificates
 	}
@@ -178,8 +188,11 @@ func (d *daemon) master(ctx context.Context) error {
 	return err
 }
 
-// warn says once what is less safe than it could be.
+// warn says once, where the server stays, what is less safe than it could be.
 func (d *daemon) warn(ctx context.Context) {
+	if d.onePass {
+		return
+	}
 	if who := SharedUser(ctx, d.conf); who != "" {
 		d.log.LogAttrs(ctx, slog.LevelWarn, "default-user shared", maillog.Option("default-user"), maillog.Reason(who))
 	}
@@ -210,6 +223,8 @@ func (d *daemon) reloadMaster(ctx context.Context) (privsep.Reloaded, error) {
 		return privsep.Reloaded{}, err
 	}
 	d.reloadCerts(conf)
+	d.passwords.Use(passwordOptions(conf))
+	d.helpers.use(conf)
 	if d.coal != nil {
 		d.coal.Gate.Trust(trustedNetworks(conf))
 	}
@@ -224,17 +239,30 @@ func (d *daemon) reloaded() (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := cmp.Or(checkRelay(conf, d.deaf || d.onePass), checkCoal(conf, d.deaf || d.onePass), checkTLS(conf)); err != nil {
+	if err := d.servable(conf); err != nil {
 		return nil, err
 	}
 	if d.foreground {
 		logHere(conf)
 	}
+	d.tell(findings(context.Background(), conf, nil))
+	wanted := conf
 	conf, later := conf.Reloaded(d.conf)
 	for _, name := range later {
-		d.log.LogAttrs(context.Background(), slog.LevelWarn, "option not changed", maillog.Option(name), maillog.Reason("it is read at the start alone: restart the server"))
+		notChanged(d.log, name)
+	}
+	if slices.Contains(later, "log") { // who has changed it looks there
+		if log, all, err := openLogs(d.env, wanted, d.program()); err == nil {
+			notChanged(log, "log")
+			all.close()
+		}
 	}
 	return conf, nil
+}
+
+// notChanged tells of an option that a reload leaves as it is.
+func notChanged(log *slog.Logger, option string) {
+	log.LogAttrs(context.Background(), slog.LevelWarn, "option not changed", maillog.Option(option), maillog.Reason("it is read at the start alone: restart the server"))
 }
 
 // warnOfMissed tells of options that were set and that nothing uses yet.
@@ -245,35 +273,25 @@ func (d *daemon) warnOfMissed() {
 	}
 }
 
-// makeQueueDir makes the top of the spool, which the server fills: it could not
-// make a directory in one of root's. An empty one of root's becomes the
-// server's: whoever made it may have been killed before giving it away.
-func makeQueueDir(dir string, owner service.User) error {
-	err := os.Mkdir(dir, 0o700)
-	if err != nil && !errors.Is(err, os.ErrExist) {
-		return queueDirError(dir, fmt.Errorf("make the queue directory: %w", err))
-	}
-	info, err := os.Lstat(dir)
-	if err != nil {
-		return fmt.Errorf("look at the queue directory: %w", err)
-	}
-	if info.IsDir() && ownerOf(info) == 0 && isEmpty(dir) {
-		if err := os.Lchown(dir, owner.UID, owner.GID); err != nil {
-			return fmt.Errorf("make the queue directory: %w", err)
+// tell writes into the log what is found, but for what ends the start.
+func (d *daemon) tell(all []preflight.Finding) {
+	for _, f := range all {
+		level := slog.LevelWarn
+		switch f.Gravity {
+		case preflight.Stops:
+			continue
+		case preflight.Waits:
+			level = slog.LevelError
 		}
-		return nil
+		d.log.LogAttrs(context.Background(), level, "configuration doubtful", maillog.Option(f.Option), maillog.Err(f.Err), maillog.Reason(f.Hint()))
 	}
-	info, err = os.Stat(dir) // root may have put a link there
-	switch {
-	case err != nil:
-		return fmt.Errorf("look at the queue directory: %w", err)
-	case !info.IsDir():
-		return cmdline.ExitWith(sysexits.Config, fmt.Errorf("queue directory %s is not a directory", dir), "option queue-dir says where it is")
-	case ownerOf(info) != owner.UID:
-		return cmdline.ExitWith(sysexits.NoPerm, fmt.Errorf("queue directory %s belongs to uid %d, not to %s", dir, ownerOf(info), owner.Name),
-			giveBack(dir, owner.Name)...)
-	}
-	return nil
+}
+
+// servable refuses a configuration that this server can't serve, at its start and when it
+// is read again.
+func (d *daemon) servable(conf *config.Config) error {
+	deaf := d.deaf || d.onePass
+	return cmp.Or(checkRelay(conf, deaf), checkCoal(conf, deaf), checkGreylist(conf, deaf), checkTLS(conf))
 }
 
 // alone is everything in this process, for the user who started it: the only
@@ -293,11 +311,17 @@ func (d *daemon) alone(ctx context.Context) error {
 	}
 	asked := otherSignals(ctx, signals, cancel)
 	own := newPrivateMailer(ctx, d.conf, me, d.log)
-	s, err := assemble(ctx, d.conf, d.log, ground{accounts: account.Only(me), mailer: own, postmaster: me.Name})
+	virtual := ownVirtual(d.conf, me)
+	g := ground{accounts: account.Only(me), mailer: own, postmaster: me.Name, passwords: d.passwords, virtual: virtual, logins: d.ownLogins(virtual)}
+	if !d.onePass {
+		g.state = state.New(d.conf.DBDir, d.log)
+	}
+	s, err := assemble(ctx, d.conf, d.log, g)
 	if err != nil {
 		return err
 	}
 	if d.onePass {
+		d.offerOwn(ctx, s)
 		d.ready()
 		err := s.pass(ctx, d.session, d.control)
 		cancel()
@@ -312,10 +336,7 @@ func (d *daemon) alone(ctx context.Context) error {
 	d.tellLeft(ctx)
 	sockets := service.NewSockets(ctx, service.SocketsOptions{Listeners: listeners, Log: d.log})
 	defer sockets.Close()
-	d.openCerts(ctx)
-	if d.certs != nil {
-		s.offerPairs(d.certs.Pairs())
-	}
+	d.offerOwn(ctx, s)
 	s.broken = sockets.Broken
 	again := make(chan service.Listener)
 	for _, l := range sockets.Serve(d.passOn(ctx, again)) {
@@ -341,26 +362,6 @@ func (d *daemon) passOn(ctx context.Context, again chan<- service.Listener) func
 		case <-ctx.Done():
 		}
 	}
-}
-
-// ourselves is the account of the user who runs this process.
-func ourselves() (account.Account, error) {
-	uid := os.Getuid()
-	name, err := Login(uid)
-	if err != nil {
-		return account.Account{}, err
-	}
-	if err := account.CheckName(name); err != nil {
-		return account.Account{}, cmdline.ExitWith(sysexits.NoUser, fmt.Errorf("user %q can't have a mailbox: %w", name, err))
-	}
-	me := account.Account{Name: name, UID: uid, GID: os.Getgid(), Home: os.Getenv("HOME")}
-	if p, err := account.Machine().InFile(uid); err == nil { // HOME may be that of whoever became this user
-		me.Home = p.Home
-	}
-	if me.Home == "" {
-		return account.Account{}, cmdline.ExitWith(sysexits.NoUser, fmt.Errorf("uid %d has no account, and no home directory", uid), "set HOME")
-	}
-	return me, nil
 }
 
 // ServerUser returns the account that the server runs as.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"postoffice/applets/cmdline"
@@ -116,3 +117,5 @@ func then(errs ...error) error {
 	}
 	return nil
 }
+
+func ownerOf(info os.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Uid) }

@@ -17,16 +17,18 @@
 //     messages
 //   - daemon.go: a server in one process, and the master; accounts that we ask for by
 //     name or uid
-//   - inbox.go: spool and policy as the SMTP server sees them; whose word is taken
+//   - inbox.go: spool, policy and filters as the SMTP server sees them; whose word is taken
 //     for a reverse-path
-//   - link.go: the server behind the master
+//   - link.go: the server behind the master, and the processes that it has the master
+//     start; virtual domains and their account
 //   - listing.go: the queue as people see it, and what a message's notes tell
-//   - maildrop.go: the pick-up of maildrop/, submitted to ourselves
+//   - maildrop.go: the pick-up of maildrop/, submitted to ourselves; what waits in the queue to
+//     be judged, and by whom
 //   - pass.go: a server for one session and one pass; -bs on a connection from the
 //     network
 //   - private.go: local delivery for the user who started the process, and what
 //     signals ask of it
-//   - route.go: where a message would go, and how much of that is shown; the same
+//   - route.go: what is wrong with aliases and virtual domains; where a message would go, and how much of that is shown; the same
 //     without a server
 //   - settings.go: what a configuration means to the other packages, and to the log
 //   - start.go: how a server is started, what would keep it from that, and what to do

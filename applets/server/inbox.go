@@ -7,9 +7,12 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
+	"postoffice/applets/cmdline"
 	"postoffice/applets/config"
+	"postoffice/applets/filters"
 	"postoffice/applets/smtpd"
 	"postoffice/internal/maillog"
 	"postoffice/internal/peer"
@@ -26,6 +29,9 @@ type inbox struct {
 	shares  *shares.Ledger
 	log     *slog.Logger
 	arrived func(spool.ID, *smtpd.Transaction) // told of each message that is durable in the queue and in the log
+
+	waits  func(*smtpd.Transaction) bool      // whether a message waits for filters first; nil: none does
+	judged func(spool.ID, *smtpd.Transaction) // told of each that does, in the place of arrived
 }
 
 // disowned is why a message is held that root seems to have left in maildrop/,
@@ -49,35 +55,48 @@ func (b inbox) NewID() (string, error) {
 }
 
 func (b inbox) Begin(_ context.Context, t *smtpd.Transaction) (smtpd.Incoming, error) {
-	in := &incoming{inbox: b, t: t, hold: t.Client.Absent && t.Client.UID == 0}
-	id := spool.ID(t.ID)
+	return b.begin(t, nil)
+}
+
+// begin opens a message, in the place of another one's parts where there are some.
+func (b inbox) begin(t *smtpd.Transaction, instead []*spool.Incoming) (smtpd.Incoming, error) {
+	in := &incoming{inbox: b, t: t, awaits: b.waits != nil && b.waits(t)}
+	if t.Client.Absent && t.Client.UID == 0 {
+		in.hold = disowned
+	}
 	for rcpts := range portions(t.Recipients) {
-		if len(in.parts) > 0 {
-			var err error
-			if id, err = b.queue.NewID(); err != nil {
-				in.Abort()
-				return nil, err
-			}
-		}
-		part, err := b.queue.CreateAs(id, envelope.Envelope{
-			Arrived:     t.Arrived,
-			Client:      t.Client.String(),
-			Session:     t.SessionID,
-			Folder:      t.Mark.Folder,
-			ReversePath: t.ReversePath,
-			Params:      t.Params,
-			Recipients:  rcpts,
-		})
+		part, err := b.part(t, rcpts, len(in.parts), instead)
 		if err != nil {
 			in.Abort()
 			return nil, err
 		}
-		if in.hold {
-			part.Hold(disowned)
+		if in.awaits {
+			part.Await()
 		}
 		in.parts = append(in.parts, part)
 	}
+	in.Hold(in.hold)
 	return in, nil
+}
+
+// part opens the n-th of the messages in the queue that a transaction makes.
+func (b inbox) part(t *smtpd.Transaction, rcpts []smtp.Recipient, n int, instead []*spool.Incoming) (*spool.Incoming, error) {
+	env := envelope.Envelope{
+		Arrived:     t.Arrived,
+		Client:      recorded(t.Client),
+		Session:     t.SessionID,
+		Folder:      t.Mark.Folder,
+		ReversePath: t.ReversePath,
+		Params:      t.Params,
+		Recipients:  rcpts,
+	}
+	switch {
+	case n < len(instead):
+		return instead[n].Instead(env)
+	case n == 0:
+		return b.queue.CreateAs(spool.ID(t.ID), env)
+	}
+	return b.queue.Create(env)
 }
 
 // What one message in the queue takes of a transaction's recipients, so that
@@ -112,8 +131,10 @@ func portions(all []smtp.Recipient) func(yield func([]smtp.Recipient) bool) {
 type incoming struct {
 	inbox
 	t     *smtpd.Transaction
-	hold  bool
+	hold  string // why it is held; "": it isn't
 	parts []*spool.Incoming
+
+	awaits bool // it waits for filters
 }
 
 func (in *incoming) ID() string { return string(in.parts[0].ID()) }
@@ -135,6 +156,23 @@ func (in *incoming) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// ReadAt reads what each part has.
+func (in *incoming) ReadAt(p []byte, off int64) (int, error) { return in.parts[0].ReadAt(p, off) }
+
+func (in *incoming) Instead(_ context.Context, t *smtpd.Transaction) (smtpd.Incoming, error) {
+	return in.inbox.begin(t, in.parts)
+}
+
+func (in *incoming) Hold(reason string) {
+	if reason == "" {
+		return
+	}
+	in.hold = reason
+	for _, part := range in.parts {
+		part.Hold(reason)
+	}
+}
+
 func (in *incoming) Abort() {
 	for _, part := range in.parts {
 		part.Abort() // what stays in tmp/ is removed when it is old
@@ -148,19 +186,32 @@ func (in *incoming) Commit(context.Context) error { return in.parts[0].CommitWit
 func (in *incoming) Release() {
 	i := 0
 	for rcpts := range portions(in.t.Recipients) {
-		id, t := in.parts[i].ID(), *in.t
-		t.Recipients = rcpts
+		id, t := in.parts[i].ID(), in.t
+		if len(in.parts) > 1 {
+			part := *t
+			part.Recipients, t = rcpts, &part
+		}
 		if i > 0 {
 			in.log.LogAttrs(context.Background(), slog.LevelInfo, "message queued", maillog.QueueID(id), maillog.Session(t.SessionID), maillog.Client(t.Client.String()),
 				maillog.From(t.ReversePath), maillog.NRcpt(len(rcpts)), maillog.Reason("more recipients of "+in.ID()))
 		}
-		if in.hold {
-			in.log.LogAttrs(context.Background(), slog.LevelWarn, "message held", maillog.QueueID(id), maillog.Reason(disowned))
+		if in.hold != "" {
+			in.log.LogAttrs(context.Background(), slog.LevelWarn, "message held", maillog.QueueID(id), maillog.Reason(in.hold))
+		} else if in.awaits {
+			in.judged(id, t)
 		} else {
-			in.arrived(id, &t)
+			in.arrived(id, t)
 		}
 		i++
 	}
+}
+
+// recorded is a client in the envelope of its message, which tells for whom it counts.
+func recorded(c *smtpd.Client) string {
+	if c.Owner != nil {
+		return envelope.OwnedBy(c.String(), *c.Owner)
+	}
+	return c.String()
 }
 
 // mailbox says what Delivered-To has in the mailbox that a recipient leads to.
@@ -277,6 +328,27 @@ func newSenders(conf *config.Config, self string) senders {
 	}
 }
 
+// ownSender says whether an address is an account's: its name at a local domain, with or
+// without a detail, or what leads to its mailbox as an alias.
+func (s *system) ownSender(ctx context.Context, account string, from smtp.Path) (bool, error) {
+	if a, err := smtp.ParseAddress(account); err == nil && a.Domain != "" && smtp.EqualFold(a.Domain, from.Domain) && s.settings.Load().isName(from.Local, a.Local) {
+		return true, nil
+	}
+	router := s.runner.Router()
+	if here, err := router.IsLocal(ctx, from.Domain); !here || err != nil {
+		return false, err
+	}
+	return router.LeadsTo(ctx, from, account)
+}
+
+// isName says whether a local part is a name, with or without a detail.
+func (s *settings) isName(local, name string) bool {
+	if d := s.conf.Delimiter; d != "" && len(local) > len(name) && strings.HasPrefix(local[len(name):], d) {
+		local = local[:len(name)]
+	}
+	return smtp.EqualFold(local, name)
+}
+
 // own says whether the program's user may send as from without a word about it
 // in the header: root and trusted users as anybody, all others as themselves.
 func (s senders) own(c *smtpd.Client, from smtp.Path) bool {
@@ -286,4 +358,33 @@ func (s senders) own(c *smtpd.Client, from smtp.Path) bool {
 	// In a chroot without accounts sendmail knows the caller by number alone.
 	himself := from.Local == c.User || from.Local == "uid-"+strconv.Itoa(c.UID)
 	return himself && slices.ContainsFunc(s.domains, func(d string) bool { return smtp.EqualFold(d, from.Domain) })
+}
+
+// useFilters takes the filters of a configuration. What is known of those that stay is
+// kept, and what the others have done is in the log.
+func (s *system) useFilters(now *settings) {
+	former, next := s.filters.Load(), (*filters.Set)(nil)
+	if len(now.conf.Filters) > 0 {
+		next = filters.New(filters.Options{
+			Filters:  now.conf.Filters,
+			Hostname: now.self,
+			Version:  cmdline.Version(),
+			IsLocal:  func(domain string) bool { return s.runner.Router().IsStatic(domain) },
+			Addrs:    now.resolver.HostAddrs,
+			Log:      s.log,
+		}, former)
+	}
+	s.filters.Store(next)
+	former.LogCounts(context.Background(), next)
+}
+
+// spfDNS is DNS as the pools of providers ask it.
+type spfDNS struct{ *resolver.Resolver }
+
+func (d spfDNS) Exchangers(ctx context.Context, domain string) (hosts []string, err error) {
+	all, err := d.MX(ctx, domain)
+	for _, mx := range all {
+		hosts = append(hosts, mx.Host)
+	}
+	return hosts, err
 }

@@ -25,6 +25,7 @@ import (
 	"postoffice/internal/testenv"
 	"postoffice/resolver"
 	"postoffice/spool"
+	"postoffice/spool/envelope"
 	"postoffice/spool/shares"
 )
 
@@ -36,7 +37,7 @@ func TestInboxTells(t *testing.T) {
 	}
 	defer q.Close()
 	var told []spool.ID
-	b := inbox{q, shares.New(&shares.Who{}), slog.New(slog.DiscardHandler), func(id spool.ID, tx *smtpd.Transaction) {
+	b := inbox{queue: q, shares: shares.New(&shares.Who{}), log: slog.New(slog.DiscardHandler), arrived: func(id spool.ID, tx *smtpd.Transaction) {
 		if told = append(told, id); len(tx.Recipients) != 1 {
 			t.Errorf("told of %+v", tx)
 		}
@@ -62,6 +63,44 @@ func TestInboxTells(t *testing.T) {
 	}
 }
 
+// TestInboxRecordsOwner: the envelope of what came by TCP from this machine says for which
+// user it counts, also after a restart, and for nobody's view.
+func TestInboxRecordsOwner(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "q")
+	q, err := spool.Open(spool.Options{Dir: dir, UID: -1, GID: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.Close()
+	who := &shares.Who{Here: func(netip.Addr) bool { return true }}
+	b := inbox{queue: q, shares: shares.New(who), log: slog.New(slog.DiscardHandler), arrived: func(spool.ID, *smtpd.Transaction) {}}
+	id, err := b.NewID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	uid := 1000
+	client := &smtpd.Client{Addr: netip.MustParseAddrPort("127.0.0.1:4000"), UID: -1, Local: true, Owner: &uid}
+	in, err := b.Begin(t.Context(), &smtpd.Transaction{ID: id, Client: client, Arrived: time.Now(), Recipients: []smtp.Recipient{{Path: smtp.Path{Local: "bob"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := in.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(filepath.Join(dir, "queue", id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	got, err := envelope.ClientOf(f)
+	if err != nil || got != "unknown[127.0.0.1]:4000 uid 1000" || who.Holder(got) != who.Places.Holder(uid) {
+		t.Errorf("%q, %v counts for %+v", got, err, who.Holder(got))
+	}
+	if (route.Viewer{UID: uid}).Submitted(got) {
+		t.Error("whoever made a socket sees the mail of whoever uses it")
+	}
+}
+
 // TestInboxHolds: what root is said to have left in maildrop/ waits for somebody
 // to look at it, and the runner hears nothing of it; root's own session is root's.
 func TestInboxHolds(t *testing.T) {
@@ -81,7 +120,7 @@ func TestInboxHolds(t *testing.T) {
 	} {
 		var arrived int
 		var log bytes.Buffer
-		b := inbox{q, shares.New(&shares.Who{}), slog.New(slog.NewTextHandler(&log, nil)), func(spool.ID, *smtpd.Transaction) { arrived++ }}
+		b := inbox{queue: q, shares: shares.New(&shares.Who{}), log: slog.New(slog.NewTextHandler(&log, nil)), arrived: func(spool.ID, *smtpd.Transaction) { arrived++ }}
 		id, err := b.NewID()
 		if err != nil {
 			t.Fatal(err)
@@ -136,7 +175,7 @@ func TestLocalNeverLater(t *testing.T) {
 		{program, "nobody-here", 550},
 		{loopback, "nobody-here", 550},
 	} {
-		if r := p.Session(tt.client).Rcpt(t.Context(), smtp.Path{Local: tt.to, Domain: "us.example"}).Reply; r.Code != tt.code {
+		if r := p.Session(tt.client).Rcpt(t.Context(), &smtpd.Transaction{}, smtp.Path{Local: tt.to, Domain: "us.example"}).Reply; r.Code != tt.code {
 			t.Errorf("%s for %+v: %v, want %d", tt.to, tt.client, r, tt.code)
 		}
 	}
@@ -156,7 +195,7 @@ func TestInboxParts(t *testing.T) {
 	}
 	rcpts[7].Params = []smtp.Param{{Name: "ORCPT", Value: strings.Repeat("x", maxPortionOctets)}} // ends the first part
 	var told []spool.ID
-	b := inbox{q, shares.New(&shares.Who{}), slog.New(slog.DiscardHandler), func(id spool.ID, _ *smtpd.Transaction) { told = append(told, id) }}
+	b := inbox{queue: q, shares: shares.New(&shares.Who{}), log: slog.New(slog.DiscardHandler), arrived: func(id spool.ID, _ *smtpd.Transaction) { told = append(told, id) }}
 	var sizes []int
 	for some := range portions(rcpts) {
 		sizes = append(sizes, len(some))
@@ -221,7 +260,7 @@ func TestTrustedUnknown(t *testing.T) {
 		t.Helper()
 		client := &smtpd.Client{}
 		client.Local, client.Trusted = c.of(printer)
-		if r := p.Session(client).Rcpt(t.Context(), far).Reply; r.Code != code {
+		if r := p.Session(client).Rcpt(t.Context(), &smtpd.Transaction{}, far).Reply; r.Code != code {
 			t.Errorf("%v, want %d\n%s", r, code, &log)
 		}
 	}

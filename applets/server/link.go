@@ -2,15 +2,30 @@ package server
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"postoffice/applets/cmdline"
 	"postoffice/applets/config"
+	"postoffice/applets/logins"
+	"postoffice/applets/preflight"
 	"postoffice/applets/privsep"
+	"postoffice/applets/privsep/auth"
+	"postoffice/applets/privsep/shadow"
 	"postoffice/applets/service"
+	"postoffice/applets/state"
+	"postoffice/deliver/local/mailbox"
+	"postoffice/deliver/route"
 	"postoffice/internal/account"
+	"postoffice/internal/disk"
 	"postoffice/internal/maillog"
+	"postoffice/vhost"
 )
 
 // runServerRole is the server of the root tree: no rights, all the work. The
@@ -40,7 +55,26 @@ func runServerRole(ctx context.Context, env *cmdline.Env) error {
 		<-link.Closed()
 		cancel()
 	}()
-	s, err := assemble(ctx, conf, log, ground{accounts: link.Accounts(account.Names{}), mailer: link, maildrop: true, keepOut: link.KeepOut})
+	g := ground{accounts: link.Accounts(account.Names{}), mailer: link, maildrop: true, keepOut: link.KeepOut, passwords: link}
+	if !link.OnePass() {
+		g.state = state.New(conf.DBDir, log)
+	}
+	users := &auth.OnDemand{Start: func(ctx context.Context) (auth.Links, error) {
+		links, err := link.Auth(ctx)
+		if err != nil {
+			return auth.Links{}, err
+		}
+		return auth.Links{Questions: links[0], Logins: links[1]}, nil
+	}}
+	g.virtual, g.logins = newVirtual(conf, users, users, g.accounts), users.Logins()
+	g.system = shadow.OnDemand(func(ctx context.Context) (*os.File, error) {
+		links, err := link.Shadow(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return links[0], nil
+	})
+	s, err := assemble(ctx, conf, log, g)
 	if err != nil {
 		// In the background nobody sees the standard error of a second server.
 		log.LogAttrs(ctx, slog.LevelError, "server not started", maillog.Err(err))
@@ -60,13 +94,19 @@ func (s *system) recordOld(ctx context.Context, link *privsep.Link) {
 
 // serveOnce is one pass for the master.
 func (s *system) serveOnce(ctx context.Context, cancel func(), link *privsep.Link) error {
+	if c := link.Certificates(); c != nil {
+		s.takeCertificates(ctx, *c, link.SignerHung)
+	}
 	if err := link.Ready(); err != nil {
 		return err
 	}
 	go func() {
 		for event := range link.Events() {
-			if _, ok := event.(privsep.Stop); ok {
+			switch e := event.(type) {
+			case privsep.Stop:
 				cancel()
+			case privsep.NewCertificates: // the signer died
+				s.takeCertificates(ctx, e, link.SignerHung)
 			}
 		}
 	}()
@@ -87,7 +127,7 @@ func (s *system) serveOnce(ctx context.Context, cancel func(), link *privsep.Lin
 func (s *system) serveLink(ctx context.Context, cancel func(), link *privsep.Link) error {
 	s.broken = link.Broken
 	if c := link.Certificates(); c != nil {
-		s.takeCertificates(ctx, *c)
+		s.takeCertificates(ctx, *c, link.SignerHung)
 	}
 	for _, l := range link.Listeners() {
 		if err := s.listen(ctx, l); err != nil {
@@ -112,16 +152,224 @@ func (s *system) serveLink(ctx context.Context, cancel func(), link *privsep.Lin
 			}
 			s.reload(ctx, conf)
 		case privsep.NewCertificates:
-			s.takeCertificates(ctx, e)
+			s.takeCertificates(ctx, e, link.SignerHung)
 		case privsep.ToggleAudit:
 			s.policy.ToggleAudit()
 		case privsep.NewListener:
 			if err := s.listen(ctx, e.Listener); err != nil {
-				s.log.LogAttrs(ctx, slog.LevelError, "listener lost", maillog.Err(err))
+				s.listenLater(ctx, e.Name, err)
 			}
+		case privsep.Missed:
+			s.missed(ctx, e)
 		}
 	}
 	cancel()
 	s.stop()
 	return nil
+}
+
+// missed goes on without what the master could not give us.
+func (s *system) missed(ctx context.Context, m privsep.Missed) {
+	if m.Listener != "" {
+		s.listenLater(ctx, m.Listener, m.Err)
+		return
+	}
+	s.log.LogAttrs(ctx, slog.LevelError, "no certificate", maillog.Err(m.Err), maillog.Reason("those of before are used as long as there are any; the new ones are asked for again until they come"))
+}
+
+// listenAgainWait is how long a listener rests that could not be taken over.
+const listenAgainWait = 5 * time.Second
+
+// listenLater has a listener bound again that could not be taken over, as where no
+// descriptor is free.
+func (s *system) listenLater(ctx context.Context, name string, why error) {
+	s.work.Go(func() {
+		select {
+		case <-ctx.Done():
+		case <-time.After(listenAgainWait):
+			s.rebind(ctx, name, why)
+		}
+	})
+}
+
+// helpers are what the daemon knows of the processes that the server asks it for.
+type helpers struct {
+	system atomic.Bool // option auth names the machine's accounts
+	once   sync.Once   // reads what follows
+	secret []byte      // of logins
+}
+
+// use takes over a configuration.
+func (h *helpers) use(conf *config.Config) {
+	h.system.Store(slices.Contains(conf.Auth, logins.System))
+}
+
+// helperOptions are what a master has to know of the processes for logins, and of virtual
+// domains besides.
+func (d *daemon) helperOptions(ctx context.Context, o *privsep.MasterOptions) {
+	d.systemOptions(o)
+	conf := d.conf
+	who, missing := virtualUser(ctx, conf)
+	o.Mailboxes.Virtual = virtualBoxes(conf, who, missing)
+	if conf.VHostDir == "" {
+		missing = "there are no virtual domains: option vhost-dir is empty"
+	}
+	o.Auth = privsep.Helper{
+		Waits:   "mail for virtual domains waits until it is",
+		Missing: func() string { return missing },
+		Start: func(ctx context.Context) (h privsep.Helping, err error) {
+			groups, err := account.Machine().Groups(ctx, who)
+			if err != nil {
+				return h, err
+			}
+			where := whereVirtual(conf)
+			where.Secret = string(d.secret())
+			p, err := auth.Start(where, who, groups)
+			if err != nil {
+				return h, err
+			}
+			return privsep.Helping{Links: []*os.File{p.Questions, p.Logins}, PID: p.PID(), Ended: p.Ended, Kill: p.Kill}, nil
+		},
+	}
+}
+
+// secret is that of logins, for all processes that the daemon starts.
+func (d *daemon) secret() []byte {
+	d.helpers.once.Do(func() {
+		var err error
+		if d.helpers.secret, err = logins.Secret(disk.OS(), d.conf.DBDir); err != nil {
+			d.log.LogAttrs(context.Background(), slog.LevelWarn, "secret of logins not kept", maillog.Option("db-dir"), maillog.Err(err), maillog.Reason("who tries names by SCRAM before and after a start can tell which there are: let the server write the directory"))
+		}
+	})
+	return d.helpers.secret
+}
+
+// systemOptions are what a master has to know of logins to the machine's accounts.
+func (d *daemon) systemOptions(o *privsep.MasterOptions) {
+	d.helpers.use(d.conf)
+	o.Shadow = privsep.Helper{
+		Waits: "who has an account of the machine can't log in until it is",
+		Missing: func() string {
+			if !d.helpers.system.Load() {
+				return "option auth doesn't name the accounts of the machine"
+			}
+			return ""
+		},
+		Start: func(context.Context) (h privsep.Helping, err error) {
+			p, err := shadow.Start(shadow.Options{
+				Passwd: shadow.PasswdFile, Shadow: shadow.ShadowFile, UID: account.Shadow,
+				Open: func() (*os.File, error) { return shadow.Open(shadow.ShadowFile) },
+			})
+			if err != nil {
+				return h, err
+			}
+			return privsep.Helping{Links: []*os.File{p.Link}, PID: p.PID(), Ended: p.Ended, Kill: p.Kill}, nil
+		},
+	}
+}
+
+// virtualUser is the account of virtual domains, or why there is none.
+func virtualUser(ctx context.Context, conf *config.Config) (a account.Account, missing string) {
+	a, err := account.Machine().Lookup(ctx, conf.VHostUser)
+	switch {
+	case errors.Is(err, account.ErrNoUser):
+		return account.Account{}, vhost.NoOwner(conf.VHostUser).Error()
+	case err != nil:
+		return account.Account{}, fmt.Sprintf("look up the vhost-user: %v", err)
+	case a.UID == 0:
+		return account.Account{}, fmt.Sprintf("vhost-user=%s is root, which it must not be: name another account", conf.VHostUser)
+	}
+	return a, ""
+}
+
+// virtualDomains are those that are to be looked at: an ordinary user's server has none
+// where another account is the vhost-user.
+func virtualDomains(ctx context.Context, conf *config.Config) (v preflight.Virtual) {
+	option := func(name, value string) config.Path {
+		return config.Path{Option: name, Where: conf.Settings()[config.Index(name)].Origin, Name: value, Named: conf.Named(name)}
+	}
+	who, missing := virtualUser(ctx, conf)
+	if os.Getuid() != 0 && who.UID != os.Getuid() {
+		return v
+	}
+	v = preflight.Virtual{
+		Dir: option("vhost-dir", conf.VHostDir), User: option("vhost-user", conf.VHostUser), Mailbox: option("vhost-mailbox", conf.VHostMailbox), Quota: option("vhost-quota", ""),
+		Domains: vhost.OpenDomains(conf.VHostDir), Store: vhost.New(conf.VHostDir, account.Machine()), Boxes: virtualBoxes(conf, who, missing), Bounded: conf.VHostQuota > 0,
+	}
+	if missing == "" {
+		v.AsUser = func(f func() error) error { return asUser(who, f) }
+	}
+	return v
+}
+
+// virtualBoxes are the mailboxes of virtual domains, all of one account.
+func virtualBoxes(conf *config.Config, a account.Account, missing string) mailbox.Virtual {
+	return mailbox.Virtual{Dir: conf.VHostSpool, User: a, Missing: missing, Maildir: conf.VHostMailbox == config.VHostMaildir}
+}
+
+// whereVirtual is what the process of virtual domains is told. Where an LMTP server has
+// the mailboxes it counts none.
+func whereVirtual(conf *config.Config) auth.Where {
+	w := auth.Where{Dir: conf.VHostDir, Maildir: conf.VHostMailbox == config.VHostMaildir}
+	if w.Maildir || conf.VHostMailbox == config.VHostFile {
+		w.Spool = conf.VHostSpool
+	}
+	return w
+}
+
+// newVirtual returns the virtual domains of a configuration, nil where there can be
+// none.
+func newVirtual(conf *config.Config, users vhost.Users, boxes vhost.Mailboxes, accounts account.Accounts) *vhost.Directory {
+	if conf.VHostDir == "" {
+		return nil
+	}
+	d := &vhost.Directory{Dir: conf.VHostDir, Domains: vhost.OpenDomains(conf.VHostDir), Users: users, Owner: conf.VHostUser, Accounts: accounts}
+	if whereVirtual(conf).Spool != "" {
+		d.Boxes = boxes
+	}
+	return d
+}
+
+// ownVirtual returns those that are an ordinary user's to serve: they have none where
+// another is the vhost-user.
+func ownVirtual(conf *config.Config, me account.Account) *vhost.Directory {
+	if conf.VHostUser != me.Name {
+		return nil
+	}
+	return newVirtual(conf, vhost.New(conf.VHostDir, account.Machine()), auth.Counted(whereVirtual(conf)), account.Only(me))
+}
+
+// ownLogins are the logins of the same, in this process.
+func (d *daemon) ownLogins(v *vhost.Directory) logins.Source {
+	if v == nil {
+		return nil
+	}
+	s, ok := v.Users.(*vhost.Store)
+	if !ok {
+		return nil
+	}
+	source, err := auth.Local(s, d.secret())
+	if err != nil { // without random octets nothing else works either
+		return nil
+	}
+	return source
+}
+
+// virtualUsers are those of virtual domains, for logins.
+func (g ground) virtualUsers() logins.Users {
+	if g.virtual == nil || g.logins == nil {
+		return logins.Users{}
+	}
+	return logins.Users{Source: g.logins, Any: g.virtual.Domains.Any}
+}
+
+// virtualMailbox is option vhost-mailbox for a router.
+func virtualMailbox(conf *config.Config) string {
+	switch conf.VHostMailbox {
+	case config.VHostFile:
+		return ""
+	case config.VHostMaildir:
+		return route.Maildir
+	}
+	return conf.VHostMailbox
 }

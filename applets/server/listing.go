@@ -186,16 +186,19 @@ func (s shown) head(active bool) control.Message {
 	m := control.Message{ID: string(s.ID), Size: s.Size, State: control.Corrupt, Reason: s.Reason, Private: !s.viewer.Submitted(s.Envelope.Client)}
 	if !s.Damaged && s.Location != spool.Corrupt {
 		m.Arrived, m.Sender = s.Envelope.Arrived, s.Envelope.ReversePath.String()
+		_, m.RequireTLS = smtp.FindParam(s.Envelope.Params, smtp.ParamTLS)
 		m.State = control.Deferred
 		switch {
 		case s.Location == spool.Held:
 			m.State = control.Held
+		case s.Location == spool.Waiting:
+			m.State = control.Waiting
 		case active || !s.Next.After(time.Now()):
 			m.State = control.Active
 		}
 	}
 	if m.Private {
-		m.Sender, m.Reason = "", ""
+		m.Sender, m.Reason, m.RequireTLS = "", "", false
 	}
 	return m
 }
@@ -307,6 +310,9 @@ func words(n envelope.Note) string {
 	reply := clipped(n.Reply.String())
 	if strings.Contains(reply, n.Err) {
 		return reply // it says so itself
+	}
+	if n.Reply.Permanent() && !n.Next.IsZero() { // it is no answer about the message, as of a login
+		return clipped(n.Err) + "; it said: " + reply
 	}
 	return reply + " (" + clipped(n.Err) + ")"
 }

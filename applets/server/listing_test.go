@@ -25,7 +25,7 @@ var listedAt = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 // queued puts a message into a spool, and lets work be done to it.
 func queued(t *testing.T, q *spool.Queue, client string, to []smtp.Recipient, work func(*spool.Message)) spool.ID {
 	t.Helper()
-	in, err := q.Create(envelope.Envelope{Arrived: listedAt, Client: client, ReversePath: smtp.Path{Local: "from"}, Recipients: to})
+	in, err := q.Create(envelope.Envelope{Arrived: listedAt, Client: client, ReversePath: smtp.Path{Local: "from"}, Params: []smtp.Param{{Name: smtp.ParamTLS}}, Recipients: to})
 	if err == nil {
 		_, err = io.WriteString(in, "Subject: x\n\nhello\n")
 	}
@@ -70,7 +70,7 @@ func must(t *testing.T, err error) {
 }
 
 // login is the name of a user.
-func login(t *testing.T, uid int) string {
+func nameOf(t *testing.T, uid int) string {
 	t.Helper()
 	name, err := Login(uid)
 	must(t, err)
@@ -102,6 +102,12 @@ func TestHistory(t *testing.T) {
 	m := one(t, q, route.Viewer{All: true}, id)
 	if len(m.Recipients) != 4 || len(m.History) != 2 || !slices.Equal(m.History[1].For, []control.Range{{0, 0}, {2, 2}}) || len(m.History[0].For) != 0 {
 		t.Fatalf("%+v", m)
+	}
+	if !m.RequireTLS {
+		t.Error("REQUIRETLS is not told")
+	}
+	if m := one(t, q, route.Viewer{UID: 1}, id); !m.Private || m.RequireTLS {
+		t.Errorf("others are shown %+v", m)
 	}
 	if got := m.Recipients[0]; got.Attempts != 2 || !strings.HasPrefix(got.Reply, "451 later") || len(got.Reply) > maxReply+3 || got.TLS != "TLS 1.3 x" || !got.Next.Equal(listedAt.Add(time.Hour)) {
 		t.Errorf("pending recipient: %+v", got)

@@ -1,19 +1,30 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
+	"strings"
 	"time"
 
 	"postoffice/applets/cmdline"
+	"postoffice/applets/config"
+	"postoffice/applets/judging"
+	"postoffice/applets/policy"
 	"postoffice/applets/service"
+	"postoffice/applets/smtpd"
 	"postoffice/applets/sysexits"
+	"postoffice/deliver"
+	"postoffice/deliver/local"
 	"postoffice/internal/maillog"
 	"postoffice/internal/smtp"
+	"postoffice/spool"
+	"postoffice/spool/envelope"
 	"postoffice/spool/maildrop"
 )
 
@@ -178,4 +189,145 @@ func Refused(what string, reply smtp.Reply, code int) error {
 		code = sysexits.TempFail
 	}
 	return cmdline.ExitWith(code, fmt.Errorf("%s: %s", what, reply))
+}
+
+// inbox is the spool for sessions. What programs of this machine submit waits there for
+// whoever judges it: they are told that it was taken, whatever becomes of av (B9).
+func (s *system) inbox() inbox {
+	return inbox{
+		queue: s.queue, shares: s.shares, log: s.log, arrived: s.arrived,
+		waits: func(t *smtpd.Transaction) bool { return s.judges() && t.Client.Kind == smtpd.Local },
+		judged: func(id spool.ID, t *smtpd.Transaction) {
+			if t.Queue {
+				s.kept.Store(true)
+			}
+			s.waiting.Arrived(id, recorded(t.Client), t.Queue)
+		},
+	}
+}
+
+// judges reports whether anybody judges what waits.
+func (s *system) judges() bool {
+	conf := s.settings.Load().conf
+	return conf.AV != "" || conf.FiltersForSendmail && len(conf.Filters) > 0
+}
+
+// awaits reports whether a message waits to be judged.
+func (s *system) awaits(id spool.ID) bool {
+	l, err := s.queue.Look(id)
+	if err != nil {
+		return false
+	}
+	defer l.Close() // only read
+	return l.Location == spool.Waiting
+}
+
+// newWaiting returns what judges the mail that waits in the queue.
+func (s *system) newWaiting() *judging.Waiting {
+	return judging.NewWaiting(judging.Options{
+		Queue: s.queue, Log: s.log, Judge: s.judge, Judges: s.judges,
+		Refuse: s.runner.Refuse,
+		Over:   func(id spool.ID, env envelope.Envelope) { s.watchers.over(id, env.Client) },
+		Passed: s.passed,
+		Waits: func(id spool.ID, env envelope.Envelope) {
+			s.watchers.kept(id, env.Client, len(env.Recipients))
+		},
+		Who: func(client string) string { return deliver.Submitter(client, smtp.Path{Local: "-"}) },
+	})
+}
+
+// passed is told of a message that filters let into the queue.
+func (s *system) passed(id spool.ID, env envelope.Envelope, later bool) {
+	switch {
+	case later || s.queueOnly:
+		s.watchers.kept(id, env.Client, len(env.Recipients))
+	case env.Arrived.IsZero(): // nothing is known of it
+		s.runner.Wake(id)
+	default:
+		s.runner.Arrived(id, env.Client, env.ReversePath)
+	}
+}
+
+// judge says what becomes of a message that waits: the filters first, and then av of what
+// they leave of it, as for mail of the network.
+func (s *system) judge(ctx context.Context, m *spool.Message) (v judging.Verdict, err error) {
+	conf, env := s.settings.Load().conf, m.Envelope()
+	if set := s.filters.Load(); set != nil && conf.FiltersForSendmail {
+		if v, err = judging.Filtered(ctx, set, s.queue, m); err != nil {
+			return v, err
+		}
+		if v.Refuse.Permanent() {
+			v = s.found(conf, v, v.Refuse.Text, policy.Unwanted(conf.Spam.Why, v.Refuse))
+		}
+	}
+	if conf.AV == "" || !v.Refuse.IsZero() || v.Discard != "" || v.Mark != "" {
+		return v, nil
+	}
+	f, err := s.scan(ctx, env.Client, string(m.ID()), v.Edits.Reader(m.Data(), m.Size()))
+	if err != nil || !f.Bad {
+		return v, err
+	}
+	s.log.LogAttrs(ctx, slog.LevelWarn, "message found bad", maillog.QueueID(m.ID()), maillog.Client(env.Client), maillog.From(env.ReversePath), maillog.Reason(f.Text))
+	return s.found(conf, v, f.Text, policy.Infected(conf.Spam.Why)), nil
+}
+
+// found is v of a message that is found bad, by option spam: refused with r, or marked
+// with the reason.
+func (s *system) found(conf *config.Config, v judging.Verdict, reason string, r smtp.Reply) judging.Verdict {
+	if conf.Spam.Take {
+		v.Refuse, v.Mark, v.Folder = smtp.Reply{}, reason, conf.Spam.Folder
+	} else {
+		v.Refuse = r
+	}
+	return v
+}
+
+// scan has the program of option av look at a message.
+func (s *system) scan(ctx context.Context, client, id string, body io.Reader) (judging.Finding, error) {
+	return s.scanner.Look(ctx, judging.Scan{
+		Mailer: s.mailer, User: cmp.Or(s.postmaster, scanUser(s.settings.Load().conf)), // a private server has its user alone
+		Who: deliver.Submitter(client, smtp.Path{Local: "-"}), ID: id, Body: body,
+	})
+}
+
+// rule tells a policy what becomes of what is found bad.
+func (s *system) rule(o *policy.Options, conf *config.Config) {
+	o.Spam, o.Safe = policy.Forbidden(conf.Spam), conf.Safe
+	if conf.AV == "" {
+		return
+	}
+	o.Scan = func(ctx context.Context, c *smtpd.Client, id string, body io.Reader) (bool, string, error) {
+		f, err := s.scan(ctx, recorded(c), id, body)
+		return f.Bad, f.Text, err
+	}
+}
+
+// scanUser is the account that av runs as.
+func scanUser(conf *config.Config) string {
+	if conf.AVUser == config.Auto {
+		return conf.DefaultUser
+	}
+	return conf.AVUser
+}
+
+// foldersOf are the folders in home directories that mail may be put into.
+func foldersOf(conf *config.Config) (all []string) {
+	for _, f := range []string{conf.Forbidden.Folder, conf.Spam.Folder} {
+		if strings.HasPrefix(f, local.HomePrefix) {
+			all = append(all, f)
+		}
+	}
+	return all
+}
+
+// here reports whether an address is one of this machine's.
+func (s *system) here(a netip.Addr) bool { return s.settings.Load().ours(a) }
+
+// score adds points to a client's score, and has it kept out where that is too low.
+func (s *system) score(c *smtpd.Client, points, pending int) (out bool) {
+	a := c.Addr.Addr()
+	if out = s.scores.Add(time.Now(), a, points, pending); out {
+		s.keepOut(a)
+	}
+	return out
 }

@@ -61,6 +61,7 @@ func (s *system) pass(ctx context.Context, session, asked *os.File) error {
 		}
 	}
 	if len(what.only) > 0 {
+		s.waiting.Pass(ctx)
 		return s.runner.PassOf(ctx, what.only, what.reroute)
 	}
 	if session != nil && s.handOver(ctx) {
@@ -70,6 +71,7 @@ func (s *system) pass(ctx context.Context, session, asked *os.File) error {
 	if session != nil && s.handOver(ctx) { // of what was picked up it may not know
 		return nil
 	}
+	s.waiting.Pass(ctx)
 	return s.runner.Pass(ctx)
 }
 
@@ -194,7 +196,7 @@ func ServeConn(ctx context.Context, env *cmdline.Env, conn *os.File) error {
 	if err := errors.Join(err, moved); err != nil {
 		return cmdline.ExitWith(cmdline.ExitStatus(err), err)
 	}
-	d := daemon{env: env, conf: conf, onePass: true, session: session}
+	d := daemon{env: env, conf: conf, onePass: true, session: session, network: true}
 	return d.run(ctx)
 }
 

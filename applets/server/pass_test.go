@@ -33,6 +33,7 @@ func TestRunEvery(t *testing.T) {
 			Accounts: account.Only(account.Account{Name: "joe", UID: 1000, GID: 1000, Home: "/"}),
 			Resolver: resolver.New(resolver.Options{Servers: []string{"127.0.0.1"}}),
 		}})}
+		s.waiting = s.newWaiting()
 		ctx, cancel := context.WithCancel(t.Context())
 		s.work.Go(func() { s.runEvery(ctx, 2*time.Minute) })
 		for want := range int64(5) {

@@ -2,21 +2,28 @@ package server
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"postoffice/applets/cmdline"
 	"postoffice/applets/config"
+	"postoffice/applets/passwords"
 	"postoffice/applets/privsep"
 	"postoffice/applets/service"
+	"postoffice/applets/sysexits"
 	"postoffice/deliver/local"
 	"postoffice/deliver/local/mailbox"
 	"postoffice/deliver/local/user"
 	"postoffice/internal/account"
 	"postoffice/internal/disk"
 	"postoffice/internal/maillog"
+	"postoffice/internal/smarthost"
 )
 
 // privateMailer delivers in this process, for the user who started it alone.
@@ -31,7 +38,7 @@ type privateMailer struct {
 
 func newPrivateMailer(ctx context.Context, conf *config.Config, me account.Account, log *slog.Logger) *privateMailer {
 	m := &privateMailer{serving: ctx, me: me, log: log, boxes: mailbox.New(mailbox.Options{
-		FS: disk.OS(), Dir: conf.MailDir, Mailbox: conf.Mailbox, Folders: foldersOf(conf), Accounts: account.Only(me), Log: log,
+		FS: disk.OS(), Dir: conf.MailDir, Mailbox: conf.Mailbox, Folders: foldersOf(conf), Virtual: virtualBoxes(conf, me, ""), Accounts: account.Only(me), Log: log,
 	})}
 	m.use(conf)
 	return m
@@ -40,6 +47,8 @@ func newPrivateMailer(ctx context.Context, conf *config.Config, me account.Accou
 // use takes what the configuration says now of programs and lists. The alias
 // file is the user's, or root's.
 func (m *privateMailer) use(conf *config.Config) {
+	scanner := scannerOf(conf)
+	scanner.User = m.me.Name
 	m.person.Store(user.New(user.Options{
 		Account:     m.me,
 		DefaultUser: m.me.Name,
@@ -50,6 +59,7 @@ func (m *privateMailer) use(conf *config.Config) {
 		Escape:      escapeOf(conf.EscapeFrom),
 		ProgramDir:  conf.ProgramDir,
 		ProgramTime: conf.ProgramTime,
+		Scanner:     scanner,
 		FS:          disk.OS(),
 		Files:       m.boxes,
 		Accounts:    account.Only(m.me),
@@ -87,6 +97,53 @@ func (m *privateMailer) List(ctx context.Context, l local.Listing) ([]local.Line
 }
 
 func (m *privateMailer) Recorded(string) {}
+
+// ourselves is the account of the user who runs this process.
+func ourselves() (account.Account, error) {
+	uid := os.Getuid()
+	name, err := Login(uid)
+	if err != nil {
+		return account.Account{}, err
+	}
+	if err := account.CheckName(name); err != nil {
+		return account.Account{}, cmdline.ExitWith(sysexits.NoUser, fmt.Errorf("user %q can't have a mailbox: %w", name, err))
+	}
+	me := account.Account{Name: name, UID: uid, GID: os.Getgid(), Home: os.Getenv("HOME")}
+	if p, err := account.Machine().InFile(uid); err == nil { // HOME may be that of whoever became this user
+		me.Home = p.Home
+	}
+	if me.Home == "" {
+		return account.Account{}, cmdline.ExitWith(sysexits.NoUser, fmt.Errorf("uid %d has no account, and no home directory", uid), "set HOME")
+	}
+	return me, nil
+}
+
+// accountOf is the login and full name of a user of this machine, "" of a uid
+// without an account. An error means that it isn't known now.
+func accountOf(uid int) (login, full string, err error) {
+	p, err := account.Machine().InFile(uid)
+	if errors.Is(err, account.ErrNoUser) || errors.Is(err, fs.ErrNotExist) {
+		return "", "", nil
+	}
+	return p.Login, p.Full, err
+}
+
+// accountless says whether a uid is no account's. While that isn't known it is one's.
+func accountless(uid int) bool {
+	login, _, err := accountOf(uid)
+	return login == "" && err == nil && account.Names{}.Unowned(uid)
+}
+
+// relayTrust is what option relay-tls says.
+func relayTrust(conf *config.Config) smarthost.Trust {
+	t, _ := smarthost.ParseTrust(conf.RelayTLS) // it has passed its check
+	return t
+}
+
+// passwordOptions are what the passwords at smarthosts are found by.
+func passwordOptions(conf *config.Config) passwords.Options {
+	return passwords.Options{File: conf.RelayPasswords, Command: conf.RelayPasswordCommand}
+}
 
 // otherSignals calls end for signals that end a server, until ctx ends, and passes the
 // others on; as many as wait.
@@ -147,5 +204,6 @@ func (d *daemon) reloadAlone(ctx context.Context, s *system, own *privateMailer)
 	}
 	own.use(conf)
 	d.reloadCerts(conf)
+	d.passwords.Use(passwordOptions(conf))
 	s.reload(ctx, conf)
 }

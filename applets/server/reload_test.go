@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -41,6 +43,9 @@ func (m *laterMailer) List(context.Context, local.Listing) ([]local.Line, error)
 func TestReloadBesideRetry(t *testing.T) {
 	const rounds = 20
 	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "aliases"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
 	conf := func(i int) *config.Config {
 		c, err := config.Load(config.Options{File: os.DevNull, UID: os.Getuid(), Sets: []string{
 			"queue-dir=" + filepath.Join(dir, "q"), "run-dir=" + filepath.Join(dir, "run"), "aliases=" + filepath.Join(dir, "aliases"),
@@ -138,5 +143,43 @@ func TestReloadRefusesRelay(t *testing.T) {
 	d.deaf = true
 	if _, err := d.reloaded(); err != nil {
 		t.Errorf("a server that listens on no port: %v", err)
+	}
+}
+
+// TestReloadKeepsPorts: ports stay as they were at the start, and the log says of each
+// option what to do (decisions/0023).
+func TestReloadKeepsPorts(t *testing.T) {
+	cf := filepath.Join(t.TempDir(), "cf")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(cf, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("listen=127.0.0.1:2525\n")
+	env := &cmdline.Env{}
+	env.Prepare(cmdline.Applet{Name: "smtpd"}, []string{"-C", cf})
+	if err := env.Parse(); err != nil {
+		t.Fatal(err)
+	}
+	conf, err := env.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	d := daemon{env: env, conf: conf, log: slog.New(slog.NewTextHandler(&log, nil))}
+	file := filepath.Join(t.TempDir(), "log")
+	write("listen=127.0.0.1:2526\nmsp=2587\nmsps=2465\nlog=file:" + file + "\n")
+	now, err := d.reloaded()
+	if err != nil || !slices.Equal(now.Listen, conf.Listen) || now.MSP != 0 || now.MSPS != 0 {
+		t.Errorf("%v, %d, %d, %v", now.Listen, now.MSP, now.MSPS, err)
+	}
+	if text, err := os.ReadFile(file); err != nil || strings.Count(string(text), "\n") != 1 || !strings.Contains(string(text), "option not changed option=log ") {
+		t.Errorf("the log that is named newly has %q, %v", text, err)
+	}
+	for _, name := range []string{"listen", "msp", "msps", "log"} {
+		if want := `msg="option not changed" option=` + name + ` reason="it is read at the start alone: restart the server"`; !strings.Contains(log.String(), want) {
+			t.Errorf("no %s in\n%s", want, log.String())
+		}
 	}
 }

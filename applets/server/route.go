@@ -12,11 +12,14 @@ import (
 	"postoffice/applets/cmdline"
 	"postoffice/applets/config"
 	"postoffice/applets/control"
+	"postoffice/applets/privsep/auth"
 	"postoffice/applets/sysexits"
 	"postoffice/deliver/local"
 	"postoffice/deliver/route"
 	"postoffice/internal/account"
+	"postoffice/internal/maillog"
 	"postoffice/internal/smtp"
+	"postoffice/vhost"
 )
 
 // routeWait bounds the search for one route: DNS may be slow.
@@ -92,7 +95,7 @@ func (v *view) step(r route.DryStep) (control.Step, bool) {
 func stepOf(r route.DryStep) control.Step {
 	s := control.Step{
 		Depth: r.Depth, Recipient: clean(r.Recipient), File: clean(r.File), Line: r.Line, How: r.How, Name: clean(r.Name), Again: r.Again, Sender: clean(r.Sender),
-		User: clean(r.User), UID: r.UID, Extension: clean(r.Extension), Way: clean(r.Way), RelayHost: clean(r.RelayHost),
+		User: clean(r.User), UID: r.UID, Extension: clean(r.Extension), Way: clean(r.Way), Quota: r.Quota, Used: r.Used, RelayHost: clean(r.RelayHost), Routes: clean(r.Routes),
 		Code: r.Code, Status: clean(r.Status), Reason: clean(r.Reason), Permanent: r.Permanent,
 	}
 	for _, h := range r.Hosts {
@@ -113,6 +116,7 @@ func RoutesHere(ctx context.Context, env *cmdline.Env, conf *config.Config) (Rou
 	}
 	log := slog.New(slog.DiscardHandler)
 	g := ground{accounts: account.Machine(), mailer: bystander{newPrivateMailer(ctx, conf, me, log), me.Name}}
+	g.virtual = newVirtual(conf, vhost.New(conf.VHostDir, g.accounts), auth.Counted(whereVirtual(conf)), g.accounts)
 	router := route.New(newSettings(ctx, conf, log).route(g))
 	env.Say("no mail server runs here: whether other users' mail is forwarded can't be seen")
 	return func(ctx context.Context, address, sender string) ([]control.Step, error) {
@@ -169,4 +173,50 @@ func (b bystander) List(ctx context.Context, l local.Listing) ([]local.Line, err
 	}
 	l.User = b.me
 	return b.own.List(ctx, l)
+}
+
+// watchAliases says in the log, once for each, what is wrong with the alias
+// database, and that its text is newer, and with the list of virtual domains; it asks
+// again for trusted clients whose addresses DNS did not say; and it tries the queue where
+// there is a new password for a smarthost that refused the old one.
+func (s *system) watchAliases(ctx context.Context) {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	aliases, domains := once{}, once{}
+	for {
+		for _, err := range aliases.news(s.settings.Load().aliases.Problem()) {
+			s.log.LogAttrs(ctx, slog.LevelWarn, "alias database to be made anew", maillog.Reason(err.Error()))
+		}
+		if s.virtual != nil {
+			for _, err := range domains.news(s.virtual.Domains.Problem()) {
+				s.log.LogAttrs(ctx, slog.LevelWarn, "virtual domains to be mended", maillog.Reason(err.Error()))
+			}
+		}
+		s.settings.Load().clients.again(ctx)
+		if s.logins.Mended(ctx) {
+			s.runNow(ctx)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// once has what was told of last.
+type once struct{ told string }
+
+// news returns the lines of an error that is another one than before.
+func (o *once) news(err error) []error {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if text == o.told || text == "" {
+		o.told = text
+		return nil
+	}
+	o.told = text
+	return maillog.Lines(err)
 }

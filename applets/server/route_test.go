@@ -65,7 +65,7 @@ func TestRouteView(t *testing.T) {
 // TestQueueView: root, the server-user and trusted users see everything, and
 // everybody does with queue-view=all.
 func TestQueueView(t *testing.T) {
-	who := login(t, os.Getuid())
+	who := nameOf(t, os.Getuid())
 	for _, tt := range []struct {
 		view string
 		uid  int

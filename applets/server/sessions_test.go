@@ -50,7 +50,7 @@ func talk(t *testing.T, serve func(net.Conn) error, line string) {
 func TestSessionsViewers(t *testing.T) {
 	const joe, amy, trusted = 71000, 71001, 1
 	s := &system{smtp: smtpd.New(smtpd.Options{Hostname: "us.example"})}
-	s.settings.Store(&settings{conf: &config.Config{QueueView: config.ViewAll}, senders: senders{trusted: []string{login(t, trusted)}}})
+	s.settings.Store(&settings{conf: &config.Config{QueueView: config.ViewAll}, senders: senders{trusted: []string{nameOf(t, trusted)}}})
 	talk(t, func(c net.Conn) error { return s.smtp.ServeConn(context.Background(), fromOutside{c}, smtpd.Relay) }, "HELO \x9b31m\"x\r\n")
 	talk(t, func(c net.Conn) error { return s.smtp.ServeConn(context.Background(), fromOutside{c}, smtpd.Relay) }, "HELO <%s>\"x\r\n")
 	talk(t, func(c net.Conn) error { return s.smtp.ServeUser(context.Background(), c, joe) }, "HELO joe\r\n")
@@ -106,7 +106,7 @@ func TestLimitsViewers(t *testing.T) {
 	const joe, trusted = 71000, 1
 	conf := &config.Config{QueueView: config.ViewAll, RateTime: time.Minute, RateConnections: 3, RateMessages: 1, RateRecipients: 2, RateUnknown: 4}
 	s := &system{smtp: smtpd.New(smtpd.Options{Hostname: "us.example", Rates: rateLimits(conf), Queue: roomy{}})}
-	s.settings.Store(&settings{conf: conf, senders: senders{trusted: []string{login(t, trusted)}}})
+	s.settings.Store(&settings{conf: conf, senders: senders{trusted: []string{nameOf(t, trusted)}}})
 	for range 2 {
 		talk(t, func(c net.Conn) error { return s.smtp.ServeConn(context.Background(), fromOutside{c}, smtpd.Relay) }, "HELO x\r\nMAIL FROM:<>\r\nQUIT\r\n")
 	}

@@ -10,21 +10,26 @@ import (
 	"net/netip"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"postoffice/applets/cmdline"
 	"postoffice/applets/config"
+	"postoffice/applets/logins"
 	"postoffice/applets/policy"
+	"postoffice/applets/preflight"
 	"postoffice/applets/smtpd"
+	"postoffice/applets/smtpd/greykeeper"
+	"postoffice/applets/smtpd/greylist"
+	"postoffice/applets/smtpd/pools"
 	"postoffice/applets/smtpd/rates"
-	"postoffice/applets/sysexits"
 	"postoffice/deliver"
 	"postoffice/deliver/local"
+	"postoffice/deliver/masquerade"
 	"postoffice/deliver/remote"
 	"postoffice/deliver/route"
+	"postoffice/deliver/routes"
 	"postoffice/internal/alias"
 	"postoffice/internal/maillog"
 	"postoffice/internal/smtp"
@@ -42,7 +47,8 @@ type settings struct {
 	aliases  *alias.Aliases
 	self     string // our host name
 	senders  senders
-	clients  *clients // of a system alone, which makes them
+	clients  *clients      // of a system alone, which makes them
+	logins   logins.Source // of a system alone; nil: nobody can log in
 }
 
 // newSettings reads a configuration. It may ask DNS for our name.
@@ -51,12 +57,20 @@ func newSettings(ctx context.Context, conf *config.Config, log *slog.Logger) *se
 		conf:     conf,
 		log:      log,
 		resolver: resolver.New(resolver.Options{Servers: conf.DNSServers, Log: log}),
-		aliases:  alias.Open(conf.Aliases),
+		aliases:  Aliases(conf),
 	}
 	s.ours(netip.IPv6Unspecified()) // they are read now, while there are descriptors
 	s.self = s.hostname(ctx)
 	s.senders = newSenders(conf, s.self)
 	return s
+}
+
+// Aliases are those of a configuration.
+func Aliases(conf *config.Config) *alias.Aliases {
+	if conf.Named("aliases") {
+		return alias.OpenNamed(conf.Aliases)
+	}
+	return alias.Open(conf.Aliases)
 }
 
 // ours says whether an address certainly is this machine's: whoever else has it
@@ -94,6 +108,7 @@ func (s *settings) deliver(g ground, queue *spool.Queue, watch deliver.Watcher) 
 		QReturn: orNone(s.conf.QReturn),
 		Hops:    s.conf.Hops,
 		Remote:  remote.Options{Hostname: s.self, Log: s.log},
+		Senders: masquerade.New(masquerade.Options{Domain: s.conf.Masquerade, File: s.conf.SenderMap, OurOwn: s.ourName, Ours: s.ours, Log: s.log}),
 		Watch:   watch,
 		Log:     s.log,
 
@@ -114,10 +129,11 @@ func escapeOf(option string) local.Escape {
 
 // route is what the router gets.
 func (s *settings) route(g ground) route.Options {
-	return route.Options{
+	o := route.Options{
 		Hostname:     s.self,
 		Resolver:     s.resolver,
 		RelayHost:    s.conf.RelayHost,
+		Routes:       routes.New(s.conf.Routes, s.log),
 		OnlyKnown:    !s.conf.ForwardAll,
 		MXPool:       s.conf.MXPool,
 		SMTPPort:     s.conf.SMTPPort,
@@ -131,8 +147,15 @@ func (s *settings) route(g ground) route.Options {
 		Postmaster:   g.postmaster,
 		Mailbox:      s.conf.Mailbox,
 		Mailer:       s.conf.Mailer,
-		Users:        g.mailer,
+
+		VirtualMailbox: virtualMailbox(s.conf),
+		VirtualQuota:   s.conf.VHostQuota,
+		Users:          g.mailer,
 	}
+	if g.virtual != nil {
+		o.Virtual = g.virtual
+	}
+	return o
 }
 
 // smtpd is what the SMTP server gets.
@@ -163,7 +186,51 @@ func (s *settings) smtpd(queue smtpd.Queue, checker func(*smtpd.Client) smtpd.Ch
 		Account:           accountOf,
 		Nobody:            accountless,
 		OwnSender:         s.senders.own,
+		Logins:            s.logins,
+		Mechanisms:        s.conf.AuthMechanisms,
+		LoginsOnRelay:     s.conf.AuthPort25,
+		ClearLogins:       within(s.conf.AuthClear),
+		RefusedLogins:     s.conf.RateLogins,
+		HideClient:        s.conf.HideClient,
 	}
+}
+
+// GreylistRules are how long who waits.
+func GreylistRules(c *config.Config) greylist.Rules {
+	bits4, bits6 := c.GreylistNetworks()
+	return greylist.Rules{Delay: c.Delay, From: c.GreylistFrom, NullWindow: c.GreylistNullWindow, Bits4: bits4, Bits6: bits6}
+}
+
+// greylist is what the greylist gets.
+func (s *settings) greylist() greykeeper.Options {
+	c := s.conf
+	o := greykeeper.Options{
+		Mode:    map[string]greykeeper.Mode{config.GreylistOn: greykeeper.On, config.GreylistShadow: greykeeper.Shadow}[c.Greylist],
+		Rules:   GreylistRules(c),
+		Age:     c.GreylistAge,
+		Defer:   c.GreylistFailed == config.GreylistDefer,
+		Written: c.GreylistWritten,
+		After:   c.GreylistAfter,
+
+		ExemptClients:    within(c.GreylistClients),
+		ExemptSenders:    c.GreylistSenders,
+		ExemptRecipients: c.GreylistRecipients,
+	}
+	var domains []string
+	for _, name := range c.GreylistPools {
+		switch name {
+		case config.NoPools:
+			return o
+		case config.PoolsShipped:
+			domains = append(domains, pools.Shipped()...)
+		default:
+			domains = append(domains, name)
+		}
+	}
+	if len(domains) > 0 {
+		o.Pool = pools.New(domains, spfDNS{s.resolver}).Of
+	}
+	return o
 }
 
 // rateLimits are how fast strangers may come.
@@ -190,11 +257,13 @@ func descriptors() uint64 {
 }
 
 // policy is what judges clients.
-func (s *settings) policy(recipient func(context.Context, smtp.Path, bool) (smtp.Reply, error), place func(context.Context, string) (policy.Place, error)) policy.Options {
+func (s *settings) policy(recipient func(context.Context, policy.Question) (smtp.Reply, error), place func(context.Context, string) (policy.Place, error)) policy.Options {
 	return policy.Options{
 		Log:        s.log,
 		HostsAllow: s.conf.HostsAllow,
 		HostsDeny:  s.conf.HostsDeny,
+		AllowMust:  s.conf.Named("hosts-allow"),
+		DenyMust:   s.conf.Named("hosts-deny"),
 		Forbidden:  policy.Forbidden(s.conf.Forbidden),
 		Paranoid:   s.conf.Paranoid,
 		CheckHelo:  s.conf.CheckHelo,
@@ -212,14 +281,6 @@ func (s *settings) policy(recipient func(context.Context, smtp.Path, bool) (smtp
 		Recipient:  recipient,
 		Unsure:     s.clients.unsure,
 	}
-}
-
-// foldersOf are the folders in home directories that mail may be put into.
-func foldersOf(conf *config.Config) []string {
-	if f := conf.Forbidden.Folder; strings.HasPrefix(f, local.HomePrefix) {
-		return []string{f}
-	}
-	return nil
 }
 
 // ourName says whether a host name is one by which this machine knows itself. What
@@ -298,7 +359,7 @@ func openLogs(env *cmdline.Env, conf *config.Config, program string) (*slog.Logg
 		log, out, err := maillog.New(o)
 		if err != nil {
 			all.close()
-			return nil, nil, cmdline.ExitWith(sysexits.CantCreate, fmt.Errorf("make the log: %w", err), "option log says where it goes")
+			return nil, nil, preflight.LogError(o.Sink, err)
 		}
 		handlers, all = append(handlers, log.Handler()), append(all, out)
 	}
@@ -311,10 +372,16 @@ func warnOfSyslog(env *cmdline.Env, conf *config.Config) {
 		return
 	}
 	if err := (maillog.Options{}).CheckSyslog(); err != nil {
-		env.Say(fmt.Sprintf("warning: nobody takes the log: %v", err))
-		env.Say("hint: start a syslog daemon, or write a file: option log=file:/var/log/postoffice.log")
+		env.Say("warning: " + fmt.Errorf(noSyslog, err).Error())
+		env.Say("hint: " + noSyslogHint)
 	}
 }
+
+// What is said where the log goes nowhere.
+const (
+	noSyslog     = "nobody takes the log: %w"
+	noSyslogHint = "start a syslog daemon, or have a file written, by a line log=file:/var/log/postoffice.log in postoffice.cf"
+)
 
 // OpenLog opens the log for a program that never reopens its files. Without an
 // error the caller ends it with closeAll.

@@ -2,18 +2,13 @@ package server
 
 import (
 	"errors"
-	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
-	"strings"
-	"syscall"
+	"path/filepath"
 	"testing"
 
-	"postoffice/applets/cmdline"
 	"postoffice/applets/config"
-	"postoffice/applets/sysexits"
-	"postoffice/internal/disk"
+	"postoffice/internal/alias"
 	"postoffice/internal/testenv"
 )
 
@@ -40,11 +35,17 @@ func TestZero(t *testing.T) {
 	}
 }
 
-// A queue where nothing is safe is told with what to do.
-func TestNoSyncHint(t *testing.T) {
-	err := queueDirError("/q", &fs.PathError{Op: "sync", Path: "/q", Err: fmt.Errorf("%w: %w", disk.ErrNoSync, syscall.EINVAL)})
-	var e *cmdline.ExitError
-	if !errors.As(err, &e) || e.Code != sysexits.TempFail || !strings.Contains(e.Hint, "local file system") {
-		t.Errorf("%#v, want a hint at another file system", err)
+// Where an option names an alias file, it has to be there; the default one need not.
+func TestAliasesNamed(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "aliases")
+	conf, err := config.Load(config.Options{File: os.DevNull, UID: os.Getuid(), Sets: []string{"aliases=" + missing}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Aliases(conf).Lookup(t.Context(), "alice"); err == nil || errors.Is(err, alias.ErrNotFound) {
+		t.Errorf("a named file that is missing: %v, want an error that isn't ErrNotFound", err)
+	}
+	if !conf.Named("aliases") || conf.Named("usermap") {
+		t.Errorf("Named: aliases %v, usermap %v, want true and false", conf.Named("aliases"), conf.Named("usermap"))
 	}
 }

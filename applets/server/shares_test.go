@@ -47,7 +47,7 @@ func (s *smallSpool) start() {
 	s.sys = &system{queue: queue, shares: ledger, log: log, runner: deliver.NewRunner(deliver.Options{Queue: queue})}
 	s.sys.smtp = smtpd.New(smtpd.Options{
 		Hostname: "us.example", Log: log, Crash: true,
-		Queue:   inbox{queue, ledger, log, func(spool.ID, *smtpd.Transaction) {}},
+		Queue:   inbox{queue: queue, shares: ledger, log: log, arrived: func(spool.ID, *smtpd.Transaction) {}},
 		Checker: func(*smtpd.Client) smtpd.Checker { return smtpd.Accepting{} },
 	})
 }

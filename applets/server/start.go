@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"net"
+	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -15,13 +16,22 @@ import (
 
 	"postoffice/applets/cmdline"
 	"postoffice/applets/config"
+	"postoffice/applets/passwords"
+	"postoffice/applets/preflight"
 	"postoffice/applets/privsep"
+	"postoffice/applets/privsep/auth"
+	"postoffice/applets/privsep/shadow"
 	"postoffice/applets/privsep/signer"
 	"postoffice/applets/service"
+	"postoffice/applets/smtpd/greykeeper"
+	"postoffice/applets/state"
 	"postoffice/applets/sysexits"
+	"postoffice/deliver/local/user"
+	"postoffice/internal/account"
+	"postoffice/internal/alias"
 	"postoffice/internal/disk"
-	"postoffice/spool"
-	"postoffice/spool/maildrop"
+	"postoffice/internal/maillog"
+	"postoffice/resolver"
 )
 
 // StartError returns what a program ends with when the server that it started
@@ -95,31 +105,89 @@ func Start(ctx context.Context, env *cmdline.Env, o StartOptions) error {
 	return nil
 }
 
-// Obstacles returns what would keep a server from starting with a configuration,
-// as far as that can be seen without making or binding anything: accounts, names
-// to listen on, and places for the log. Each error is ready to be reported.
-func Obstacles(ctx context.Context, conf *config.Config) (all []error) {
-	if os.Getuid() == 0 || !MayServe(conf) { // else it would be a private server, which has no use for them
-		if _, err := ServerUser(conf); err != nil {
-			all = append(all, err)
-		}
-		if _, err := defaultUser(ctx, conf); err != nil {
-			all = append(all, err)
-		}
-	}
-	for _, err := range []error{checkRelay(conf, false), checkCoal(conf, false), checkTLS(conf)} {
+// Findings are what a server of a configuration would miss on this machine, or could not
+// start without, as far as that can be seen without making or binding anything. Whoever
+// could not start one is told only what can be read from the configuration. Each error is
+// ready to be reported.
+func Findings(ctx context.Context, conf *config.Config) (all []preflight.Finding) {
+	stops := func(option string, err error) {
 		if err != nil {
-			all = append(all, err)
+			all = append(all, preflight.Finding{Gravity: preflight.Stops, Option: option, Err: err})
 		}
 	}
-	for _, address := range conf.Listen {
-		if err := service.Resolve(ctx, address); err != nil {
-			all = append(all, portError(err))
+	if os.Getuid() == 0 || !MayServe(conf) { // else it would be a private server, which has no use for them
+		_, err := ServerUser(conf)
+		stops("server-user", err)
+		_, err = defaultUser(ctx, conf)
+		stops("default-user", err)
+	}
+	stops("relay", checkRelay(conf, false))
+	stops("coal", checkCoal(conf, false))
+	stops("greylist", checkGreylist(conf, false))
+	stops("tls-cert", checkTLS(conf))
+	stops("queue-dir", checkDirs(conf))
+	all = append(all, preflight.Greylist(conf)...)
+	if !MayServe(conf) {
+		return append(all, lists(ctx, conf)...)
+	}
+	if err := state.Check(conf.DBDir); err != nil {
+		all = append(all, preflight.Found(preflight.Odd, config.Path{Option: "db-dir", Where: conf.Settings()[config.Index("db-dir")].Origin}, err,
+			"until that is done the server remembers nothing of strangers; mail goes on"))
+	}
+	wanted := addresses(conf)
+	for _, name := range []string{"", service.MSP, service.MSPS} {
+		all = append(all, preflight.Ports(ctx, wanted[name], conf.RunDir)...)
+	}
+	if slices.Contains(conf.Log, "syslog") {
+		if err := (maillog.Options{}).CheckSyslog(); err != nil {
+			all = append(all, preflight.Finding{Option: "log", Err: cmdline.ExitWith(sysexits.Config, fmt.Errorf(noSyslog, err), noSyslogHint)})
 		}
 	}
-	for _, sink := range conf.Log {
-		if err := checkLogFile(sink); err != nil {
-			all = append(all, cmdline.ExitWith(sysexits.Config, fmt.Errorf("log=%s: %w", sink, err), "option log says where it goes; the directory must be there"))
+	names := resolver.New(resolver.Options{Servers: conf.DNSServers, Log: slog.New(slog.DiscardHandler)})
+	return append(all, findings(ctx, conf, names.HostAddrs)...)
+}
+
+// findings are those that are looked for at each start and reload too, where nobody waits
+// for DNS: addrs looks up the hosts of filters; nil: they are not.
+func findings(ctx context.Context, conf *config.Config, addrs func(context.Context, string) ([]netip.Addr, error)) []preflight.Finding {
+	who := preflight.Who{
+		Server: service.User{UID: os.Getuid(), GID: os.Getgid()}, Many: os.Getuid() == 0, MinFree: conf.MinFree, CheckCommand: user.CheckMailer, CheckScanner: user.CheckScanner,
+		AsServer: func(f func() error) error { return AsServer(conf, f) },
+	}
+	if who.Many {
+		owner, err := ServerUser(conf)
+		if err != nil {
+			owner = service.User{Name: conf.ServerUser, UID: -1} // which is told
+		}
+		who.Server = owner
+	}
+	all := append(preflight.Paths(conf.Paths(), who), virtualDomains(ctx, conf).Findings(ctx, who)...)
+	all = append(all, preflight.Filters(ctx, conf, who, addrs)...)
+	if err := scanAccount(ctx, conf); err != nil && who.Many {
+		all = append(all, preflight.Found(preflight.Waits, config.Path{Option: "av-user", Where: conf.Settings()[config.Index("av-user")].Origin}, err,
+			"name an account without rights, as with "+makeAliasUser+"; until then mail is asked to come again, and what programs send waits"))
+	}
+	return append(all, lists(ctx, conf)...)
+}
+
+// lists are what is odd in lists of clients and accounts.
+func lists(ctx context.Context, conf *config.Config) (all []preflight.Finding) {
+	found := func(g preflight.Gravity, option, hint string, err error) {
+		p := config.Path{Option: option, Where: conf.Settings()[config.Index(option)].Origin}
+		all = append(all, preflight.Found(g, p, err, hint))
+	}
+	odd := func(option, hint, format string, args ...any) {
+		found(preflight.Odd, option, hint, fmt.Errorf(format, args...))
+	}
+	if _, err := alias.ParseUsermap(conf.Usermap); err != nil {
+		found(preflight.Waits, "usermap", "usermap(7) says how an entry looks; mail that a wrong one may be meant for waits", err)
+	}
+	if conf.TrustsEverybody() {
+		odd("trusted", "name the clients that may, as trusted=192.0.2.0/24", "everybody may send mail to anywhere through this machine: where strangers reach it, they do")
+	}
+	for _, name := range conf.TrustedUsers {
+		if _, err := account.Machine().Lookup(ctx, name); errors.Is(err, account.ErrNoUser) {
+			odd("trusted-users", "take the name out, or make the account", "there is no account %q", name)
 		}
 	}
 	return all
@@ -135,44 +203,80 @@ func checkRelay(conf *config.Config, deaf bool) error {
 		"take it out, or write relay=bs, and name the clients that may relay: trusted=192.0.2.7,198.51.100.0/24,mail.example.org")
 }
 
-// giveBack is how a queue that a restore, or chown -R, has given to another
-// becomes the server's again. What lies in maildrop/ keeps its owners, who are
-// its senders. Users make files there: one with two names may be anything.
-func giveBack(dir, user string) []string {
-	drops := filepath.Join(dir, maildrop.Dir)
-	return []string{
-		"if it is a queue of ours: find -H " + dir + " -path '" + drops + "/*' -o -exec chown -h " + user + ": {} +",
-		"and, where the group was changed too: find " + drops + " -type f -links 1 -exec chgrp " + user + " {} +",
-		"else option queue-dir says where it is",
-	}
-}
-
-func ownerOf(info os.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Uid) }
-
-func isEmpty(dir string) bool {
-	entries, err := os.ReadDir(dir)
-	return err == nil && len(entries) == 0
-}
-
-// checkLogFile says why a file that the log is to go to can't be made. What the
-// caller may not look at is not known.
-func checkLogFile(sink string) error {
-	name, ok := strings.CutPrefix(sink, "file:")
-	if !ok {
-		return nil
-	}
-	if info, err := os.Stat(name); err == nil && info.IsDir() {
-		return &fs.PathError{Op: "open", Path: name, Err: syscall.EISDIR}
-	}
-	dir := filepath.Dir(name)
-	info, err := os.Stat(dir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
-		return err
-	case err == nil && !info.IsDir():
-		return &fs.PathError{Op: "open", Path: dir, Err: syscall.ENOTDIR}
+// checkDirs refuses directories that can't be one.
+func checkDirs(conf *config.Config) error {
+	had := map[string]string{}
+	for _, d := range []struct{ option, dir string }{
+		{"queue-dir", conf.QueueDir}, {"run-dir", conf.RunDir}, {"mail-dir", conf.MailDir}, {"db-dir", conf.DBDir},
+	} {
+		if other := had[d.dir]; other != "" {
+			return cmdline.ExitWith(sysexits.Config, fmt.Errorf("%s and %s are both %s", other, d.option, d.dir), "give each a directory of its own")
+		}
+		had[d.dir] = d.option
 	}
 	return nil
+}
+
+// makeQueueDir makes the top of the spool, which the server fills: it could not
+// make a directory in one of root's. An empty one of root's becomes the
+// server's: whoever made it may have been killed before giving it away.
+func makeQueueDir(dir string, owner service.User) error {
+	err := os.Mkdir(dir, 0o700)
+	if err != nil && !errors.Is(err, os.ErrExist) {
+		return preflight.QueueDirError(dir, fmt.Errorf("make the queue directory: %w", err))
+	}
+	if preflight.Empty(dir) {
+		if err := os.Lchown(dir, owner.UID, owner.GID); err != nil {
+			return fmt.Errorf("make the queue directory: %w", err)
+		}
+		return nil
+	}
+	return preflight.QueueDir(dir, owner)
+}
+
+// makeStateDir makes the directory of what is known again after a restart, for the server.
+// Mail goes on without it.
+func (d *daemon) makeStateDir(owner service.User) {
+	if d.onePass {
+		return
+	}
+	if err := state.Make(disk.OS(), d.conf.DBDir, owner.UID, owner.GID); err != nil && wantsState(d.conf) {
+		d.log.LogAttrs(context.Background(), slog.LevelError, "store not open", maillog.File(state.Dir(d.conf.DBDir)), maillog.Err(err))
+	}
+}
+
+// wantsState reports whether a configuration has use for it.
+func wantsState(conf *config.Config) bool {
+	return conf.Coal > 0 || conf.Greylist != config.GreylistOff
+}
+
+// keepState has the scores and the limits of strangers known again after a restart, where
+// there is a store.
+func (s *system) keepState(conf *config.Config) {
+	if s.state == nil || !wantsState(conf) {
+		return
+	}
+	s.state.Keep(state.Rates, s.smtp.Rates())
+	if conf.Coal > 0 {
+		s.state.Keep(state.Scores, &s.scores)
+	}
+}
+
+// useGreylist has strangers wait as the configuration says.
+func (s *system) useGreylist(ctx context.Context, now *settings) {
+	o := now.greylist()
+	switch {
+	case s.greylist != nil:
+		s.greylist.Use(o)
+	case s.state != nil && o.Mode != greykeeper.Off:
+		s.greylist = greykeeper.New(greykeeper.Stores{
+			Records: s.state.Part(state.Greylist),
+			Clients: s.state.Part(state.GreylistClients),
+			Written: s.state.Part(state.GreylistWritten),
+			Hours:   s.state.Part(state.GreylistHours),
+		}, o, s.log)
+		s.work.Go(func() { s.greylist.Run(ctx) })
+	}
 }
 
 // belowError is what process 1 ends with: as the server below it, which has said
@@ -199,6 +303,9 @@ func Roles() []cmdline.Role {
 		{Argv0: privsep.ServerRole, Run: runServerRole},
 		{Argv0: service.MasterRole, Run: runMasterRole},
 		{Argv0: privsep.UserRole, Run: runUserRole},
+		{Argv0: auth.Role, Run: func(context.Context, *cmdline.Env) error { service.TakeName(); return auth.Run() }},
+		{Argv0: shadow.Role, Run: func(context.Context, *cmdline.Env) error { service.TakeName(); return shadow.Run() }},
+		{Argv0: passwords.Role, Run: func(context.Context, *cmdline.Env) error { service.TakeName(); return passwords.Run() }},
 		{Argv0: signer.Role, Run: func(context.Context, *cmdline.Env) error { service.TakeName(); return signer.Run() }},
 	}
 }
@@ -274,78 +381,6 @@ func raised() bool {
 		}
 	}
 	return false
-}
-
-// remedy is what to do about an error with a directory or a port of ours, and
-// the exit code that it means.
-type remedy struct {
-	is   error
-	code int
-	hint string
-}
-
-// withRemedy gives err the code and hint of the first that fits; the last fits
-// everything.
-func withRemedy(err error, all []remedy) error {
-	for _, r := range all {
-		if r.is == nil || errors.Is(err, r.is) {
-			return cmdline.ExitWith(r.code, err, r.hint)
-		}
-	}
-	return err
-}
-
-// queueDirError is an error with the queue: it may be on a file system that is
-// mounted soon, and who submits a message is to try again.
-func queueDirError(dir string, err error) error {
-	return dirError("queue-dir", dir, sysexits.TempFail, err)
-}
-
-// runDirError is an error with the run directory.
-func runDirError(dir string, err error) error {
-	return dirError("run-dir", dir, sysexits.CantCreate, err)
-}
-
-// dirError is an error with the directory that an option names, which ends with
-// code where it is neither a matter of rights nor of another server.
-func dirError(option, dir string, code int, err error) error {
-	says := "option " + option + " says where it is"
-	return withRemedy(err, []remedy{
-		{service.ErrRunning, sysexits.TempFail, "end it first, as with kill $(cat " + filepath.Join(dir, "postoffice.pid") + "), or give this server another " + option + ", queue-dir and listen"},
-		{spool.ErrFull, sysexits.TempFail, "make room there: df -h and df -i on " + dir + " show how much there is"},
-		{maildrop.ErrForeign, sysexits.NoPerm, "give the directory itself to who owns the queue: chown --reference=" + dir + " " + filepath.Join(dir, maildrop.Dir)},
-		{spool.ErrForeign, sysexits.NoPerm, "it must be the server's alone: chown and chmod it so if it is a queue of ours; else " + says},
-		{disk.ErrNoSync, code, "a power cut could lose mail there: use a local file system that can sync directories, such as ext4, XFS or Btrfs; " + says},
-		{fs.ErrNotExist, code, "the directory above it must be there: mkdir -p " + filepath.Dir(dir) + "; or " + says},
-		{syscall.EROFS, code, "its file system is read-only: mount it for writing; or " + says},
-		{syscall.ENOTDIR, code, "something in its path is no directory; " + says},
-		{fs.ErrPermission, sysexits.NoPerm, notOurs(says)},
-		{nil, code, says},
-	})
-}
-
-// notOurs is what to do where our user may not write.
-func notOurs(says string) string {
-	if os.Getuid() == 0 {
-		return "something keeps even root from it, such as a security policy; " + says
-	}
-	return fmt.Sprintf("uid %d may not write there: start it as root, or with a configuration of your own, as the last example of postoffice.cf(5)", os.Getuid())
-}
-
-// portError is an error with what option listen names.
-func portError(err error) error {
-	if unknown := (*net.DNSError)(nil); errors.As(err, &unknown) {
-		if _, none := net.InterfaceByName(unknown.Name); none == nil {
-			return cmdline.ExitWith(sysexits.OSErr, err, unknown.Name+" is an interface: give its address, which ip address shows, as in 192.0.2.1:25")
-		}
-		return cmdline.ExitWith(sysexits.OSErr, err, "the name must be in /etc/hosts or the DNS when the server starts; an address, such as 192.0.2.1:25, needs neither")
-	}
-	return withRemedy(err, []remedy{
-		{syscall.EADDRINUSE, sysexits.OSErr, "ss -ltnp shows who holds a port; option listen changes ours"},
-		{syscall.EADDRNOTAVAIL, sysexits.OSErr, "no interface has that address now (ip address shows those that are there); option listen=:25 takes all of them, also later ones"},
-		{fs.ErrPermission, sysexits.OSErr, "ports below 1024 are root's: start it as root, or choose another, as with -o listen=127.0.0.1:2525"},
-		{nil, sysexits.OSErr, "option listen says where the server listens"},
-	})
 }
 
 // LeftQueues tells of former queue directories that hold mail.

@@ -1,8 +1,6 @@
 package server
 
 import (
-	"errors"
-	"net"
 	"os/exec"
 	"strings"
 	"testing"
@@ -35,23 +33,6 @@ func TestNoMemory(t *testing.T) {
 	for _, got := range []error{StartError(service.Exit(service.MasterRole, err)), belowError(service.Exit(service.MasterRole, err))} {
 		if code := cmdline.ExitStatus(got); code != sysexits.TempFail || !strings.Contains(got.Error(), "exit status 2") {
 			t.Errorf("exit code %d, %q, want %d", code, got, sysexits.TempFail)
-		}
-	}
-}
-
-// An interface is not a name to listen on, and the hint says so.
-func TestListenOnInterface(t *testing.T) {
-	all, err := net.Interfaces()
-	if err != nil || len(all) == 0 {
-		t.Fatalf("no interface: %v", err)
-	}
-	for name, want := range map[string]string{
-		all[0].Name:       all[0].Name + " is an interface: give its address",
-		"no.such.invalid": "the name must be in /etc/hosts",
-	} {
-		var e *cmdline.ExitError
-		if err := portError(&net.DNSError{Err: "no such host", Name: name}); !errors.As(err, &e) || !strings.Contains(e.Hint, want) {
-			t.Errorf("%s: %v, want %q", name, e, want)
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -17,11 +16,19 @@ import (
 	"postoffice/applets/coal"
 	"postoffice/applets/config"
 	"postoffice/applets/control"
+	"postoffice/applets/filters"
+	"postoffice/applets/judging"
+	"postoffice/applets/logins"
 	"postoffice/applets/policy"
+	"postoffice/applets/preflight"
 	"postoffice/applets/service"
 	"postoffice/applets/smtpd"
+	"postoffice/applets/smtpd/greykeeper"
+	"postoffice/applets/state"
 	"postoffice/deliver"
 	"postoffice/deliver/local"
+	"postoffice/deliver/remote/login"
+	"postoffice/deliver/route"
 	"postoffice/internal/account"
 	"postoffice/internal/maillog"
 	"postoffice/internal/peer"
@@ -30,6 +37,7 @@ import (
 	"postoffice/spool"
 	"postoffice/spool/maildrop"
 	"postoffice/spool/shares"
+	"postoffice/vhost"
 )
 
 // ground is what a system stands on: the master behind a link, or this process
@@ -40,7 +48,12 @@ type ground struct {
 	postmaster string // who reads the mail of postmaster and root; "": root does
 	maildrop   bool   // other users may leave messages while nobody serves
 
-	keepOut func(netip.Addr) // keeps a client out for a while (option coal); nil: nobody can
+	passwords login.Passwords  // at smarthosts; nil: there are none
+	virtual   *vhost.Directory // domains without accounts; nil: there are none
+	logins    logins.Source    // of their users
+	system    logins.Source    // of the machine's accounts; nil: only a server of root's can ask
+	keepOut   func(netip.Addr) // keeps a client out for a while (option coal); nil: nobody can
+	state     *state.State     // what is known again after a restart; nil: this server is for one pass, and remembers nothing
 }
 
 // system accepts mail and delivers it: the server of the root tree, or the one
@@ -55,10 +68,15 @@ type system struct {
 	drops    *maildrop.Maildrop // nil: there is none
 	runner   *deliver.Runner
 	smtp     *smtpd.Server
-	policy   *policy.Policy // of the settings
+	waiting  *judging.Waiting // mail that is judged in the queue
+	scanner  judging.Scanner
+	policy   *policy.Policy              // of the settings
+	filters  atomic.Pointer[filters.Set] // of the settings; nil: there are none
 	scores   coal.Scores
+	greylist *greykeeper.Keeper // nil: nobody waits, and nobody has since the start
 	watchers watchers
-	offer    certs.Offer // of TLS
+	logins   *login.Keeper // at smarthosts
+	offer    certs.Offer   // of TLS
 
 	queueOnly bool // only runq delivers: fixed at the start
 
@@ -76,24 +94,28 @@ type system struct {
 
 // assemble joins the packages. Nothing is accepted or delivered yet.
 func assemble(ctx context.Context, conf *config.Config, log *slog.Logger, g ground) (*system, error) {
-	s := &system{ground: g, log: log, queueOnly: conf.QueueOnly, listening: map[string]func(){}}
+	s := &system{ground: g, log: log, logins: login.NewKeeper(g.passwords), queueOnly: conf.QueueOnly, listening: map[string]func(){}}
 	now := s.newSettings(ctx, conf)
 	s.settings.Store(now)
+	s.logins.Use(relayTrust(conf), log)
 	var err error
 	s.shares = shares.New(&shares.Who{Places: peer.Places{Server: os.Geteuid(), Nobody: accountless}, Here: s.here})
 	s.queue, err = spool.Open(spool.Options{Dir: conf.QueueDir, Log: log, MinFree: conf.MinFree, Tally: s.shares})
 	if err != nil {
-		return nil, queueDirError(conf.QueueDir, fmt.Errorf("open the queue: %w", err))
+		return nil, preflight.QueueDirError(conf.QueueDir, fmt.Errorf("open the queue: %w", err))
 	}
 	s.tellRoom(ctx, conf)
 	if g.maildrop {
 		s.drops, err = maildrop.Open(maildrop.Options{Spool: conf.QueueDir, Corrupt: s.queue, Log: log})
 		if err != nil {
-			return nil, errors.Join(queueDirError(conf.QueueDir, err), s.queue.Close())
+			return nil, errors.Join(preflight.QueueDirError(conf.QueueDir, err), s.queue.Close())
 		}
 	}
 	s.runner = deliver.NewRunner(s.deliverOptions(now))
+	s.waiting = s.newWaiting()
+	s.useGreylist(ctx, now)
 	s.smtp = smtpd.New(s.smtpdOptions(now))
+	s.keepState(conf)
 	s.work.Go(func() { s.countQueue(ctx) })
 	return s, nil
 }
@@ -104,9 +126,6 @@ func (s *system) countQueue(ctx context.Context) {
 		s.log.LogAttrs(ctx, slog.LevelWarn, "queue not readable", maillog.Err(err))
 	}
 }
-
-// here reports whether an address is one of this machine's.
-func (s *system) here(a netip.Addr) bool { return s.settings.Load().ours(a) }
 
 // wholeFits reports whether a report may carry all of a message of so many octets
 // back: those that wait have a share of the room too. One with the header alone is
@@ -120,6 +139,7 @@ func (s *system) wholeFits(octets int64) bool {
 // asks DNS for.
 func (s *system) newSettings(ctx context.Context, conf *config.Config) *settings {
 	now := newSettings(ctx, conf, s.log)
+	now.logins = logins.Open(ctx, conf.Auth, s.virtualUsers(), s.ground.system, s.log)
 	now.clients = newClients(ctx, conf.Trusted, now.ours, now.resolver.HostAddrs, s.log)
 	return now
 }
@@ -137,7 +157,7 @@ func (s *system) tellRoom(ctx context.Context, conf *config.Config) {
 
 func (s *system) deliverOptions(now *settings) deliver.Options {
 	o := now.deliver(s.ground, s.queue, &s.watchers)
-	o.WholeFits = s.wholeFits
+	o.WholeFits, o.Remote.Logins = s.wholeFits, s.logins
 	return o
 }
 
@@ -146,38 +166,40 @@ func (s *system) smtpdOptions(now *settings) smtpd.Options {
 	rules.Exchanges = func(ctx context.Context, domain string) (bool, error) {
 		return s.runner.Router().Exchanges(ctx, domain)
 	}
+	rules.Greylist = s.greylist
+	rules.SenderLogins = now.conf.SenderLogins
+	s.useFilters(now)
+	rules.Filters = s.filters.Load()
+	if now.logins != nil {
+		rules.OwnSender = s.ownSender
+	}
 	if now.conf.Coal > 0 && s.keepOut != nil {
 		rules.Score = s.score
 	}
+	s.rule(&rules, now.conf)
 	s.policy = policy.New(rules, s.policy)
-	o := now.smtpd(inbox{s.queue, s.shares, s.log, s.arrived}, s.policy.Session)
+	o := now.smtpd(s.inbox(), s.policy.Session)
 	o.Mailbox, o.Banner = s.mailbox, s.policy.Banner
 	s.offer.Ask(now.conf.TLSAsk)
 	if !noTLS(now.conf) {
 		o.TLS = s.offer.TLS
 	}
 	if now.conf.Debug {
+		set := s.filters.Load()
 		o.Debug = func(c *smtpd.Client, t *smtpd.Transaction) []string {
 			lines := append(policy.Shown(c, t, s.runner.Router().IsStatic), "Version: "+cmdline.Version(), "Host: "+now.self)
-			return append(lines, now.conf.DebugLines(c.Local)...)
+			return append(append(lines, now.conf.DebugLines(c.Local)...), set.Lines(c.Local)...)
 		}
 	}
 	return o
-}
-
-// score adds points to a client's score, and has it kept out where that is too low.
-func (s *system) score(c *smtpd.Client, points, pending int) (out bool) {
-	a := c.Addr.Addr()
-	if out = s.scores.Add(time.Now(), a, points, pending); out {
-		s.keepOut(a)
-	}
-	return out
 }
 
 // place says where mail for a domain goes: not at all where DNS has neither
 // exchanger nor address for it.
 func (s *system) place(ctx context.Context, domain string) (policy.Place, error) {
 	switch here, err := s.runner.Router().IsLocal(ctx, domain); {
+	case here && s.runner.Router().IsVirtual(domain):
+		return policy.Virtual, nil
 	case here:
 		return policy.Here, nil
 	case err != nil:
@@ -203,8 +225,8 @@ func (s *system) place(ctx context.Context, domain string) (policy.Place, error)
 }
 
 // recipient asks the router, as it is now.
-func (s *system) recipient(ctx context.Context, to smtp.Path, trusted bool) (smtp.Reply, error) {
-	return s.runner.Router().Recipient(ctx, to, trusted)
+func (s *system) recipient(ctx context.Context, q policy.Question) (smtp.Reply, error) {
+	return s.runner.Router().Recipient(ctx, route.Question(q))
 }
 
 // arrived is told of each message that is durable and in the log: it is tried now, or it waits
@@ -213,26 +235,10 @@ func (s *system) arrived(id spool.ID, t *smtpd.Transaction) {
 	if t.Queue {
 		s.kept.Store(true)
 	} else if !s.queueOnly {
-		s.runner.Arrived(id, t.Client.String(), t.ReversePath)
+		s.runner.Arrived(id, recorded(t.Client), t.ReversePath)
 		return
 	}
-	s.watchers.kept(id, t.Client.String(), len(t.Recipients))
-}
-
-// accountOf is the login and full name of a user of this machine, "" of a uid
-// without an account. An error means that it isn't known now.
-func accountOf(uid int) (login, full string, err error) {
-	p, err := account.Machine().InFile(uid)
-	if errors.Is(err, account.ErrNoUser) || errors.Is(err, fs.ErrNotExist) {
-		return "", "", nil
-	}
-	return p.Login, p.Full, err
-}
-
-// accountless says whether a uid is no account's. While that isn't known it is one's.
-func accountless(uid int) bool {
-	login, _, err := accountOf(uid)
-	return login == "" && err == nil && account.Names{}.Unowned(uid)
+	s.watchers.kept(id, recorded(t.Client), len(t.Recipients))
 }
 
 // reload puts a checked configuration in the place of the present one. What is
@@ -240,8 +246,14 @@ func accountless(uid int) bool {
 func (s *system) reload(ctx context.Context, conf *config.Config) {
 	now := s.newSettings(ctx, conf)
 	s.settings.Store(now)
+	waited := s.logins.Use(relayTrust(conf), s.log)
 	s.runner.Reload(s.deliverOptions(now))
+	if waited {
+		s.runNow(ctx)
+	}
+	s.useGreylist(ctx, now)
 	s.smtp.Reload(s.smtpdOptions(now))
+	s.keepState(conf)
 	if s.strangers {
 		s.policy.Look()
 	}
@@ -297,35 +309,12 @@ func (s *system) deliverAll(ctx context.Context) {
 			s.log.LogAttrs(ctx, slog.LevelError, "queue runner stopped", maillog.Err(err))
 		}
 	})
+	s.work.Go(func() { s.waiting.Run(ctx) })
 	s.work.Go(func() { s.watchAliases(ctx) })
 	s.work.Go(func() { s.watchMaildrop(ctx) })
+	s.work.Go(func() { s.countFilters(ctx) })
 	if every := s.settings.Load().conf.QueueInterval; every > 0 {
 		s.work.Go(func() { s.runEvery(ctx, every) })
-	}
-}
-
-// watchAliases says in the log, once for each, what is wrong with the alias
-// database, and that its text is newer; and it asks again for trusted clients
-// whose addresses DNS did not say.
-func (s *system) watchAliases(ctx context.Context) {
-	tick := time.NewTicker(time.Minute)
-	defer tick.Stop()
-	told := ""
-	for {
-		now := ""
-		if err := s.settings.Load().aliases.Problem(); err != nil {
-			now = err.Error()
-		}
-		if now != told && now != "" {
-			s.log.LogAttrs(ctx, slog.LevelWarn, "alias database to be made anew", maillog.Reason(now))
-		}
-		told = now
-		s.settings.Load().clients.again(ctx)
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
 	}
 }
 
@@ -347,6 +336,7 @@ func (s *system) runEvery(ctx context.Context, every time.Duration) {
 // this: one pass, in the background.
 func (s *system) runNow(ctx context.Context) {
 	s.work.Go(func() { s.pickUp(ctx) })
+	s.waiting.Now()
 	if !s.queueOnly {
 		s.runner.RunNow()
 		return
@@ -372,10 +362,15 @@ const (
 func (s *system) stop() {
 	limit, cancel := context.WithTimeout(context.Background(), stopWait)
 	defer cancel()
+	if s.state != nil { // the next server may be waiting for it
+		s.releaseGreylist(limit)
+		s.state.Close()
+	}
 	if err := s.smtp.Shutdown(limit); err != nil {
 		s.log.LogAttrs(limit, slog.LevelWarn, "sessions cut off", maillog.Err(err))
 	}
 	s.work.Wait()
+	s.filters.Load().LogCounts(limit, nil)
 	err := s.queue.Close()
 	if s.drops != nil {
 		err = errors.Join(err, s.drops.Close())
@@ -383,4 +378,18 @@ func (s *system) stop() {
 	if err != nil {
 		s.log.LogAttrs(limit, slog.LevelWarn, "queue not closed", maillog.Err(err))
 	}
+}
+
+// flushWait is how long what the greylist has counted may take to be written by a server
+// that ends: the next one waits for its store.
+const flushWait = time.Second
+
+func (s *system) releaseGreylist(ctx context.Context) {
+	if s.greylist == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, flushWait)
+	defer cancel()
+	s.greylist.Flush(ctx)
+	s.greylist.Release()
 }

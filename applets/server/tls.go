@@ -32,20 +32,24 @@ func noTLS(conf *config.Config) bool { return slices.Contains(conf.TLSCert, conf
 
 // checkTLS says which options of TLS don't fit together.
 func checkTLS(conf *config.Config) error {
-	wrong := func(text, hint string) error {
-		return cmdline.ExitWith(sysexits.Config, errors.New(text), hint)
+	wrong := func(option, text, hint string) error {
+		return cmdline.ExitWith(sysexits.Config, errors.New(conf.Located(option, text)), hint)
 	}
 	switch n, keys := len(conf.TLSCert), len(conf.TLSKey); {
 	case noTLS(conf) && n > 1:
-		return wrong("tls-cert=none stands beside a certificate", "take one of them out")
+		return wrong("tls-cert", "tls-cert=none stands beside a certificate", "take one of them out")
 	case noTLS(conf) && conf.MSPS != 0:
-		return wrong("msps is a port where TLS comes first, and tls-cert=none is no TLS", "take one of them out")
+		return wrong("msps", "msps is a port where TLS comes first, and tls-cert=none is no TLS", "take one of them out")
 	case keys > 0 && keys != n && !noTLS(conf):
-		return wrong(fmt.Sprintf("tls-key has %d files and tls-cert %d", keys, n), "name the key of each certificate, in the same order, or no key where each stands in the file of its certificate")
+		return wrong("tls-key", fmt.Sprintf("tls-key has %d files and tls-cert %d", keys, n), "name the key of each certificate, in the same order, or no key where each stands in the file of its certificate")
 	case conf.MSP == smtpPort || conf.MSPS == smtpPort:
-		return wrong("msp or msps is port 25, where other servers bring mail: all of it would be refused", "msp=yes is port 587 and msps=yes 465; listen keeps 25")
+		option := "msp"
+		if conf.MSPS == smtpPort {
+			option = "msps"
+		}
+		return wrong(option, "it is port 25, where other servers bring mail: all of it would be refused", "msp=yes is port 587 and msps=yes 465; listen keeps 25")
 	case conf.MSP != 0 && conf.MSP == conf.MSPS:
-		return wrong(fmt.Sprintf("msp and msps are both port %d", conf.MSP), "give one of them another port, as msps=465")
+		return wrong("msps", fmt.Sprintf("msp and msps are both port %d", conf.MSP), "give one of them another port, as msps=465")
 	}
 	return nil
 }
@@ -115,14 +119,26 @@ func certOptions(conf *config.Config, log *slog.Logger) certs.Options {
 	return o
 }
 
-// openCerts reads the certificates of a server that stays, and looks at them from then on.
+// openCerts reads the certificates of a server that stays, or that inetd started for one
+// client, and looks at them from then on.
 func (d *daemon) openCerts(ctx context.Context) {
-	if d.onePass {
+	if d.onePass && !d.network {
 		return
 	}
 	d.renew = make(chan struct{}, 1)
 	d.certs = certs.Open(certOptions(d.conf, d.log))
+	for _, text := range d.certs.Wrong() {
+		d.env.Say("warning: " + d.conf.Located("tls-cert", text) + "; until it is mended the certificate is left out")
+	}
 	go d.certs.Watch(ctx, d.renewed)
+}
+
+// offerOwn serves with certificates whose keys are in this process.
+func (d *daemon) offerOwn(ctx context.Context, s *system) {
+	d.openCerts(ctx)
+	if d.certs != nil {
+		s.offerPairs(d.certs.Pairs())
+	}
 }
 
 // renewed says that there are other certificates.
@@ -172,8 +188,9 @@ func (s *system) offerPairs(pairs []certs.Pair) {
 // handshakes may have begun with them.
 const oldSignerWait = time.Minute
 
-// takeCertificates serves with what the master has sent.
-func (s *system) takeCertificates(ctx context.Context, c privsep.NewCertificates) {
+// takeCertificates serves with what the master has sent. hung tells it of a signer that
+// answers nobody.
+func (s *system) takeCertificates(ctx context.Context, c privsep.NewCertificates, hung func()) {
 	client, err := signer.NewClient(c.Signer)
 	var set *certs.Set
 	if err == nil {
@@ -194,7 +211,9 @@ func (s *system) takeCertificates(ctx context.Context, c privsep.NewCertificates
 		case <-ctx.Done():
 			return // sessions go on for a while; the signer ends with this process
 		}
-		s.offer.Drop(set)
+		if s.offer.Drop(set) && client.HasHung() {
+			hung()
+		}
 		signed, failed := client.Counts()
 		s.log.LogAttrs(ctx, slog.LevelInfo, "signer closed", slog.Int64("signed", signed), slog.Int64("failed", failed))
 	})
@@ -217,11 +236,14 @@ func CheckCertificates(conf *config.Config) (wrong []error, notes []string) {
 		p, err := certs.Read(name, key, signer.Check)
 		switch {
 		case errors.Is(err, fs.ErrPermission) && os.Getuid() != 0:
-			notes = append(notes, "note: tls-cert: "+err.Error()+": root alone can check it")
+			notes = append(notes, "note: "+conf.Located("tls-cert", err.Error())+": root alone can check it")
 			continue
 		case err != nil:
-			wrong = append(wrong, cmdline.ExitWith(sysexits.Config, fmt.Errorf("tls-cert: %w", err), "until it is mended the certificate is left out, or the one that was read before stays"))
+			wrong = append(wrong, cmdline.ExitWith(sysexits.Config, errors.New(conf.Located("tls-cert", err.Error())), "until it is mended the certificate is left out, or the one that was read before stays"))
 			continue
+		}
+		if p.Exposed != "" {
+			notes = append(notes, "warning: "+p.Exposed)
 		}
 		if text := certs.EndsSoon(p, time.Now()); text != "" {
 			notes = append(notes, "warning: "+name+": "+text)

@@ -1,9 +1,15 @@
 package server
 
 import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 
+	"postoffice/applets/cmdline"
 	"postoffice/applets/config"
 	"postoffice/applets/service"
 	"postoffice/applets/smtpd"
@@ -55,5 +61,35 @@ func TestKindOf(t *testing.T) {
 		if got := s.kindOf(tt.l); got != tt.want {
 			t.Errorf("%+v: %v, want %v", tt.l, got, tt.want)
 		}
+	}
+}
+
+// TestRefusedAtStart: a certificate that can't be used is told to whoever starts the
+// server, with the line that names it, and not in the log alone.
+func TestRefusedAtStart(t *testing.T) {
+	cf := filepath.Join(t.TempDir(), "cf")
+	if err := os.WriteFile(cf, []byte("\ntls-cert=/no/such.pem\ndb-dir="+t.TempDir()+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out, log strings.Builder
+	env := &cmdline.Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out}
+	env.Prepare(cmdline.Applet{Name: "smtpd"}, []string{"-C", cf})
+	if err := env.Parse(); err != nil {
+		t.Fatal(err)
+	}
+	conf, err := env.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // nothing is looked at again
+	d := daemon{env: env, conf: conf, log: slog.New(slog.NewTextHandler(&log, nil))}
+	d.openCerts(ctx)
+	want := "warning: " + cf + ":2: tls-cert: open /no/such.pem: no such file or directory; until it is mended the certificate is left out"
+	if !strings.Contains(out.String(), want) || !strings.Contains(log.String(), "certificate refused") {
+		t.Errorf("told %q, want %q; log:\n%s", out.String(), want, log.String())
+	}
+	if all := d.certs.Pairs(); len(all) != 1 || !all[0].Own {
+		t.Errorf("%d certificates, want our own", len(all))
 	}
 }

@@ -24,6 +24,7 @@ import (
 	"postoffice/applets/sysexits"
 	"postoffice/deliver/local/user"
 	"postoffice/internal/account"
+	"postoffice/internal/dbm/store"
 	"postoffice/internal/disk"
 	"postoffice/internal/maillog"
 	"postoffice/internal/smtp"
@@ -39,6 +40,7 @@ type userSettings struct {
 	DefaultUser string
 	ProgramDir  string
 	ProgramTime time.Duration
+	Scanner     user.Scanner
 }
 
 // userOptions is what the master needs for users' processes.
@@ -48,6 +50,7 @@ func userOptions(ctx context.Context, conf *config.Config) (privsep.UserOptions,
 		return privsep.UserOptions{}, err
 	}
 	conf.DefaultUser = runner.Name // the server is to ask for the same
+	scanner := scannerOf(conf)
 	data, err := json.Marshal(userSettings{
 		Aliases:     conf.Aliases,
 		Usermap:     conf.Usermap,
@@ -56,8 +59,14 @@ func userOptions(ctx context.Context, conf *config.Config) (privsep.UserOptions,
 		DefaultUser: runner.Name,
 		ProgramDir:  conf.ProgramDir,
 		ProgramTime: conf.ProgramTime,
+		Scanner:     scanner,
 	})
-	return privsep.UserOptions{Settings: data, DefaultUser: runner.Name, RunTime: conf.ProgramTime}, err
+	return privsep.UserOptions{Settings: data, DefaultUser: runner.Name, ScanUser: scanner.User, RunTime: max(conf.ProgramTime, scanner.Time)}, err
+}
+
+// scannerOf is what the options say of av.
+func scannerOf(conf *config.Config) user.Scanner {
+	return user.Scanner{Command: conf.AV, User: scanUser(conf), Time: conf.AVTime, Infected: conf.AVInfected}
 }
 
 // aliasUser is the account for the programs of aliases that packages make.
@@ -82,11 +91,19 @@ func programUser(conf *config.Config) string {
 // that account is missing or can't be become, f has the caller's.
 func AsServer(conf *config.Config, f func() error) error {
 	owner, err := ServerUser(conf)
-	if os.Getuid() != 0 || err != nil {
+	if err != nil {
+		return f()
+	}
+	return asUser(account.Account{Name: owner.Name, UID: owner.UID, GID: owner.GID}, f)
+}
+
+// asUser is AsServer for another account.
+func asUser(a account.Account, f func() error) error {
+	if os.Getuid() != 0 {
 		return f()
 	}
 	ran := false
-	err = creds.As(account.Account{Name: owner.Name, UID: owner.UID, GID: owner.GID}, -1, func() error { ran = true; return f() })
+	err := creds.As(a, -1, func() error { ran = true; return f() })
 	if !ran {
 		return f()
 	}
@@ -144,6 +161,23 @@ func defaultUser(ctx context.Context, conf *config.Config) (account.Account, err
 	return a, nil
 }
 
+// scanAccount says what is wrong with the account that av is to run as, but for that of
+// default-user, which is looked at for itself.
+func scanAccount(ctx context.Context, conf *config.Config) error {
+	if conf.AV == "" || conf.AVUser == config.Auto {
+		return nil
+	}
+	switch a, err := account.Machine().Lookup(ctx, conf.AVUser); {
+	case errors.Is(err, account.ErrNoUser):
+		return fmt.Errorf("there is no account %q for the program of av to run as", conf.AVUser)
+	case err != nil:
+		return fmt.Errorf("look up %s: %w", conf.AVUser, err)
+	case a.UID == 0:
+		return fmt.Errorf("%s has uid 0: a program that reads what strangers send must not be root's", conf.AVUser)
+	}
+	return nil
+}
+
 // prepareMaster gives up what the master doesn't use of root's rights.
 func prepareMaster(conf *config.Config, log *slog.Logger) error {
 	err := privsep.Prepare(privsep.Rights{Bare: !conf.ProgramCapabilities, Filter: conf.Coal > 0}, log)
@@ -162,6 +196,17 @@ func checkCoal(conf *config.Config, deaf bool) error {
 	}
 	if err := nft.Supported(); err != nil {
 		return cmdline.ExitWith(sysexits.Config, err, "take the option coal out, or install the full postoffice for Linux")
+	}
+	return nil
+}
+
+// checkGreylist is checkCoal for what needs the store.
+func checkGreylist(conf *config.Config, deaf bool) error {
+	if deaf || conf.Greylist == config.GreylistOff {
+		return nil
+	}
+	if err := store.Supported(); err != nil {
+		return cmdline.ExitWith(sysexits.Config, fmt.Errorf("option greylist: %w", err), "or take the option greylist out")
 	}
 	return nil
 }
@@ -260,6 +305,7 @@ func runUserRole(ctx context.Context, _ *cmdline.Env) error {
 		Escape:      escapeOf(s.EscapeFrom),
 		ProgramDir:  s.ProgramDir,
 		ProgramTime: s.ProgramTime,
+		Scanner:     s.Scanner,
 		FS:          disk.OS(),
 	}))
 	return nil

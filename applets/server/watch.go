@@ -289,5 +289,12 @@ func (w *watchers) kept(id spool.ID, client string, recipients int) {
 	}
 }
 
+// over tells of a message that came back instead of being tried.
+func (w *watchers) over(id spool.ID, client string) {
+	if w.Watching() {
+		w.Watch(id, client, deliver.AttemptEnd{})
+	}
+}
+
 // waits is the event of a message that nobody tries now.
 type waits struct{ recipients int }

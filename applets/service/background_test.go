@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"postoffice/internal/testenv"
 )
 
 // fakeMaster is a master started in the background.
@@ -37,7 +39,7 @@ func fakeMaster(args []string) int {
 		signal.Notify(forever, syscall.SIGHUP)
 		<-forever
 	}
-	files := openFiles()
+	files := testenv.OpenFiles()
 	s.Ready()
 	c, err := net.FileConn(s.Session)
 	if err != nil {
@@ -52,15 +54,15 @@ func fakeMaster(args []string) int {
 
 func TestBackground(t *testing.T) {
 	c, theirs, err := ConnPair()
-	must(t, err)
+	testenv.Must(t, err)
 	t.Cleanup(func() { c.Close() })
 	t.Setenv("HOME", "/home/us")
-	must(t, Background{Args: []string{"ready"}, Session: theirs}.Start(t.Context()))
+	testenv.Must(t, Background{Args: []string{"ready"}, Session: theirs}.Start(t.Context()))
 	_, err = fmt.Fprintln(c, "go")
-	must(t, err)
+	testenv.Must(t, err)
 	r := bufio.NewReader(c)
 	got, err := r.ReadString('\n')
-	must(t, err)
+	testenv.Must(t, err)
 	env := "environment [PATH=/usr/bin:/bin]"
 	if os.Getuid() != 0 {
 		env = "environment [PATH=/usr/bin:/bin HOME=/home/us]"

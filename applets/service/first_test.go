@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"postoffice/internal/testenv"
 )
 
 const (
@@ -28,16 +30,16 @@ const (
 // socket that process 1 was given, and its signal; and its exit code counts.
 func TestFirst(t *testing.T) {
 	self, err := os.Executable()
-	must(t, err)
+	testenv.Must(t, err)
 	args := []string{"--pid", "--fork", "--mount-proc", self, firstRole}
 	if os.Getuid() != 0 {
 		args = append([]string{"--map-root-user"}, args...)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	testenv.Must(t, err)
 	defer l.Close()
 	socket, err := l.(*net.TCPListener).File()
-	must(t, err)
+	testenv.Must(t, err)
 	defer socket.Close()
 	cmd := exec.Command("unshare", args...)
 	cmd.Env = append(os.Environ(), "LISTEN_PID=1", "LISTEN_FDS=1", "TEST_SOCKET="+l.Addr().String())

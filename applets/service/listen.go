@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"postoffice/internal/maillog"
 )
@@ -70,11 +73,49 @@ func Listen(ctx context.Context, service string, addresses []string, log *slog.L
 	return bound, nil
 }
 
-// Resolve says why an address can't be listened on, whose host name isn't known
-// now. Nothing is bound.
-func Resolve(ctx context.Context, address string) error {
-	if _, err := endpoints(ctx, address); err != nil {
-		return fmt.Errorf("listen on %s: %w", address, err)
+// Try says why an address can't be listened on now: an error for each of its sockets, in
+// the words of Listen. It binds without listening, so that no client comes meanwhile.
+func Try(ctx context.Context, address string) []error {
+	wanted, err := endpoints(ctx, address)
+	if err != nil {
+		return []error{fmt.Errorf("listen on %s: %w", address, err)}
+	}
+	var all []error
+	for _, l := range wanted {
+		if err := l.try(); err != nil && !(l.optional && noFamily(err)) {
+			all = append(all, fmt.Errorf("listen on %s: %w", l.Address, err))
+		}
+	}
+	return all
+}
+
+// try is bind that lets go at once.
+func (l *Listener) try() error {
+	a, err := net.ResolveTCPAddr(l.Network, l.Address)
+	if err != nil {
+		return err
+	}
+	ip, _ := netip.AddrFromSlice(a.IP)
+	family, to := unix.AF_INET6, unix.Sockaddr(&unix.SockaddrInet6{Port: a.Port, Addr: ip.As16()})
+	if l.Network == "tcp4" {
+		family, to = unix.AF_INET, &unix.SockaddrInet4{Port: a.Port, Addr: ip.Unmap().As4()}
+	}
+	if a.Zone != "" {
+		return nil // Listen knows its number
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err == nil {
+		defer unix.Close(fd)
+		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+	}
+	if err == nil && family == unix.AF_INET6 {
+		err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)
+	}
+	if err == nil {
+		err = unix.Bind(fd, to)
+	}
+	if err != nil {
+		return &net.OpError{Op: "listen", Net: l.Network, Addr: a, Err: os.NewSyscallError("bind", err)}
 	}
 	return nil
 }

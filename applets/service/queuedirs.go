@@ -20,11 +20,12 @@ const queueDirsFile = "queue-dirs"
 const maxQueueDirs = 16
 
 // NoteQueueDir remembers that a daemon with this queue directory starts, and returns
-// former ones that still hold mail. Those that don't are forgotten.
+// former ones that still hold mail. Those that are seen to hold none are forgotten; one
+// that isn't there may be on a disk that isn't mounted now.
 func (r *RunDir) NoteQueueDir(dir string) (left []string, err error) {
-	left = QueuesLeft(r.path, dir)
+	left, away := formerQueues(r.path, dir)
 	text := dir + "\n"
-	for _, l := range left {
+	for _, l := range append(slices.Clip(left), away...) {
 		text += l + "\n"
 	}
 	return left, r.write(queueDirsFile, 0o600, text)
@@ -33,42 +34,55 @@ func (r *RunDir) NoteQueueDir(dir string) (left []string, err error) {
 // QueuesLeft returns queue directories that daemons of this run directory had before
 // they had dir, and that hold mail. Nil where the caller may not know.
 func QueuesLeft(runDir, dir string) []string {
+	left, _ := formerQueues(runDir, dir)
+	return left
+}
+
+// formerQueues is QueuesLeft, and those that aren't there now.
+func formerQueues(runDir, dir string) (left, away []string) {
 	f, err := os.OpenFile(filepath.Join(runDir, queueDirsFile), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return nil
+		return nil, nil
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxQueueDirs*unix.PathMax))
 	if err != nil {
-		return nil
+		return nil, nil
 	}
-	left := []string{}
+	left = []string{}
 	for line := range strings.Lines(string(text)) {
 		was, whole := strings.CutSuffix(line, "\n")
-		if whole && was != dir && filepath.IsAbs(was) && len(left) < maxQueueDirs && !slices.Contains(left, was) && holdsMail(was) {
+		if !whole || was == dir || !filepath.IsAbs(was) || len(left)+len(away) >= maxQueueDirs || slices.Contains(left, was) || slices.Contains(away, was) {
+			continue
+		}
+		switch there, mail := holdsMail(was); {
+		case mail:
 			left = append(left, was)
+		case !there:
+			away = append(away, was)
 		}
 	}
-	return left
+	return left, away
 }
 
-// holdsMail reports whether a directory with a queue's folders has something in one of
-// them that a server delivers or keeps. The folders are their owner's, who may have
-// put anything in their place.
-func holdsMail(dir string) bool {
+// holdsMail reports whether a directory has a queue's folders, and whether something that
+// a server delivers or keeps is in one of them. The folders are their owner's, who may
+// have put anything in their place.
+func holdsMail(dir string) (there, mail bool) {
 	for _, folder := range []string{"queue", "hold", "maildrop"} {
 		d, err := os.OpenFile(filepath.Join(dir, folder), os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
-			return true // for all that is known
+			return true, true // for all that is known
 		}
 		names, _ := d.Readdirnames(1)
 		d.Close()
 		if len(names) > 0 {
-			return true
+			return true, true
 		}
+		there = true
 	}
-	return false
+	return there, false
 }

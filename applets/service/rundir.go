@@ -17,7 +17,9 @@ var ErrRunning = errors.New("a postoffice daemon runs already")
 
 const (
 	lockFile = "lock"
-	pidFile  = "postoffice.pid"
+
+	// PIDFile has the process number of the daemon, in its run directory.
+	PIDFile = "postoffice.pid"
 
 	lockTries = 10
 	lockPause = 30 * time.Millisecond
@@ -80,7 +82,7 @@ func (r *RunDir) hold() (anew bool, err error) {
 		}
 		r.lock.Close() // the lock of a file without a name
 		r.lock = fresh.lock
-	} else if _, err := os.Lstat(filepath.Join(r.path, pidFile)); !errors.Is(err, fs.ErrNotExist) {
+	} else if _, err := os.Lstat(filepath.Join(r.path, PIDFile)); !errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	return true, r.WritePID()
@@ -94,6 +96,11 @@ func makeRunDir(path string) error {
 	if !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("make the run directory: %w", err)
 	}
+	return CheckRunDir(path)
+}
+
+// CheckRunDir says why a directory that is there can't be our run directory.
+func CheckRunDir(path string) error {
 	var st unix.Stat_t
 	if err := unix.Lstat(path, &st); err != nil {
 		return &os.PathError{Op: "lstat", Path: path, Err: err}
@@ -102,7 +109,7 @@ func makeRunDir(path string) error {
 	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
 		return fmt.Errorf("run directory %s is not a directory", path)
 	case int(st.Uid) != os.Geteuid():
-		return fmt.Errorf("run directory %s belongs to uid %d, want %d", path, st.Uid, os.Geteuid())
+		return fmt.Errorf("run directory %s belongs to uid %d, want %d: where nobody else uses it, chown %[3]d %[1]s", path, st.Uid, os.Geteuid())
 	case st.Mode&0o022 != 0:
 		return fmt.Errorf("run directory %s is writable by others: chmod 755 %[1]s", path)
 	}
@@ -162,7 +169,7 @@ func Running(path string) (bool, error) {
 }
 
 // WritePID writes postoffice.pid.
-func (r *RunDir) WritePID() error { return r.write(pidFile, 0o644, strconv.Itoa(os.Getpid())+"\n") }
+func (r *RunDir) WritePID() error { return r.write(PIDFile, 0o644, strconv.Itoa(os.Getpid())+"\n") }
 
 // write puts a file into the place of the one with that name.
 func (r *RunDir) write(file string, mode fs.FileMode, text string) error {
@@ -194,7 +201,7 @@ func (r *RunDir) Close() error {
 		return r.lock.Close()
 	}
 	var all error
-	for _, name := range []string{Submission, Control, pidFile} {
+	for _, name := range []string{Submission, Control, PIDFile} {
 		if err := os.Remove(filepath.Join(r.path, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			all = errors.Join(all, err)
 		}

@@ -33,13 +33,13 @@ func TestRunDir(t *testing.T) {
 	old := syscall.Umask(0o077)
 	defer syscall.Umask(old)
 	r, err := LockRunDir(path, -1)
-	must(t, err)
+	testenv.Must(t, err)
 	running(true)
 	if _, err := LockRunDir(path, -1); !errors.Is(err, ErrRunning) {
 		t.Errorf("second daemon: %v, want ErrRunning", err)
 	}
-	must(t, r.WritePID())
-	must(t, r.WritePID())
+	testenv.Must(t, r.WritePID())
+	testenv.Must(t, r.WritePID())
 	if b, _ := os.ReadFile(filepath.Join(path, "postoffice.pid")); string(b) != fmt.Sprintln(os.Getpid()) {
 		t.Errorf("pid file %q", b)
 	}
@@ -48,19 +48,19 @@ func TestRunDir(t *testing.T) {
 			t.Errorf("%q: %v, %v, want %v", name, info.Mode(), err, mode)
 		}
 	}
-	must(t, r.Close())
+	testenv.Must(t, r.Close())
 	running(false)
 	for _, name := range []string{"postoffice.pid", Submission, Control} {
 		if _, err := os.Lstat(filepath.Join(path, name)); err == nil {
 			t.Errorf("%s is still there", name)
 		}
 	}
-	must(t, os.Chmod(path, 0o777))
+	testenv.Must(t, os.Chmod(path, 0o777))
 	if _, err := LockRunDir(path, -1); err == nil || !strings.Contains(err.Error(), "writable by others") {
 		t.Errorf("mode 777: %v", err)
 	}
 	link := path + ".link"
-	must(t, os.Symlink(path, link))
+	testenv.Must(t, os.Symlink(path, link))
 	if _, err := LockRunDir(link, -1); err == nil || !strings.Contains(err.Error(), "not a directory") {
 		t.Errorf("link: %v", err)
 	}
@@ -75,21 +75,21 @@ func TestListenUnix(t *testing.T) {
 	var last Listener
 	for range 3 {
 		l, err := ListenUnix(Submission, path)
-		must(t, err)
+		testenv.Must(t, err)
 		if info, err := os.Lstat(path); err != nil || info.Mode() != fs.ModeSocket|0o666 {
 			t.Errorf("%v, %v, want a socket of mode 666", info.Mode(), err)
 		}
 		if last.File != nil {
-			must(t, last.File.Close())
+			testenv.Must(t, last.File.Close())
 		}
 		last = l
 	}
 	n, err := last.Listen()
-	must(t, err)
+	testenv.Must(t, err)
 	c, err := net.Dial("unix", path)
-	must(t, err)
-	must(t, c.Close())
-	must(t, n.Close())
+	testenv.Must(t, err)
+	testenv.Must(t, c.Close())
+	testenv.Must(t, n.Close())
 	if _, err := os.Lstat(path); err != nil {
 		t.Errorf("closing the server's copy removed the socket: %v", err)
 	}
@@ -101,7 +101,7 @@ func TestListenUnix(t *testing.T) {
 func TestListenA78(t *testing.T) {
 	quiet := slog.New(slog.DiscardHandler)
 	ls, err := Listen(t.Context(), "", []string{"127.0.0.1:0", "[::1]:0", "localhost:0"}, quiet)
-	must(t, err)
+	testenv.Must(t, err)
 	defer CloseListeners(ls)
 	for _, l := range ls {
 		err := WithDescriptors([]*os.File{l.File}, nil, func(fds []int) error {
@@ -121,12 +121,12 @@ func TestListenA78(t *testing.T) {
 			}
 			return nil
 		})
-		must(t, err)
+		testenv.Must(t, err)
 	}
 	busy, err := net.Listen("tcp4", "127.0.0.1:0")
-	must(t, err)
+	testenv.Must(t, err)
 	defer busy.Close()
-	before := countFiles(t)
+	before := testenv.Descriptors()
 	for _, bad := range [][]string{{"127.0.0.1:0", busy.Addr().String()}, {"127.0.0.1"}, {"192.0.2.1:0"}} {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
@@ -134,7 +134,7 @@ func TestListenA78(t *testing.T) {
 			t.Errorf("%q: %v, want an error", bad, ls)
 		}
 	}
-	if after := countFiles(t); after != before {
+	if after := testenv.Descriptors(); after != before {
 		t.Errorf("%d open files before, %d after: some stayed bound", before, after)
 	}
 }
@@ -142,9 +142,9 @@ func TestListenA78(t *testing.T) {
 // TestPortFreeSoon: a port that is freed meanwhile is no error.
 func TestPortFreeSoon(t *testing.T) {
 	busy, err := net.Listen("tcp4", testenv.OwnAddress()+":0")
-	must(t, err)
+	testenv.Must(t, err)
 	time.AfterFunc(10*time.Millisecond, func() { busy.Close() })
 	ls, err := Listen(t.Context(), "", []string{busy.Addr().String()}, slog.New(slog.DiscardHandler))
-	must(t, err)
+	testenv.Must(t, err)
 	CloseListeners(ls)
 }

@@ -23,20 +23,20 @@ type watched struct {
 	t    *testing.T
 	path string
 	run  *RunDir
-	log  *safeLog
+	log  *testenv.Log
 	now  chan net.Listener // the socket, and then each that was bound again
 	stop func()
 }
 
 func watch(t *testing.T) *watched {
 	t.Helper()
-	w := &watched{t: t, path: filepath.Join(t.TempDir(), "run"), log: &safeLog{}, now: make(chan net.Listener, 10)}
+	w := &watched{t: t, path: filepath.Join(t.TempDir(), "run"), log: &testenv.Log{}, now: make(chan net.Listener, 10)}
 	var err error
 	w.run, err = LockRunDir(w.path, -1)
-	must(t, err)
-	must(t, w.run.WritePID())
+	testenv.Must(t, err)
+	testenv.Must(t, w.run.WritePID())
 	l, err := ListenUnix(Submission, w.file(Submission))
-	must(t, err)
+	testenv.Must(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	s := NewSockets(ctx, SocketsOptions{Listeners: []Listener{l}, Log: slog.New(slog.NewTextHandler(w.log, nil)), LookPause: 5 * time.Millisecond})
 	for _, l := range s.Serve(w.serve) {
@@ -46,7 +46,7 @@ func watch(t *testing.T) *watched {
 	w.stop = func() {
 		cancel()
 		s.Close()
-		must(t, w.run.Close())
+		testenv.Must(t, w.run.Close())
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -73,11 +73,11 @@ func (w *watched) dials() {
 	n := <-w.now
 	defer n.Close()
 	c, err := net.Dial("unix", w.file(Submission))
-	must(w.t, err)
-	must(w.t, c.Close())
+	testenv.Must(w.t, err)
+	testenv.Must(w.t, c.Close())
 	c, err = n.Accept()
-	must(w.t, err)
-	must(w.t, c.Close())
+	testenv.Must(w.t, err)
+	testenv.Must(w.t, c.Close())
 }
 
 // TestSocketRemoved: a socket whose name was removed, or leads to another one,
@@ -86,14 +86,14 @@ func TestSocketRemoved(t *testing.T) {
 	w := watch(t)
 	defer w.stop()
 	w.dials()
-	must(t, os.Remove(w.file(Submission)))
+	testenv.Must(t, os.Remove(w.file(Submission)))
 	w.dials()
 	other, err := net.Listen("unix", w.file("other"))
-	must(t, err)
+	testenv.Must(t, err)
 	defer other.Close()
-	must(t, os.Rename(w.file("other"), w.file(Submission)))
+	testenv.Must(t, os.Rename(w.file("other"), w.file(Submission)))
 	w.dials()
-	w.log.wait(t, `msg="listener bound again" listen=submission`, 2)
+	w.log.Wait(t, `msg="listener bound again" listen=submission`, 2)
 	if got := strings.Count(w.log.String(), "\n"); got != 2 {
 		t.Errorf("%d lines in the log, want 2", got)
 	}
@@ -106,20 +106,20 @@ func TestRunDirRemoved(t *testing.T) {
 	w.dials()
 	gone := func(dir string) error { return os.Rename(dir, dir+".gone") } // at once: what is removed piece by piece comes back meanwhile
 	for i, remove := range []func(string) error{gone, func(dir string) error { return os.Remove(filepath.Join(dir, lockFile)) }} {
-		must(t, remove(w.path))
-		w.log.wait(t, `msg="run directory made anew"`, i+1)
+		testenv.Must(t, remove(w.path))
+		w.log.Wait(t, `msg="run directory made anew"`, i+1)
 		if i == 0 {
 			w.dials()
 		}
 		if _, err := LockRunDir(w.path, -1); !errors.Is(err, ErrRunning) {
 			t.Errorf("second daemon: %v, want ErrRunning", err)
 		}
-		if _, err := os.Stat(w.file(pidFile)); err != nil {
+		if _, err := os.Stat(w.file(PIDFile)); err != nil {
 			t.Error(err)
 		}
 	}
-	must(t, os.Remove(w.file(pidFile)))
-	w.log.wait(t, `msg="run directory made anew"`, 3)
+	testenv.Must(t, os.Remove(w.file(PIDFile)))
+	w.log.Wait(t, `msg="run directory made anew"`, 3)
 	w.stop()
 	if entries, err := os.ReadDir(w.path); err != nil || len(entries) != 1 {
 		t.Errorf("left behind: %v, %v, want the lock alone", entries, err)
@@ -132,16 +132,16 @@ func TestRunDirTaken(t *testing.T) {
 	w := watch(t)
 	w.dials()
 	other, err := LockRunDir(w.path+".other", -1)
-	must(t, err)
-	must(t, unix.Renameat2(unix.AT_FDCWD, w.path, unix.AT_FDCWD, w.path+".other", unix.RENAME_EXCHANGE))
-	w.log.wait(t, `msg="run directory lost"`, 1)
-	must(t, other.Close())
-	w.log.wait(t, `msg="run directory made anew"`, 1)
+	testenv.Must(t, err)
+	testenv.Must(t, unix.Renameat2(unix.AT_FDCWD, w.path, unix.AT_FDCWD, w.path+".other", unix.RENAME_EXCHANGE))
+	w.log.Wait(t, `msg="run directory lost"`, 1)
+	testenv.Must(t, other.Close())
+	w.log.Wait(t, `msg="run directory made anew"`, 1)
 	w.dials()
 	if got := strings.Count(w.log.String(), "directory lost"); got != 1 {
 		t.Errorf("told %d times, want once", got)
 	}
-	must(t, os.Rename(w.path, w.path+".gone"))
+	testenv.Must(t, os.Rename(w.path, w.path+".gone"))
 	w.stop() // what is gone is no error
 }
 
@@ -149,24 +149,24 @@ func TestRunDirTaken(t *testing.T) {
 func TestRunDirOfAnother(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "run")
 	first, err := LockRunDir(path, -1)
-	must(t, err)
-	must(t, os.RemoveAll(path))
+	testenv.Must(t, err)
+	testenv.Must(t, os.RemoveAll(path))
 	second, err := LockRunDir(path, -1)
-	must(t, err)
-	must(t, second.WritePID())
-	must(t, first.Close())
-	if _, err := os.Stat(filepath.Join(path, pidFile)); err != nil {
+	testenv.Must(t, err)
+	testenv.Must(t, second.WritePID())
+	testenv.Must(t, first.Close())
+	if _, err := os.Stat(filepath.Join(path, PIDFile)); err != nil {
 		t.Error(err)
 	}
-	must(t, second.Close())
+	testenv.Must(t, second.Close())
 }
 
 // TestPortTakenR53: it is tried again until the port is free, and an inherited
 // socket is left to the service manager.
 func TestPortTakenR53(t *testing.T) {
 	taken, err := net.Listen("tcp4", testenv.OwnAddress()+":0")
-	must(t, err)
-	log := &safeLog{}
+	testenv.Must(t, err)
+	log := &testenv.Log{}
 	a := taken.Addr().String()
 	l := Listener{Name: "smtp", Network: "tcp4", Address: a}
 	done := make(chan error)
@@ -177,10 +177,10 @@ func TestPortTakenR53(t *testing.T) {
 		}
 		done <- err
 	}()
-	log.wait(t, "listener not bound", 3)
-	must(t, taken.Close())
-	must(t, <-done)
-	log.wait(t, "listener bound again", 1)
+	log.Wait(t, "listener not bound", 3)
+	testenv.Must(t, taken.Close())
+	testenv.Must(t, <-done)
+	log.Wait(t, "listener bound again", 1)
 	if _, err := rebind(t.Context(), Listener{Name: "smtp"}, slog.New(slog.DiscardHandler), firstPause, lastPause); err == nil {
 		t.Error("an inherited listener was bound")
 	}

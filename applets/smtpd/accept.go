@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"strconv"
 	"syscall"
 	"time"
@@ -95,6 +94,7 @@ func (s *Server) begin(conn net.Conn, k Kind) {
 		return
 	}
 	w := newConn(conn)
+	w.owner = refusal.owner
 	if !s.register(w) {
 		conn.Close()
 		place.Free()
@@ -145,7 +145,8 @@ func unnamed(conn net.Conn) string {
 }
 
 // admit takes a place for a connection. Who it is that the kernel can't tell gets
-// one too, for as long as it takes to say so.
+// one too, for as long as it takes to say so. A user has one share, by TCP from this
+// machine and at the socket.
 func (s *Server) admit(conn net.Conn, k Kind) (places.Place, refusal) {
 	o := s.options.Load()
 	if k == Local {
@@ -153,25 +154,33 @@ func (s *Server) admit(conn net.Conn, k Kind) (places.Place, refusal) {
 		place, r := s.places.Program(uid, o.places())
 		return place, refusal{reply: noPlace(r, o)}
 	}
-	return s.enter(asAddr(conn.RemoteAddr()).Addr(), o.classOf(conn), o)
+	c := o.classOf(conn)
+	if c == places.Here {
+		if uid, err := s.ownerOf(conn); err == nil {
+			place, r := s.places.Program(uid, o.places())
+			return place, refusal{noPlace(r, o), false, &uid}
+		}
+	}
+	return s.enter(asAddr(conn.RemoteAddr()).Addr(), c, o)
 }
 
-// refusal is why no session begins.
+// refusal is why no session begins, and whose it would be.
 type refusal struct {
 	reply smtp.Reply
 	known bool // the log has it
+	owner *int // uid whose the connection is, where it is one of this machine's by TCP and that is known
 }
 
 // enter takes a place for a client on TCP, if it doesn't come too fast.
 func (s *Server) enter(a netip.Addr, c places.Class, o *Options) (places.Place, refusal) {
 	if c == places.Stranger {
 		if r, ok := s.rates.Take(time.Now(), a, rates.Connections, o.Rates); !ok {
-			return places.Place{}, refusal{smtp.Reply{Code: 421, Status: "4.7.1", Text: "too many connections from your address or its network lately, try again in " + inSeconds(r.Wait)}, !r.First} // option rate-connections
+			return places.Place{}, refusal{reply: smtp.Reply{Code: 421, Status: "4.7.1", Text: "too many connections from your address or its network lately, try again in " + inSeconds(r.Wait)}, known: !r.First} // option rate-connections
 		}
 	}
 	if c == places.Stranger && s.places.Crowded(o.places()) {
 		if r, ok := s.rates.Look(time.Now(), a, rates.Idle, idleLimits); !ok {
-			return places.Place{}, refusal{noPlace(places.Full, o), !r.First}
+			return places.Place{}, refusal{reply: noPlace(places.Full, o), known: !r.First}
 		}
 	}
 	place, r := s.places.Client(a, c, o.places())
@@ -187,7 +196,7 @@ var idleLimits = rates.Limits{Per: wasteWait, Most: [...]int{rates.Idle: 1}}
 // brought no message.
 func (s *session) wasted() {
 	w := s.wire
-	if !s.limited || s.useful || !s.counted() || w.Crowded == nil || !w.Crowded() || time.Since(w.seen.is.Begun) < wire.IdleWait {
+	if !s.limited || s.useful || !s.counted() || w.Crowded == nil || !w.Crowded() || time.Since(w.seen.is.Begun) < wire.StrangerWait {
 		return
 	}
 	s.server.rates.Count(time.Now(), s.client.Addr.Addr(), rates.Idle, idleLimits)
@@ -204,7 +213,7 @@ func inSeconds(d time.Duration) string {
 
 // places are how many sessions there may be.
 func (o *Options) places() places.Limits {
-	return places.Limits{Clients: o.Clients, PerAddress: o.ClientsPerAddress, Programs: o.Programs, Server: os.Geteuid(), Nobody: o.Nobody}
+	return places.Limits{Clients: o.Clients, PerAddress: o.ClientsPerAddress, Programs: o.Programs, Server: o.self, Nobody: o.Nobody}
 }
 
 // classOf says which places a client on TCP takes.
@@ -252,7 +261,7 @@ func noPlace(r places.Refusal, o *Options) smtp.Reply {
 	case places.AddressOut:
 		return tooManyOfAddress()
 	case places.UserOut:
-		return smtp.Reply{Code: 421, Status: "4.7.0", Text: "your user has too many sessions, end one or try again later"} // a user has a quarter of what others leave at submission
+		return smtp.Reply{Code: 421, Status: "4.7.0", Text: "your user has too many sessions, end one or try again later"} // a user has a quarter of what others leave, at submission and by TCP from this machine
 	}
 	return smtp.Reply{}
 }
@@ -266,7 +275,7 @@ func tooManyOfAddress() smtp.Reply {
 // busy is apart.
 func (s *Server) turnAway(conn net.Conn, k Kind, r refusal) {
 	w := newConn(conn)
-	w.known = r.known
+	w.known, w.owner = r.known, r.owner
 	refusers := &s.refusers[k]
 	if refusers.Add(1) > maxRefusers || !s.register(w) {
 		refusers.Add(-1)
@@ -291,7 +300,11 @@ func (s *Server) refuse(w *conn, k Kind, r smtp.Reply) {
 	if w.known || unremarkable(w.Raw()) {
 		level = slog.LevelDebug
 	}
-	s.options.Load().Log.LogAttrs(s.ctx, level, "client refused", maillog.Client(who), maillog.Reply(r))
+	attrs := []slog.Attr{maillog.Client(who), maillog.Reply(r)}
+	if w.owner != nil {
+		attrs = append(attrs, maillog.Reason(fmt.Sprintf("a connection of uid %d", *w.owner)))
+	}
+	s.options.Load().Log.LogAttrs(s.ctx, level, "client refused", attrs...)
 	if k == SubmissionTLS { // it would take no word of ours for one
 		w.Close(false)
 		return

@@ -27,7 +27,9 @@ func (c *Client) String() string {
 	if name == "" {
 		name = "unknown"
 	}
-	return name + "[" + c.Addr.Addr().String() + "]:" + strconv.Itoa(int(c.Addr.Port()))
+	b := make([]byte, 0, 128) // for each line of the log, and each message: one piece
+	b = c.Addr.Addr().AppendTo(append(append(b, name...), '['))
+	return string(strconv.AppendUint(append(b, "]:"...), uint64(c.Addr.Port()), 10))
 }
 
 // identify fills in the client from what the kernel says of the connection.
@@ -41,7 +43,7 @@ func (s *session) identify(k Kind) error {
 	if c.Addr = asAddr(conn.RemoteAddr()); !c.Addr.IsValid() {
 		return fmt.Errorf("no address of IP: %v", conn.RemoteAddr())
 	}
-	c.Server = asAddr(conn.LocalAddr())
+	c.Server, c.Owner = asAddr(conn.LocalAddr()), s.wire.owner
 	if p, ok := conn.(*passedOn); ok {
 		c.Via, s.unknown = asAddr(p.Conn.RemoteAddr()), p.unknown()
 	}
@@ -52,9 +54,10 @@ func (s *session) identify(k Kind) error {
 	return nil
 }
 
-// stand says what the client may, by its address.
+// stand says what the client may, by its address: until it has logged in.
 func (s *session) stand() {
 	c := &s.client
+	c.Account = ""
 	c.Local, c.Trusted = s.o.standing(c.Addr.Addr(), c.Via.IsValid())
 	c.Trusted = c.Trusted && !s.unknown // the address is that of who passes it on
 }

@@ -7,13 +7,15 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"postoffice/internal/testenv"
 )
 
 // crowded is a server with four places for strangers, two of them taken by clients that
 // go on sending commands, for as long as the test lasts.
 func crowded(t *testing.T) (s *Server, l *pipeListener, end func()) {
 	done, work := make(chan bool), sync.WaitGroup{}
-	var log logLines
+	var log testenv.Log
 	o := proxied(&log)
 	o.Clients, o.ClientsPerAddress = 4, 1
 	s = New(o)

@@ -30,7 +30,8 @@
 //	options.go    settings, and what the server asks of those behind it
 //	server.go     listeners, one connection, the end
 //	accept.go     the accept loop
-//	claim.go      room for what comes and a client's share of it, and how fast clients come
+//	claim.go      room for what comes and is made of it, a client's share of that, and how
+//	              fast clients come
 //	client.go     who the client is
 //	passedon.go   clients that another passes on: the PROXY header, and XCLIENT
 //	session.go    a session from greeting to end
@@ -40,8 +41,8 @@
 //	              and all that take no mail
 //	starttls.go   TLS: its beginning, and what is known of it
 //	mail.go       MAIL and RCPT
-//	bdat.go       BDAT: messages in chunks
-//	data.go       DATA, and what becomes of a message at its end
+//	login.go      AUTH: as whom the client logs in
+//	data.go       DATA and BDAT, and what becomes of a message at its end
 //	header.go     the header of what comes, its hops, and our trace fields
 //	sessions.go   which sessions there are, and the end of one
 package smtpd

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"postoffice/internal/smtp"
+	"postoffice/internal/testenv"
 )
 
 // fuzzTail comes behind what a fuzzer sends: it ends a line and a message, and
@@ -112,7 +113,7 @@ func checkReplies(t *testing.T, in, all string) {
 }
 
 // FuzzHeader writes a message in two pieces. The cut makes no difference;
-// what a stranger sent is all there behind our trace field but Return-Path;
+// what a stranger sent is all there behind our trace field but Return-Path, and what says Authentication-Results in our name;
 // what a program sent has all fields that a message must have.
 func FuzzHeader(f *testing.F) {
 	f.Add("Return-Path: x\n y\nTo: a\nFrom: \"b\" <c>\n\nbody", 20)
@@ -141,7 +142,8 @@ func FuzzHeader(f *testing.F) {
 				}
 				continue
 			}
-			if !strings.Contains(strings.ToLower(in), "return-path") && whole != in && whole != "\n"+in {
+			low := strings.ToLower(in)
+			if !strings.Contains(low, "return-path") && !strings.Contains(low, "authentication-results") && whole != in && whole != "\n"+in {
 				t.Errorf("%q gives %q", in, whole)
 			}
 			if whole != "" && (whole[0] == ' ' || whole[0] == '\t') {
@@ -154,8 +156,13 @@ func FuzzHeader(f *testing.F) {
 // filter puts pieces through a header and returns what it wrote behind our
 // trace field.
 func filter(t *testing.T, local bool, pieces ...string) string {
+	return filterOf(t, Client{Local: local}, pieces...)
+}
+
+// filterOf is filter for a client's message.
+func filterOf(t *testing.T, client Client, pieces ...string) string {
 	q := &memQueue{}
-	s := &session{o: options(q).withDefaults(), client: Client{Local: local}}
+	s := &session{o: options(q).withDefaults(), client: client}
 	s.o.Hops = 1 << 30
 	s.tx = Transaction{Client: &s.client}
 	s.incoming, _ = q.Begin(context.Background(), &s.tx)
@@ -216,6 +223,8 @@ type plan struct {
 	said     *smtp.Reply // a refusal that the client has not heard yet
 	accepted int         // messages
 	mark     Mark
+	open     bool // a transaction is, and Aborted is to come if nobody takes its message
+	judged   bool // its message was accepted
 	closed   bool
 }
 
@@ -249,16 +258,34 @@ func (p *plan) Connect(context.Context) Verdict {
 	return v
 }
 
-func (p *plan) Helo(context.Context) Verdict            { return p.verdict(true) }
-func (p *plan) Mail(context.Context, smtp.Path) Verdict { return p.verdict(false) }
-func (p *plan) Rcpt(context.Context, smtp.Path) Verdict { return p.verdict(false) }
+func (p *plan) Helo(context.Context) Verdict                          { return p.verdict(true) }
+func (p *plan) Unknown(context.Context, string) Verdict               { return p.verdict(false) }
+func (p *plan) Rcpt(context.Context, *Transaction, smtp.Path) Verdict { return p.verdict(false) }
 
 func (p *plan) Data(context.Context, *Transaction) Verdict { return p.verdict(false) }
 
-func (p *plan) Message(context.Context, *Transaction) Verdict {
+func (p *plan) Mail(context.Context, *Transaction) Verdict {
+	v := p.verdict(false)
+	if p.open {
+		p.t.Error("a transaction begins before the end of another")
+	}
+	p.open, p.judged = v.Accepted(), false
+	return v
+}
+
+// Aborted comes once for each transaction that was begun, but where its message was taken.
+func (p *plan) Aborted() {
+	if !p.open && !p.judged {
+		p.t.Error("a transaction ends that was none")
+	}
+	p.open, p.judged = false, false
+}
+
+func (p *plan) Message(context.Context, *Transaction, Message) Verdict {
 	v := p.verdict(false)
 	if v.Accepted() {
 		p.accepted++
+		p.open, p.judged = false, true // what comes then is the queue's
 	}
 	return v
 }
@@ -272,6 +299,9 @@ func (p *plan) Replied(_, _ string, r smtp.Reply) smtp.Reply {
 }
 
 func (p *plan) Close() {
+	if p.open {
+		p.t.Error("nobody was told of the end of a transaction")
+	}
 	if p.closed {
 		p.t.Error("closed twice")
 	}
@@ -298,9 +328,9 @@ func FuzzVerdicts(f *testing.F) {
 	f.Add("EHLO \x1b\r\nNOOP\r\nMAIL FROM:<\x80@b>\r\nHELO a b\r\nRSET\r\nMAIL FROM:<>\r\nRCPT TO:<\"a\\\r b\"@us.example>\r\n", "00am0")
 	f.Fuzz(func(t *testing.T, in, moves string) {
 		synctest.Test(t, func(t *testing.T) {
-			q, p, lines := &memQueue{}, &plan{t: t, moves: moves}, logLines{}
+			q, p, lines := &memQueue{}, &plan{t: t, moves: moves}, testenv.Log{}
 			o := options(q)
-			o.Log = lines.logger()
+			o.Log = lines.Logger()
 			o.Checker = func(*Client) Checker { return p }
 			replies, open := replyLines(t, in, exchange(t, New(o), Relay, in+fuzzTail))
 			if len(replies) == 0 || open != "" {

@@ -2,6 +2,7 @@ package smtpd
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"strconv"
 	"sync"
@@ -37,6 +38,7 @@ type header struct {
 	edit    *message.Edit
 	out     *bufio.Writer // to sink
 	written int64         // octets that the queue got
+	trace   int           // of them, our Received field
 	hops    int
 	msgid   []byte // value of the Message-ID field, as far as the log shows it
 
@@ -56,6 +58,12 @@ var (
 		h.complete()
 		return h
 	}}
+	users = sync.Pool{New: func() any { // who log in: their programs may be as simple
+		h := makeHeader()
+		h.complete()
+		h.edit.Drop("Bcc")
+		return h
+	}}
 )
 
 // makeHeader returns a header that does what is done to each message. A
@@ -65,6 +73,7 @@ func makeHeader() *header {
 	h.out = bufio.NewWriterSize((*sink)(h), outBlock)
 	h.edit = message.NewEdit(h.out)
 	h.edit.Drop("Return-Path")
+	h.edit.Sift("Authentication-Results", maxField, h.authentic)
 	h.edit.Watch("Received", 0, h.hop)
 	h.edit.Watch("Message-ID", maxMsgID, h.noteID)
 	return h
@@ -83,7 +92,10 @@ func (h *header) complete() {
 }
 
 func headersFor(c *Client) *sync.Pool {
-	if c.Local {
+	switch {
+	case c.Account != "":
+		return &users
+	case c.Local:
 		return &locals
 	}
 	return &strangers
@@ -93,7 +105,8 @@ func headersFor(c *Client) *sync.Pool {
 func newHeader(s *session) *header {
 	h := headersFor(&s.client).Get().(*header)
 	h.s = s
-	writeReceived(h.out, &s.tx, s.incoming.ID(), s.o.Hostname)
+	writeReceived(h.out, &s.tx, s.incoming.ID(), s.o.Hostname, s.o.HideClient)
+	h.trace = h.out.Buffered() // it is shorter than the buffer
 	if reason := s.tx.Mark.Reason; reason != "" {
 		h.out.WriteString("X-Spam: " + smtp.Printable(reason, maxMark) + "\n")
 	}
@@ -108,7 +121,7 @@ func (h *header) free() {
 	pool := headersFor(&h.s.client)
 	h.out.Reset((*sink)(h))
 	h.edit.Reset(h.out)
-	h.s, h.written, h.hops, h.msgid, h.delivered = nil, 0, 0, h.msgid[:0], nil
+	h.s, h.written, h.trace, h.hops, h.msgid, h.delivered = nil, 0, 0, 0, h.msgid[:0], nil
 	pool.Put(h)
 }
 
@@ -133,6 +146,20 @@ func (h *header) Write(p []byte) (int, error) {
 		h.s.abort()
 	}
 	return n, err
+}
+
+// authentic keeps what others say of checks, but where a stranger, or who has logged in,
+// says it in our name: filters and readers take that for ours (RFC 8601 section 5). What
+// nobody can read may be taken for anything.
+func (h *header) authentic(w *bufio.Writer, field []byte) error {
+	c := &h.s.client
+	_, value, _ := bytes.Cut(field, []byte(":"))
+	id, ok := message.AuthServID(string(value))
+	if (c.Account != "" || !c.Local && !c.Trusted) && (!ok || smtp.EqualFold(id, h.s.o.Hostname)) {
+		return nil
+	}
+	_, err := w.Write(field)
+	return err
 }
 
 // finish takes the end of the message.
@@ -175,7 +202,7 @@ const dateFormat = "Mon, 2 Jan 2006 15:04:05 -0700"
 // writeReceived writes the Received field of RFC 5321 section 4.4. Only one
 // recipient is named: more would tell each of them of the others. A name outside
 // ASCII is left out, so that the header needs no server with SMTPUTF8 for it.
-func writeReceived(w *bufio.Writer, t *Transaction, id, hostname string) {
+func writeReceived(w *bufio.Writer, t *Transaction, id, hostname string, hide bool) {
 	c := t.Client
 	w.WriteString("Received: from ")
 	with := "SMTP"
@@ -190,14 +217,13 @@ func writeReceived(w *bufio.Writer, t *Transaction, id, hostname string) {
 		case c.ESMTP:
 			with = "ESMTP"
 		}
-		w.WriteString(asName(c.Hello) + " (")
-		if c.Name != "" {
-			w.WriteString(c.Name + " ")
-		}
-		w.WriteString(smtp.FormatLiteral(c.Addr.Addr()) + ")")
+		w.WriteString(fromOf(c, hide))
 	}
 	if c.TLS != nil && c.ESMTP { // RFC 3848; it has no word for SMTP without EHLO
 		with += "S"
+	}
+	if c.Account != "" && c.ESMTP {
+		with += "A"
 	}
 	w.WriteString("\n\tby " + hostname + " (postoffice) with " + with)
 	if c.TLS != nil {
@@ -213,6 +239,18 @@ func writeReceived(w *bufio.Writer, t *Transaction, id, hostname string) {
 	}
 	w.Write(t.Arrived.AppendFormat(w.AvailableBuffer(), dateFormat))
 	w.WriteByte('\n')
+}
+
+// fromOf is whom a message comes from by the network. hide: who has logged in is not
+// shown.
+func fromOf(c *Client, hide bool) string {
+	switch {
+	case hide && c.Account != "":
+		return "[127.0.0.1] (a client that has logged in)"
+	case c.Name != "":
+		return asName(c.Hello) + " (" + c.Name + " " + smtp.FormatLiteral(c.Addr.Addr()) + ")"
+	}
+	return asName(c.Hello) + " (" + smtp.FormatLiteral(c.Addr.Addr()) + ")"
 }
 
 // writeWarning tells readers who gave the reverse-path, as the kernel knows

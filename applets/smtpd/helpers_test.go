@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math"
 	"net"
 	"net/netip"
@@ -28,6 +27,7 @@ type stored struct {
 	Client Client
 	Mark   Mark
 	Data   string
+	Held   string // why it is held
 }
 
 // memQueue is a queue in memory with faults to order.
@@ -139,6 +139,16 @@ func (m *memMessage) Commit(ctx context.Context) error {
 	return nil
 }
 
+func (m *memMessage) ReadAt(p []byte, off int64) (int, error) {
+	return strings.NewReader(m.b.String()).ReadAt(p, off)
+}
+
+func (m *memMessage) Instead(ctx context.Context, t *Transaction) (Incoming, error) {
+	return m.q.Begin(ctx, t)
+}
+
+func (m *memMessage) Hold(reason string) { m.Held = reason }
+
 func (m *memMessage) Release() {
 	if m.q.released != nil {
 		m.q.released()
@@ -166,14 +176,16 @@ type domainPolicy struct {
 func domains(c *Client) Checker { return domainPolicy{Client: c} }
 
 // Mail refuses one domain.
-func (domainPolicy) Mail(_ context.Context, from smtp.Path) Verdict {
-	if from.Domain == "evil.example" {
+func (domainPolicy) Mail(_ context.Context, t *Transaction) Verdict {
+	if t.ReversePath.Domain == "evil.example" {
 		return Refusal(smtp.Reply{Code: 550, Status: "5.7.1", Text: "not you"})
 	}
 	return Verdict{}
 }
 
-func (c domainPolicy) Rcpt(_ context.Context, to smtp.Path) Verdict { return Refusal(c.recipient(to)) }
+func (c domainPolicy) Rcpt(_ context.Context, _ *Transaction, to smtp.Path) Verdict {
+	return Refusal(c.recipient(to))
+}
 
 func (c domainPolicy) recipient(to smtp.Path) smtp.Reply {
 	switch {
@@ -302,28 +314,6 @@ func (c *talker) envelope(from string, to ...string) {
 	}
 }
 
-// logLines is a log to look at.
-type logLines struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *logLines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logLines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func (l *logLines) logger() *slog.Logger {
-	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
-}
-
 var errNoSpace = fmt.Errorf("write /q/tmp/1: %w", syscall.ENOSPC)
 
 // complete returns what completeAddresses writes.
@@ -343,7 +333,8 @@ func newReader(c net.Conn) *bufio.Reader { return bufio.NewReader(c) }
 const (
 	lingerWait = 2 * time.Second
 	refuseWait = 5 * time.Second
-	idleWait   = 10 * time.Second
+	idleWait   = 4 * time.Second  // strangers
+	programs   = 10 * time.Second // in the same
 	lostWait   = 10 * time.Second
 	dataWait   = 4 * time.Hour
 )

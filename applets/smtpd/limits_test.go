@@ -170,12 +170,17 @@ func TestClients(t *testing.T) {
 		o.Clients = 2
 		l := servePipes(t, New(o), Relay)
 		a, _ := l.connect(t, "192.0.2.1:1")
+		b, _ := l.connect(t, "192.0.2.8:1")
 		l.connect(t, "127.0.0.1:1")
 		for range 2 * maxRefusers { // none of them reads
 			_, server := net.Pipe()
 			l.conns <- addrConn{server, from("192.0.2.9:1")}
 		}
-		<-time.After(refuseWait)
+		for range 2 { // who is silent for longer than that would lose their place
+			<-time.After(refuseWait / 2)
+			a.do("NOOP")
+			b.do("NOOP")
+		}
 		synctest.Wait()
 		if _, r := l.connect(t, "192.0.2.2:1"); r.Code != 421 || r.Status != "4.3.2" {
 			t.Errorf("third: %v", r)

@@ -10,16 +10,17 @@ import (
 	"testing/synctest"
 
 	"postoffice/internal/maillog"
+	"postoffice/internal/testenv"
 )
 
 // TestLogOfAMessage has one line for it, with both of its names, and has it
 // before anybody works on the message.
 func TestLogOfAMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		lines := &logLines{}
+		lines := &testenv.Log{}
 		var before string
 		o := options(&memQueue{released: func() { before = lines.String() }})
-		o.Log = lines.logger()
+		o.Log = lines.Logger()
 		o.ClientName = nameOf("mail.client.example.")
 		c := dial(t, New(o))
 		c.do("EHLO client.example")
@@ -58,9 +59,9 @@ func TestOneQueueID(t *testing.T) {
 		{"no message", "NOOP", " client connected"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			lines, q := &logLines{}, &memQueue{}
+			lines, q := &testenv.Log{}, &memQueue{}
 			o := options(q)
-			o.Log = lines.logger()
+			o.Log = lines.Logger()
 			c := dial(t, New(o))
 			for line := range strings.SplitSeq("HELO a.example\n"+tt.lines, "\n") {
 				c.do(strings.ReplaceAll(line, "|", "\r\n"))
@@ -95,9 +96,9 @@ func TestNoQueueID(t *testing.T) {
 // TestLogOfAnAddedMessageID has the Message-ID that the message got here.
 func TestLogOfAnAddedMessageID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		lines := &logLines{}
+		lines := &testenv.Log{}
 		o := options(nil)
-		o.Log = lines.logger()
+		o.Log = lines.Logger()
 		store(t, o, Local, "127.0.0.1:1", "joe", "\nbody\n", "alice")
 		if want := "msgid=<20000101000000.Q1@us.example>"; !strings.Contains(lines.String(), want) {
 			t.Errorf("no %s in\n%s", want, lines)

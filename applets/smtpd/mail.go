@@ -35,22 +35,26 @@ func (s *session) mail(ctx context.Context, arg string) smtp.Reply {
 	if r := s.room(ctx, params); !r.IsZero() {
 		return r
 	}
-	r = s.tooFast(rates.Messages)
-	if r.IsZero() {
-		r = s.ask(ctx, func(ctx context.Context) Verdict { return s.checker.Mail(ctx, path) }).Reply
+	if r = s.tooFast(rates.Messages); r.IsZero() {
+		s.tx = Transaction{Client: &s.client, ReversePath: path, Arguments: rest, Arrived: time.Now(), SessionID: s.id, Mark: s.mark, UTF8: utf8}
+		if s.tx.ID, err = s.o.Queue.NewID(); err != nil {
+			r = s.notQueued(ctx, err)
+			s.tx = Transaction{}
+			return r
+		}
+		r = s.ask(ctx, func(ctx context.Context) Verdict { return s.checker.Mail(ctx, &s.tx) }).Reply
 	}
 	if !r.IsZero() {
+		s.tx = Transaction{}
 		s.log(ctx, slog.LevelInfo, "sender refused", maillog.From(path), maillog.Reply(r))
 		return r
 	}
-	id, err := s.o.Queue.NewID()
-	if err != nil {
-		return s.notQueued(ctx, err)
-	}
-	s.tx = Transaction{ID: id, Client: &s.client, ReversePath: path, Arrived: time.Now(), SessionID: s.id, Mark: s.mark, UTF8: utf8}
+	s.begun = true
 	_, s.tx.Queue = smtp.FindParam(params, smtp.ParamQueue)
 	_, s.tx.Report = smtp.FindParam(params, smtp.ParamReport)
-	s.tx.Params = slices.DeleteFunc(params, func(p smtp.Param) bool { return p.Name == smtp.ParamQueue || p.Name == smtp.ParamReport })
+	s.tx.Params = slices.DeleteFunc(params, func(p smtp.Param) bool {
+		return p.Name == smtp.ParamQueue || p.Name == smtp.ParamReport || p.Name == paramAuth
+	})
 	s.phase = mailed
 	return smtp.Reply{Code: 250, Status: "2.1.0", Text: "sender ok"} // MAIL
 }
@@ -136,7 +140,8 @@ func (s *session) checkRecipient(ctx context.Context, path smtp.Path, rest strin
 	if !r.IsZero() {
 		return nil, r
 	}
-	r = s.ask(ctx, func(ctx context.Context) Verdict { return s.checker.Rcpt(ctx, path) }).Reply
+	s.tx.Arguments = rest
+	r = s.ask(ctx, func(ctx context.Context) Verdict { return s.checker.Rcpt(ctx, &s.tx, path) }).Reply
 	if r.Status == noUser && s.counted() {
 		s.server.rates.Count(time.Now(), s.client.Addr.Addr(), rates.Unknown, s.o.Rates)
 	}
@@ -192,8 +197,14 @@ func needsUTF8() smtp.Reply {
 	return smtp.Reply{Code: 553, Status: "5.6.7", Text: "an address outside ASCII needs the parameter SMTPUTF8 of MAIL, give that or use an address in ASCII"} // RFC 6531 section 3.5
 }
 
-// checkMailParams takes SIZE (RFC 1870), BODY (RFC 6152) and SMTPUTF8 (RFC 6531), and from this
-// machine RET and ENVID.
+// paramAuth is a parameter of MAIL that tells as whom a message's author had logged in
+// elsewhere. Whoever offers AUTH has to take it (RFC 4954 section 5), in whatever form:
+// clients write <>, an address, or a name in brackets. Nothing follows from it and it goes
+// no further, which says what <> says.
+const paramAuth = "AUTH"
+
+// checkMailParams takes SIZE (RFC 1870), BODY (RFC 6152), SMTPUTF8 (RFC 6531) and REQUIRETLS
+// (RFC 8689), AUTH where clients may log in, and from this machine RET and ENVID.
 func (s *session) checkMailParams(params []smtp.Param) smtp.Reply {
 	for _, p := range params {
 		switch p.Name {
@@ -212,6 +223,14 @@ func (s *session) checkMailParams(params []smtp.Param) smtp.Reply {
 		case smtp.ParamUTF8:
 			if p.Value != "" {
 				return smtp.Reply{Code: 501, Status: "5.5.4", Text: "SMTPUTF8 takes no value, send it alone"} // RFC 6531 section 3.4
+			}
+		case smtp.ParamTLS:
+			if r := s.checkRequireTLS(p); !r.IsZero() {
+				return r
+			}
+		case paramAuth:
+			if !s.mayLogin() {
+				return unsupported
 			}
 		case "RET", "ENVID":
 			if r := s.checkDSN(p); !r.IsZero() {

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"postoffice/internal/peer"
+	"postoffice/internal/testenv"
 )
 
 // idleLimit is what an idle session may cost, goroutine and connection
@@ -28,7 +29,7 @@ const idleLimit = 10 << 10
 func TestIdleMemory(t *testing.T) {
 	sessions := min(5000, connections(t))
 	o := options(discardQueue{})
-	o.Clients = 2 * sessions // where few places are left a silent session ends after ten seconds
+	o.Clients, o.Programs = 2*sessions, 8*sessions // where few places are left a silent session ends after ten seconds
 	o.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
 	address, stop := listen(t, New(o), Relay)
 	defer stop()
@@ -202,4 +203,80 @@ func (discardMessage) ID() string                   { return "Q" }
 func (discardMessage) More() []string               { return nil }
 func (discardMessage) Commit(context.Context) error { return nil }
 func (discardMessage) Release()                     {}
-func (discardMessage) Abort()                       {}
+func (discardMessage) Hold(string)                  {}
+
+func (discardMessage) ReadAt([]byte, int64) (int, error) { return 0, io.EOF }
+
+func (discardMessage) Instead(context.Context, *Transaction) (Incoming, error) {
+	return discardMessage{}, nil
+}
+func (discardMessage) Abort() {}
+
+// TestCrowdLeavesNothing looks at what lives when a crowd has come and gone: of each
+// connection no more than Go's record of a goroutine that has ended (448 octets), which the
+// next crowd uses again, so that this leaves nothing at all. What pools hold is gone, too.
+func TestCrowdLeavesNothing(t *testing.T) {
+	const (
+		sessions = 300
+		record   = 800     // octets, with the runtime's lists of them
+		buffer   = 8 << 10 // less than what one connection borrows
+	)
+	o := options(discardQueue{})
+	o.Clients, o.Programs = 2*sessions, 8*sessions
+	o.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	s := New(o)
+	address, stop := listen(t, s, Relay)
+	defer stop()
+	addr := netip.MustParseAddrPort(address)
+	runtime.GC() // what the tests before this one have in pools goes with the second collection
+	runtime.GC()
+	crowd := func(n int) (lives int) {
+		t.Helper()
+		var fds []int
+		for range n {
+			fds = append(fds, sendOne(t, addr))
+		}
+		for _, fd := range fds {
+			unix.Write(fd, []byte("QUIT\r\n"))
+		}
+		for _, fd := range fds {
+			unix.Close(fd)
+		}
+		if !testenv.Eventually(func() bool { return s.idle() }) {
+			t.Fatal("sessions go on")
+		}
+		s.turns, s.looked = 0, 0 // it is calm
+		s.tidy()
+		lives = alive()
+		runtime.GC()
+		runtime.GC()
+		if more := lives - alive(); more > buffer*weightOfRace {
+			t.Errorf("%d octets more could have been given back", more)
+		}
+		return lives
+	}
+	first := crowd(1)
+	second := crowd(sessions)
+	third := crowd(sessions)
+	t.Logf("%d octets live after one session, %d after %d more, %d after as many again", first, second, sessions, third)
+	if each := (second - first) / sessions; each > record*weightOfRace {
+		t.Errorf("a session leaves %d octets, at most %d are allowed", each, record)
+	}
+	if third-second > sessions*record/4*weightOfRace {
+		t.Errorf("the second crowd leaves %d octets more", third-second)
+	}
+}
+
+// alive is how many octets of the heap the last collection left, and what came since.
+func alive() int {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
+}
+
+// idle reports whether no connection is left.
+func (s *Server) idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.wires) == 0
+}

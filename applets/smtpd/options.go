@@ -1,13 +1,18 @@
 package smtpd
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"io"
 	"log/slog"
 	"net/netip"
+	"os"
+	"strconv"
 	"time"
 
+	"postoffice/applets/smtpd/edits"
+	"postoffice/applets/smtpd/login"
 	"postoffice/applets/smtpd/places"
 	"postoffice/applets/smtpd/rates"
 	"postoffice/internal/peer"
@@ -43,15 +48,19 @@ type Client struct {
 	Local   bool           // this machine: a program, or one of its own addresses
 	Trusted bool           // may relay
 	UID     int            // of a program; -1 for a TCP connection
+	Owner   *int           // uid that a TCP connection from this machine counts for; nil: another one, or it isn't known; it gives no right
 	User    string         // login name of UID, or "uid-N"; "" for a TCP connection
 	Full    string         // the account's full name; may be empty
 	Hello   string         // argument of HELO or EHLO, as sent
 	ESMTP   bool           // it said EHLO
 	TLS     *TLS           // nil: what it says comes in the clear
 	Login   string         // the account as which it logged in to who told Addr; nothing follows from it
-	Absent  bool           // it left its message and has gone (ServeUser): no reply reaches it
-	NoRelay bool           // it may send to this machine alone, though it is of it
-	AskBy   time.Time      // until when other machines may be asked about it before the greeting; zero: see the context
+	Account string         // as which it has logged in here; "" is none
+
+	Mechanism string    // by which it has
+	Absent    bool      // it left its message and has gone (ServeUser): no reply reaches it
+	NoRelay   bool      // it may send to this machine alone, though it is of it
+	AskBy     time.Time // until when other machines may be asked about it before the greeting; zero: see the context
 }
 
 // Naming is what DNS says of an address.
@@ -70,6 +79,7 @@ type Transaction struct {
 	Client      *Client
 	ReversePath smtp.Path
 	Params      []smtp.Param     // of MAIL, checked: SIZE, BODY and SMTPUTF8; from this machine RET and ENVID
+	Arguments   string           // of the MAIL or RCPT that is being asked about, as they came: what stands behind the path
 	Recipients  []smtp.Recipient // from this machine with NOTIFY and ORCPT, checked
 	Queue       bool             // a program wants it to wait for the next run of the queue
 	Mark        Mark             // of a client that is only just accepted
@@ -77,6 +87,20 @@ type Transaction struct {
 	UTF8        bool             // SMTPUTF8 is among Params: addresses outside ASCII may come
 	Arrived     time.Time        // when MAIL came
 	SessionID   string           // the log's session
+}
+
+// Declared is how many octets the client says that the message has; 0: it doesn't.
+func (t *Transaction) Declared() int64 { return declared(t.Params) }
+
+// declared is SIZE among the parameters of MAIL, which were checked; too large a number is
+// the largest.
+func declared(params []smtp.Param) int64 {
+	text, ok := smtp.FindParam(params, "SIZE")
+	if !ok {
+		return 0
+	}
+	size, _ := strconv.ParseInt(text, 10, 64)
+	return size
 }
 
 // Queue takes messages in.
@@ -100,10 +124,17 @@ type Queue interface {
 // harmless.
 type Incoming interface {
 	io.Writer
+	// ReaderAt reads back what was written, in pieces, before Commit.
+	io.ReaderAt
 	ID() string
 	// More are the queue IDs of further messages for recipients that one has no
 	// room for.
 	More() []string
+	// Instead begins a message with t as its envelope that takes this one's place, and has
+	// its ID. This one is aborted before the new one's Commit.
+	Instead(ctx context.Context, t *Transaction) (Incoming, error)
+	// Hold has Commit keep the message back until somebody releases it.
+	Hold(reason string)
 	// Commit returns nil when the message will survive a power cut.
 	Commit(ctx context.Context) error
 	// Release says that the log has the message: it may be worked on now.
@@ -121,16 +152,22 @@ type Checker interface {
 	Connect(ctx context.Context) Verdict
 	// Helo is asked at HELO and EHLO, once Client.Hello has the argument.
 	Helo(ctx context.Context) Verdict
-	// Mail is asked about a reverse-path.
-	Mail(ctx context.Context, from smtp.Path) Verdict
-	// Rcpt is asked about a recipient. A path that no message in the queue can have
+	// Mail is asked about the reverse-path of a transaction.
+	Mail(ctx context.Context, t *Transaction) Verdict
+	// Rcpt is asked about a recipient of a transaction. A path that no message in the queue can have
 	// is refused with the status 5.1.3 (smtp.Reported).
-	Rcpt(ctx context.Context, to smtp.Path) Verdict
+	Rcpt(ctx context.Context, t *Transaction, to smtp.Path) Verdict
 	// Data is asked before 354, or before the first chunk of a message is read.
 	Data(ctx context.Context, t *Transaction) Verdict
 	// Message is asked when a message has come to its end and nothing else speaks
-	// against it.
-	Message(ctx context.Context, t *Transaction) Verdict
+	// against it. There is no limit in ctx: who asks others sets one.
+	Message(ctx context.Context, t *Transaction, m Message) Verdict
+	// Aborted is told of each transaction that Mail took and that ends without its message
+	// being taken, whatever ended it: once.
+	Aborted()
+	// Unknown is asked about a command that is none here. A refusal takes the place of
+	// the usual one.
+	Unknown(ctx context.Context, line string) Verdict
 	// Replied is told what was answered to a command: its verb in capitals, "CONN" for the
 	// greeting and "QUIT" for the end, the line as it came, and the reply. The session
 	// ends with what it returns, behind that reply, unless that is the zero Reply or the
@@ -151,10 +188,17 @@ type Verdict struct {
 	Refuse bool
 	// Greeting, of Connect, are words for the greeting of a client that is accepted.
 	Greeting string
-	// Mark, of Connect, is put on all mail of a client that is accepted.
+	// Mark, of Connect, is put on all mail of a client that is accepted; of Message, on that
+	// message.
 	Mark Mark
 	// Trust, of Connect, lets a client that is accepted relay, and says why.
 	Trust string
+	// Edits, of Message, are what the message becomes; nil: it stays as it is.
+	Edits *edits.Edits
+	// Discard, of Message, is why an accepted message is thrown away; "": it isn't.
+	Discard string
+	// Hold, of Message, is why an accepted message is kept back in the queue; "": it isn't.
+	Hold string
 }
 
 // A Mark is what mail of a client that is only just accepted gets.
@@ -166,6 +210,18 @@ type Mark struct {
 // Accepted reports whether nothing speaks against what was asked about.
 func (v Verdict) Accepted() bool { return v.Reply.IsZero() }
 
+// And is the Verdict of two that follow each other, of which the first one refuses nothing:
+// a refusal of the second one holds alone, and else both do.
+func (v Verdict) And(w Verdict) Verdict {
+	if !w.Accepted() || v == (Verdict{}) {
+		return w
+	}
+	w.Greeting, w.Trust = cmp.Or(w.Greeting, v.Greeting), cmp.Or(w.Trust, v.Trust)
+	w.Mark, w.Edits = cmp.Or(w.Mark, v.Mark), cmp.Or(w.Edits, v.Edits)
+	w.Discard, w.Hold = cmp.Or(w.Discard, v.Discard), cmp.Or(w.Hold, v.Hold)
+	return w
+}
+
 // Refusal is the Verdict that says r.
 func Refusal(r smtp.Reply) Verdict { return Verdict{Reply: r} }
 
@@ -175,9 +231,9 @@ type Options struct {
 	Size     int64         // biggest message in octets; 0 is no limit
 	Timeout  time.Duration // for a command line as a whole, and between reads of data; 0 is 300 s
 
-	Clients           int     // Relay sessions of strangers at a time, and as many of trusted clients and of this machine; 0 is 100, negative no limit
+	Clients           int     // Relay sessions of strangers at a time, as many of trusted clients, and of those of this machine whose user the kernel does not tell; 0 is 100, negative no limit
 	ClientsPerAddress int     // of strangers, from one address (IPv6: one /64), where others wait for their turn; 0 is no limit, also for the networks around it
-	Programs          int     // Local sessions at a time, beside those of root and the server's user; 0 is 1000
+	Programs          int     // sessions of this machine's programs at a time, beside those of root and the server's user; 0 is 1000
 	Load              float64 // refuse Relay above this load of one minute; 0 is never
 
 	SoftErrors int           // permanent refusals without a message after which a stranger waits for each reply
@@ -221,6 +277,19 @@ type Options struct {
 	// now. Without it STARTTLS is not offered, and nobody is served on the port where
 	// TLS comes first.
 	TLS func() *tls.Config
+	// Logins knows whose passwords are whose. Without it nobody can log in.
+	Logins login.Source
+	// Mechanisms are those of them that are offered, and LOGIN perhaps. nil: all.
+	Mechanisms []string
+	// HideClient leaves the name and address of who has logged in out of Received.
+	HideClient bool
+	// LoginsOnRelay offers AUTH on port 25 too.
+	LoginsOnRelay bool
+	// RefusedLogins is how many logins from a stranger's address may be refused in an
+	// hour; 0 is no limit.
+	RefusedLogins int
+	// ClearLogins says for which addresses AUTH needs no TLS. nil: for none.
+	ClearLogins func(a netip.Addr) bool
 	// Mailbox returns what Delivered-To says in a mailbox to which a recipient leads
 	// at once; ok is false where it leads elsewhere. nil: no mailboxes are known.
 	Mailbox func(ctx context.Context, to smtp.Path) (deliveredTo string, ok bool)
@@ -235,6 +304,8 @@ type Options struct {
 	// Crash leaves a panic in a session alone, for tests; otherwise it ends
 	// that session with 421 and a log line.
 	Crash bool
+
+	self int // the server's user, once withDefaults was called
 }
 
 // What a session may do at most.
@@ -261,6 +332,7 @@ const (
 
 // withDefaults returns o with every zero value replaced by its meaning.
 func (o Options) withDefaults() *Options {
+	o.self = os.Geteuid()
 	setDefault(&o.Hostname, "localhost")
 	setDefault(&o.Timeout, defaultTimeout)
 	setDefault(&o.Clients, defaultClients)
@@ -282,6 +354,9 @@ func (o Options) withDefaults() *Options {
 	if o.XClient == nil {
 		o.XClient = func(netip.Addr) bool { return false }
 	}
+	if o.ClearLogins == nil {
+		o.ClearLogins = func(netip.Addr) bool { return false }
+	}
 	if o.LoadAverage == nil {
 		o.LoadAverage = places.Average
 	}
@@ -301,10 +376,12 @@ type Accepting struct{}
 
 func (Accepting) Connect(context.Context) Verdict                          { return Verdict{} }
 func (Accepting) Helo(context.Context) Verdict                             { return Verdict{} }
-func (Accepting) Mail(context.Context, smtp.Path) Verdict                  { return Verdict{} }
-func (Accepting) Rcpt(context.Context, smtp.Path) Verdict                  { return Verdict{} }
+func (Accepting) Mail(context.Context, *Transaction) Verdict               { return Verdict{} }
+func (Accepting) Rcpt(context.Context, *Transaction, smtp.Path) Verdict    { return Verdict{} }
 func (Accepting) Data(context.Context, *Transaction) Verdict               { return Verdict{} }
-func (Accepting) Message(context.Context, *Transaction) Verdict            { return Verdict{} }
+func (Accepting) Message(context.Context, *Transaction, Message) Verdict   { return Verdict{} }
+func (Accepting) Aborted()                                                 {}
+func (Accepting) Unknown(context.Context, string) Verdict                  { return Verdict{} }
 func (Accepting) Replied(verb, line string, r smtp.Reply) (end smtp.Reply) { return smtp.Reply{} }
 func (Accepting) Close()                                                   {}
 
@@ -314,7 +391,7 @@ type trustedOnly struct {
 	*Client
 }
 
-func (t trustedOnly) Rcpt(context.Context, smtp.Path) Verdict {
+func (t trustedOnly) Rcpt(context.Context, *Transaction, smtp.Path) Verdict {
 	if t.Local || t.Trusted {
 		return Verdict{}
 	}

@@ -169,6 +169,7 @@ func (s *session) xclient(ctx context.Context, arg string) smtp.Reply {
 func (s *session) become(ctx context.Context, x proxy.XClient) {
 	c := &s.client
 	first := c.Via != s.front
+	c.Owner = nil
 	switch {
 	case x.Addr != nil && x.Addr.IsValid() && *x.Addr != s.front.Addr():
 		c.Addr, s.unknown = netip.AddrPortFrom(*x.Addr, 0), false

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"postoffice/internal/testenv"
 )
 
 const (
@@ -17,9 +19,9 @@ const (
 )
 
 // proxied are the options of a server behind a proxy at 10.0.0.9, which is trusted.
-func proxied(log *logLines) Options {
+func proxied(log *testenv.Log) Options {
 	o := options(&memQueue{})
-	o.Log = log.logger()
+	o.Log = log.Logger()
 	o.Proxy = func(a netip.Addr) bool { return a == netip.MustParseAddr("10.0.0.9") }
 	o.Trusted = func(a netip.Addr) (local, trusted bool) {
 		return a.IsLoopback(), a.IsLoopback() || a.IsPrivate()
@@ -54,7 +56,7 @@ func TestProxyNames(t *testing.T) {
 		{"the proxy itself", localV2, "[10.0.0.9]:50000", false},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			var log logLines
+			var log testenv.Log
 			q := &memQueue{}
 			o := proxied(&log)
 			o.Queue = q
@@ -82,7 +84,7 @@ func TestProxyNames(t *testing.T) {
 // client's, and another client through the same proxy is greeted.
 func TestProxyShares(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log logLines
+		var log testenv.Log
 		o := proxied(&log)
 		o.ClientsPerAddress, o.Clients = 1, 4
 		l := servePipes(t, New(o), Relay)
@@ -126,7 +128,7 @@ func TestProxyRefuses(t *testing.T) {
 		{"UNKNOWN and QUIT", "PROXY UNKNOWN\r\nEHLO x\r\nQUIT\r\n", true, 0, 0},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			var log logLines
+			var log testenv.Log
 			l := servePipes(t, New(proxied(&log)), Relay)
 			c := l.arrive(t, proxyAddr)
 			start := time.Now()
@@ -151,7 +153,7 @@ func TestProxyRefuses(t *testing.T) {
 // end with the server.
 func TestProxySilent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log logLines
+		var log testenv.Log
 		o := proxied(&log)
 		o.Clients = 1
 		o.Proxy = netip.MustParsePrefix("10.0.0.0/24").Contains
@@ -187,7 +189,7 @@ func TestProxySilent(t *testing.T) {
 // The header is read too where the connection is handed over, as by a super-server.
 func TestProxyHandedOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log logLines
+		var log testenv.Log
 		conn, end := peerOf(New(proxied(&log)), Relay, proxyAddr)
 		c := &talker{t: t, conn: conn, r: newReader(conn)}
 		go c.send(headerOf("192.0.2.7"))

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"postoffice/internal/smtp"
+	"postoffice/internal/testenv"
 )
 
 // denying is a Checker that refuses a client at the connection, or at HELO.
@@ -188,8 +189,8 @@ func TestMark(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &memQueue{}
 		o := options(q)
-		var lines logLines
-		o.Log = lines.logger()
+		var lines testenv.Log
+		o.Log = lines.Logger()
 		o.Checker = func(c *Client) Checker { return marking{domainPolicy{Client: c}} }
 		c := dial(t, New(o))
 		c.envelope("a@b.example", "alice@us.example")
@@ -213,7 +214,7 @@ func (marking) Connect(context.Context) Verdict {
 }
 
 // patient are the options of a server that greets strangers after five seconds.
-func patient(log *logLines, q Queue) Options {
+func patient(log *testenv.Log, q Queue) Options {
 	o := proxied(log)
 	o.Queue, o.GreetDelay = q, 5*time.Second
 	return o
@@ -224,7 +225,7 @@ func patient(log *logLines, q Queue) Options {
 // connections don't wait.
 func TestGreetDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log logLines
+		var log testenv.Log
 		o := patient(&log, &memQueue{})
 		o.ClientsPerAddress = 1
 		s := New(o)
@@ -268,7 +269,7 @@ func TestEarlyTalk(t *testing.T) {
 	for _, after := range []time.Duration{0, 3 * time.Second} {
 		for _, tag := range []bool{false, true} {
 			synctest.Test(t, func(t *testing.T) {
-				var log logLines
+				var log testenv.Log
 				q := &memQueue{}
 				o := patient(&log, q)
 				o.TagEarly = tag
@@ -299,7 +300,7 @@ func TestEarlyTalk(t *testing.T) {
 		}
 	}
 	synctest.Test(t, func(t *testing.T) {
-		var log logLines
+		var log testenv.Log
 		s := New(patient(&log, &memQueue{}))
 		l := servePipes(t, s, Relay)
 		l.arrive(t, strangerAddr).conn.Close()
@@ -322,7 +323,7 @@ func TestEarlyTalk(t *testing.T) {
 // don't wait.
 func TestErrorDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log logLines
+		var log testenv.Log
 		o := proxied(&log)
 		o.SoftErrors, o.HardErrors, o.ErrorDelay = 3, 6, 2*time.Second
 		s := New(o)

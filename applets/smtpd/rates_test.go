@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"postoffice/applets/smtpd/rates"
+	"postoffice/internal/testenv"
 )
 
 // limitedTo are the options of a server that takes n of one kind from an address in a
 // minute.
-func limitedTo(log *logLines, k rates.Kind, n int) Options {
+func limitedTo(log *testenv.Log, k rates.Kind, n int) Options {
 	o := proxied(log)
 	o.Rates.Per, o.Rates.Most[k] = time.Minute, n
 	return o
@@ -22,7 +23,7 @@ func limitedTo(log *logLines, k rates.Kind, n int) Options {
 // them; others, this machine, who is trusted and a proxy are not counted.
 func TestRateConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log logLines
+		var log testenv.Log
 		s := New(limitedTo(&log, rates.Connections, 3))
 		l := servePipes(t, s, Relay)
 		come := func(addr string, want int) {
@@ -76,7 +77,7 @@ func TestRateMail(t *testing.T) {
 	} {
 		for _, addr := range []string{strangerAddr, "10.1.1.1:1", "127.0.0.1:1"} {
 			synctest.Test(t, func(t *testing.T) {
-				var log logLines
+				var log testenv.Log
 				s := New(limitedTo(&log, tt.kind, 2))
 				c := dialFrom(t, s, Relay, addr)
 				c.do("EHLO x")

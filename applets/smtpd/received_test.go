@@ -99,6 +99,11 @@ func TestHeaderOfStrangers(t *testing.T) {
 		{"A24: Return-Path alone", "Return-Path: <a@b>\n", " "},
 		{"names that begin alike", "Return-Path-X: a\nReturn-Pat: b\nReceive: c\n\n", ""},
 		{"folded lines", "Subject: x\n y\n\tz\n\n", ""},
+		{"others' Authentication-Results", "Authentication-Results: mx.example; spf=pass\nSubject: x\n\n", ""},
+		{"forged Authentication-Results", "Authentication-Results: us.example; spf=pass\nAUTHENTICATION-RESULTS:\n\t(x) \"US.example\" 1;\n spf=pass\nSubject: x\n\nAuthentication-Results: us.example; none\n",
+			"Subject: x\n\nAuthentication-Results: us.example; none\n"},
+		{"Authentication-Results of nobody", "Authentication-Results: (us.example; spf=pass\nSubject: x\n\n", "Subject: x\n\n"},
+		{"Authentication-Results without end", "Authentication-Results:" + strings.Repeat(" \n\t", maxField/3) + "us.example; spf=pass\nSubject: x\n\n", "Subject: x\n\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -242,6 +247,24 @@ func TestCompleteAddresses(t *testing.T) {
 		}
 		if got := complete(t, tt.in, "h"); got != want {
 			t.Errorf("%q:\n got %q\nwant %q", tt.in, got, want)
+		}
+	}
+}
+
+// TestAuthenticationResults: in our name they stay where a machine says it that we trust,
+// as a filter that gives mail back, and a program of this machine; they go where somebody
+// has logged in.
+func TestAuthenticationResults(t *testing.T) {
+	const in = "Authentication-Results: us.example; dkim=pass\nSubject: x\nFrom: a@us.example\nDate: Thu, 1 Jan 1970 00:00:00 +0000\nMessage-ID: <x@us.example>\n\nbody\n"
+	for name, tt := range map[string]struct {
+		client Client
+		stays  bool
+	}{
+		"trusted": {Client{Trusted: true}, true}, "this machine": {Client{Local: true}, true},
+		"a stranger": {Client{}, false}, "logged in": {Client{Trusted: true, Account: "joe"}, false},
+	} {
+		if got := filterOf(t, tt.client, in); strings.Contains(got, "dkim=pass") != tt.stays || !strings.HasSuffix(got, "\nbody\n") {
+			t.Errorf("%s: %q", name, got)
 		}
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,6 +28,7 @@ type conn struct {
 	seen seen   // by others
 
 	known bool         // the log has the reason why no session begins
+	owner *int         // see refusal
 	place places.Place // the zero one where sessions aren't counted
 }
 
@@ -41,10 +44,12 @@ type Server struct {
 	lastID   atomic.Int64 // microseconds of the last session's ID
 	places   places.Table
 	rates    rates.Table
+	outages  outages               // of those who know passwords
 	refusers [kinds]atomic.Int32   // refusals of connections beyond the limit being written, by their Kind
 	headers  peer.Room[netip.Addr] // connections of which a proxy's header is still to come, by proxy
 	verbs    []verb
-	userOf   func(net.Conn) (uid int, err error)
+	userOf   func(net.Conn) (uid int, err error) // who is at the other end of a unix socket
+	ownerOf  func(net.Conn) (uid int, err error) // whose the other end of a connection on TCP is
 
 	ctx    context.Context // of everything asked for a session
 	cancel context.CancelFunc
@@ -55,6 +60,8 @@ type Server struct {
 	stopBy    time.Time          // when the last data must have come; zero until Shutdown
 	ending    chan struct{}      // closed when Shutdown begins
 	drained   chan struct{}      // closed when Shutdown has begun and wires is empty
+	turns     int                // connections that have begun or ended since memory was given back
+	looked    int                // what it was at the last look
 }
 
 // New returns a server with the settings o.
@@ -62,6 +69,7 @@ func New(o Options) *Server {
 	s := &Server{
 		verbs:     verbs,
 		userOf:    programUser,
+		ownerOf:   peer.OwnerOf,
 		listeners: make(map[net.Listener]struct{}),
 		wires:     make(map[*conn]struct{}),
 		ending:    make(chan struct{}),
@@ -216,6 +224,7 @@ func (s *Server) register(w *conn) bool {
 		return false
 	}
 	s.wires[w] = struct{}{}
+	s.turned()
 	w.id = s.newID()
 	return true
 }
@@ -224,8 +233,45 @@ func (s *Server) unregister(w *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.wires, w)
+	s.turned()
 	if !s.stopBy.IsZero() && len(s.wires) == 0 {
 		close(s.drained)
+	}
+}
+
+const (
+	crowd = 1000            // connections that begin or end, after which memory is given back
+	calm  = 5 * time.Second // between two looks whether it is over
+	still = crowd / 20      // connections that may begin or end between them then
+)
+
+// turned counts a connection that has begun or ended. The caller holds mu.
+func (s *Server) turned() {
+	if s.turns++; s.turns == crowd {
+		time.AfterFunc(calm, s.tidy)
+	}
+}
+
+// tidy gives memory back when a crowd has come or gone. Without it the stacks of those
+// who came keep what their greeting took, and what those had who left stays with the
+// process, for minutes: the runtime collects when memory is wanted, and nobody wants
+// any.
+func (s *Server) tidy() {
+	s.mu.Lock()
+	lately := s.turns - s.looked
+	s.looked = s.turns
+	over := lately <= still
+	if over {
+		s.turns, s.looked = 0, 0
+	}
+	s.mu.Unlock()
+	switch {
+	case s.ctx.Err() != nil:
+	case over:
+		runtime.GC() // what pools hold goes with the second collection
+		debug.FreeOSMemory()
+	default:
+		time.AfterFunc(calm, s.tidy)
 	}
 }
 

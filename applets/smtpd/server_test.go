@@ -28,22 +28,17 @@ func TestMain(m *testing.M) {
 		serveStarved()
 		return
 	}
-	files := openFiles()
+	files := testenv.Descriptors()
 	code := m.Run()
 	if n := waitGoroutines(2); code == 0 && n > 2 {
 		os.Stderr.WriteString("goroutines are left behind\n")
 		code = 1
 	}
-	if n := openFiles(); code == 0 && n > files+4 { // the poller's own
+	if n := testenv.Descriptors(); code == 0 && n > files+4 { // the poller's own
 		os.Stderr.WriteString("descriptors are left open\n")
 		code = 1
 	}
 	os.Exit(code)
-}
-
-func openFiles() int {
-	names, _ := os.ReadDir("/proc/self/fd")
-	return len(names)
 }
 
 // waitGoroutines waits until at most want goroutines are left, and returns how many
@@ -268,12 +263,12 @@ func TestInputEnds(t *testing.T) {
 func TestPanic(t *testing.T) {
 	for _, at := range []string{"sender", "recipient", "room", "begin", "commit"} {
 		synctest.Test(t, func(t *testing.T) {
-			lines := &logLines{}
+			lines := &testenv.Log{}
 			q := &memQueue{}
 			o := options(panicQueue{q, at})
 			o.Checker = func(c *Client) Checker { return panicChecker{domains(c), at} }
 			o.Crash = false
-			o.Log = lines.logger()
+			o.Log = lines.Logger()
 			s := New(o)
 			c := dial(t, s)
 			c.do("EHLO client.example")
@@ -346,14 +341,14 @@ type panicChecker struct {
 	at string
 }
 
-func (p panicChecker) Mail(ctx context.Context, from smtp.Path) Verdict {
+func (p panicChecker) Mail(ctx context.Context, t *Transaction) Verdict {
 	panicAt(p.at, "sender")
-	return p.Checker.Mail(ctx, from)
+	return p.Checker.Mail(ctx, t)
 }
 
-func (p panicChecker) Rcpt(ctx context.Context, to smtp.Path) Verdict {
+func (p panicChecker) Rcpt(ctx context.Context, t *Transaction, to smtp.Path) Verdict {
 	panicAt(p.at, "recipient")
-	return p.Checker.Rcpt(ctx, to)
+	return p.Checker.Rcpt(ctx, t, to)
 }
 
 // scriptedListener gives out errors and connections in order, then blocks
@@ -398,9 +393,9 @@ func (l *scriptedListener) Addr() net.Addr { return from("127.0.0.1:25") }
 // with a *ListenerError (R53).
 func TestAcceptErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		lines := &logLines{}
+		lines := &testenv.Log{}
 		o := options(&memQueue{})
-		o.Log = lines.logger()
+		o.Log = lines.Logger()
 		client, server := net.Pipe()
 		l := newScriptedListener(syscall.EMFILE, syscall.EMFILE, syscall.ENFILE, syscall.EMFILE, syscall.ENOBUFS, syscall.EMFILE,
 			syscall.ECONNABORTED, syscall.EPROTO, addrConn{server, from(strangerAddr)}, syscall.EMFILE, syscall.EINVAL)

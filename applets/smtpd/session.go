@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"postoffice/applets/smtpd/login"
 	"postoffice/applets/smtpd/wire"
 	"postoffice/internal/maillog"
 	"postoffice/internal/smtp"
@@ -42,6 +43,7 @@ type session struct {
 	client  Client
 	checker Checker
 	end     smtp.Reply // what the Checker wants the session to end with
+	heard   *verb      // the command that is answered; nil: it was not looked up, or there is none
 	mark    Mark
 	barred  *barred // of a client that was refused and has not gone
 
@@ -51,9 +53,11 @@ type session struct {
 	refused  int              // recipients of the transaction
 	reported []smtp.Recipient // of them, those that go into the queue beside good ones
 	surplus  int              // RCPT beyond what a transaction takes
+	begun    bool             // the Checker took its MAIL, and the message isn't taken yet
 	incoming Incoming
-	arriving *arriving // of incoming, if it comes in chunks
-	share    share     // what it has of the room
+	aside    []Incoming // texts beside it, which go with it
+	arriving *arriving  // of incoming, if it comes in chunks
+	share    share      // what it has of the room
 
 	front netip.AddrPort // of a client that may say by XCLIENT whom it passes on; else the zero one
 
@@ -66,6 +70,12 @@ type session struct {
 	over     bool        // the next reply is the last one
 	useful   bool        // a message was taken
 	hurried  bool        // the last MAIL of a stranger was refused
+
+	dialogue *login.Dialogue // a login that has begun
+	asked    time.Time       // when the last answer of it came
+	failed   int             // logins that were refused
+	later    int             // logins that could not be checked
+	confides bool            // it has said AUTH: what is no command may be a password
 }
 
 // session runs a session and returns how it ended, see ServeConn. limited says
@@ -150,7 +160,7 @@ func (s *session) loop(ctx context.Context) error {
 	begin := s.stranger
 	for {
 		s.show(s.state())
-		line, err := s.wire.ReadLine(s.strict(), s.lineWait(), begin)
+		line, err := s.wire.ReadLine(s.strict(), s.lineWait(), s.longest(), begin)
 		begin = nil
 		if over, err := s.line(ctx, line, err); over {
 			return err
@@ -163,6 +173,7 @@ func (s *session) loop(ctx context.Context) error {
 func (s *session) line(ctx context.Context, line []byte, readErr error) (over bool, err error) {
 	var r smtp.Reply
 	text := string(line) // data follow where the line stands
+	s.heard = nil
 	switch {
 	case readErr == nil && s.barred != nil:
 		if r, err = s.keepOut(ctx, text); err != nil {
@@ -171,7 +182,7 @@ func (s *session) line(ctx context.Context, line []byte, readErr error) (over bo
 	case readErr == nil:
 		r = s.command(ctx, text)
 	case readErr == wire.ErrTooLong:
-		r = s.judge(nil, smtp.Reply{Code: 500, Status: "5.5.2", Text: fmt.Sprintf("a command line has at most %d octets, send a shorter one", wire.MaxLine)}) // the line is longer
+		r = s.judge(nil, smtp.Reply{Code: 500, Status: "5.5.2", Text: fmt.Sprintf("a command line has at most %d octets, send a shorter one", s.longest())}) // the line is longer
 		s.over = isBDAT(text)
 	default:
 		return true, s.lost(readErr)
@@ -182,6 +193,8 @@ func (s *session) line(ctx context.Context, line []byte, readErr error) (over bo
 		s.wire.Put(r)
 		s.show(Data)
 		r, err = s.receive(ctx)
+	case r.Code == 334:
+		r, err = s.exchange(ctx, r)
 	case readErr == nil && isBDAT(text):
 		r, err = s.chunk(ctx, text, r)
 	}
@@ -218,15 +231,6 @@ func (s *session) ends() bool {
 	s.log(s.server.ctx, slog.LevelInfo, "session ended", maillog.Reply(s.end))
 	s.bye(s.end)
 	return true
-}
-
-// tell tells the Checker of an answer.
-func (s *session) tell(line string, r smtp.Reply) {
-	verb, _, _ := strings.Cut(line, " ")
-	if v := s.find(verb); v != nil {
-		verb = v.name
-	}
-	s.replied(verb, line, r)
 }
 
 // replied is tell for what is no command.
@@ -283,7 +287,7 @@ func (s *session) lost(err error) error {
 	case errors.Is(err, wire.ErrTimeout) && s.wire.Lost():
 		r = smtp.Reply{Code: 421, Status: "4.3.1", Text: "no room for the message, try again later"} // there was no room for it, and it came slowly
 	case errors.Is(err, wire.ErrTimeout):
-		r = smtp.Reply{Code: 421, Status: "4.4.2", Text: s.o.Hostname + " has waited for you for too long, try again later"} // option timeout; ten seconds where few sessions are left
+		r = smtp.Reply{Code: 421, Status: "4.4.2", Text: s.o.Hostname + " has waited for you for too long, try again later"} // option timeout; four seconds for strangers where few sessions are left, ten for programs
 	case errors.Is(err, wire.ErrStopped):
 		return s.stopped(err)
 	default: // the client is gone
@@ -359,6 +363,7 @@ func (s *session) reset() {
 		m.header.free()
 		s.wire.EndData()
 	}
+	s.aborted()
 	s.tx = Transaction{}
 	s.server.places.Lists.Drop(s.held)
 	s.held = 0
@@ -370,6 +375,7 @@ func (s *session) reset() {
 
 // abort removes the message that is being received, if there is one.
 func (s *session) abort() {
+	s.putAway()
 	s.unclaim()
 	if in := s.incoming; in != nil {
 		s.incoming = nil

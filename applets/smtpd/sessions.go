@@ -119,7 +119,11 @@ func (s *session) state() string {
 func (s *session) show(state string) {
 	is := &s.wire.seen.is // nobody else writes it
 	if is.State != state || is.QueueID != s.tx.ID || is.Hello != s.client.Hello || is.TLS != s.client.TLS.String() {
-		s.wire.seen.set(Seen{Client: s.client.String(), UID: s.client.UID, Hello: s.client.Hello, TLS: s.client.TLS.String(), QueueID: s.tx.ID, State: state})
+		client := is.Client
+		if s.phase == fresh { // from HELO on it is always the same
+			client = s.client.String()
+		}
+		s.wire.seen.set(Seen{Client: client, UID: s.client.UID, Hello: s.client.Hello, TLS: s.client.TLS.String(), QueueID: s.tx.ID, State: state})
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"postoffice/internal/testenv"
 )
 
 // TestSessions: each session is to be seen with its client, its state, since when,
@@ -63,11 +65,11 @@ func TestSessions(t *testing.T) {
 func TestEndSession(t *testing.T) {
 	for _, state := range []string{Waiting, Connected, Idle, Envelope, Data, Refused} {
 		synctest.Test(t, func(t *testing.T) {
-			var lines logLines
+			var lines testenv.Log
 			q := &memQueue{}
 			o := options(q)
 			o.ClientsPerAddress = 1
-			o.Log = lines.logger()
+			o.Log = lines.Logger()
 			o.Checker = func(c *Client) Checker {
 				if state == Refused && c.Addr.Port() == 2 {
 					return denying{at: "connect", replied: new([]string)}

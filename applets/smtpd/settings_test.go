@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"postoffice/internal/smtp"
+	"postoffice/internal/testenv"
 )
 
 // TestTenthOfTheTimeout: a stranger whose MAIL was refused has a tenth of the timeout
@@ -56,9 +57,9 @@ func (trusting) Connect(context.Context) Verdict { return Verdict{Trust: "becaus
 // log says why.
 func TestTrustAtConnect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		lines := &logLines{}
+		lines := &testenv.Log{}
 		o := options(&memQueue{})
-		o.Log = lines.logger()
+		o.Log = lines.Logger()
 		o.Checker = func(c *Client) Checker { return trusting{domainPolicy{Client: c}} }
 		c := dial(t, New(o))
 		c.do("EHLO c.example")
@@ -169,5 +170,21 @@ func TestReportedNotRelayed(t *testing.T) {
 	c.do("Subject: x\r\n\r\nx\r\n.")
 	if got := q.messages(); len(got) != 1 || len(got[0].To) != 1 || got[0].To[0].Local != "alice" {
 		t.Errorf("queued %v, want one for alice alone", got)
+	}
+}
+
+// TestStatusOfEach: each reply that could have one has an enhanced status code (RFC 2034
+// section 4): all but the greeting, those to HELO and EHLO, 354, and what DEBUG shows in
+// the first postoffice's form.
+func TestStatusOfEach(t *testing.T) {
+	c := dialFrom(t, New(options(&memQueue{})), Relay, "127.0.0.1:1")
+	c.do("EHLO client.example")
+	for _, line := range []string{
+		"NOOP", "VRFY alice", "EXPN all", "HELP", "HELP MAIL", "HELP X", "RSET", "RCPT TO:<a@us.example>", "DATA", "STARTTLS", "AUTH PLAIN", "X", "MAIL FROM:<a@b.example> X=1",
+		"MAIL FROM:<a@b.example>", "MAIL FROM:<a@b.example>", "RCPT TO:<alice@us.example>", "BDAT 3\r\nx", "BDAT 0 LAST", "QUIT",
+	} {
+		if r := c.do(line); r.Status == "" {
+			t.Errorf("%q: %d %q has no status", line, r.Code, r.Text)
+		}
 	}
 }

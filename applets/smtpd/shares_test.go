@@ -49,7 +49,7 @@ func TestIdlePrograms(t *testing.T) {
 				t.Errorf("one that was silent: %v, want 421 4.4.2", r)
 			}
 		}
-		if waited := time.Since(begun); waited > 2*idleWait {
+		if waited := time.Since(begun); waited > 2*programs {
 			t.Errorf("three places are free after %v", waited)
 		}
 		synctest.Wait()

@@ -26,6 +26,7 @@ type TLS struct {
 	Name            string // that the client asked for (SNI); "" none
 	Certificate     string // SHA-256 of the one that the client showed, in hex; "" none
 	Peer            string // the common name in it, which nobody has verified
+	Issuer          string // and that of who has signed it
 }
 
 func newTLS(state tls.ConnectionState) *TLS {
@@ -33,6 +34,7 @@ func newTLS(state tls.ConnectionState) *TLS {
 	if len(state.PeerCertificates) > 0 {
 		cert := state.PeerCertificates[0]
 		sum := sha256.Sum256(cert.Raw)
+		t.Issuer = smtp.Printable(cert.Issuer.CommonName, maxPeerName)
 		t.Certificate, t.Peer = hex.EncodeToString(sum[:]), smtp.Printable(cert.Subject.CommonName, maxPeerName)
 	}
 	return t
@@ -49,7 +51,11 @@ func (t *TLS) String() string {
 // received is the comment in a Received field.
 func (t *TLS) received() string {
 	version := strings.ReplaceAll(strings.ReplaceAll(tls.VersionName(t.Version), " ", ""), ".", "_")
-	return "version=" + version + " cipher=" + tls.CipherSuiteName(t.Cipher)
+	text := "version=" + version + " cipher=" + tls.CipherSuiteName(t.Cipher)
+	if t.Name != "" {
+		text += " sni=" + t.Name
+	}
+	return text
 }
 
 // attrs are what the log says of it once.
@@ -75,6 +81,28 @@ func (s *session) starts() string {
 		return ""
 	}
 	return "\nSTARTTLS"
+}
+
+// requires is the line of EHLO's reply that offers REQUIRETLS: under TLS, and to programs
+// of this machine, between whom and us there is no network.
+func (s *session) requires() string {
+	if !s.takesRequireTLS() {
+		return ""
+	}
+	return "\n" + smtp.ParamTLS
+}
+
+func (s *session) takesRequireTLS() bool { return s.client.TLS != nil || s.client.Kind == Local }
+
+// checkRequireTLS takes REQUIRETLS (RFC 8689 section 2).
+func (s *session) checkRequireTLS(p smtp.Param) smtp.Reply {
+	switch {
+	case p.Value != "":
+		return smtp.Reply{Code: 501, Status: "5.5.4", Text: "REQUIRETLS takes no value, send it alone"} // RFC 8689 section 2
+	case !s.takesRequireTLS():
+		return smtp.Reply{Code: 530, Status: "5.7.0", Text: "REQUIRETLS counts under TLS alone, say STARTTLS first"} // REQUIRETLS in the clear
+	}
+	return smtp.Reply{}
 }
 
 // startTLS is STARTTLS (RFC 3207). What the client sent behind it was said in the
@@ -125,6 +153,9 @@ func (s *session) secure() error {
 	s.reset()
 	s.phase, s.hasty = fresh, false
 	s.client.Hello, s.client.ESMTP = "", false
+	if s.client.Account != "" { // it logged in where all could hear it
+		s.stand()
+	}
 	s.client.TLS = newTLS(state)
 	s.log(s.server.ctx, slog.LevelInfo, "TLS begun", s.client.TLS.attrs()...)
 	return nil

@@ -49,13 +49,10 @@ func (c *talker) offers(keyword string) bool {
 
 // TestStartTLSA9: nothing that was said before TLS is known in it.
 func TestStartTLSA9(t *testing.T) {
-	q, log := &memQueue{}, &logLines{}
+	q, log := &memQueue{}, &testenv.Log{}
 	o, trust := tlsOptions(t, q)
-	o.Log = log.logger()
+	o.Log = log.Logger()
 	c := dial(t, New(o))
-	if r := c.do("STARTTLS"); r.Code != 503 {
-		t.Errorf("STARTTLS before EHLO: %v, want 503", r)
-	}
 	if !c.offers("STARTTLS") {
 		t.Error("EHLO does not offer STARTTLS")
 	}
@@ -95,12 +92,34 @@ func TestStartTLSA9(t *testing.T) {
 	if len(all) != 1 || len(all[0].To) != 1 || all[0].To[0].Local != "bob" {
 		t.Fatalf("stored: %v", all)
 	}
-	if want := " with ESMTPS (version=TLS1_3 cipher=TLS_AES_128_GCM_SHA256)\n\tid Q2\n\tfor <bob@us.example>; "; !strings.Contains(all[0].Data, want) {
+	if want := " with ESMTPS (version=TLS1_3 cipher=TLS_AES_128_GCM_SHA256 sni=us.example)\n\tid Q2\n\tfor <bob@us.example>; "; !strings.Contains(all[0].Data, want) {
 		t.Errorf("%.400q has no %q", all[0].Data, want)
 	}
 	if want := `msg="TLS begun"`; !strings.Contains(log.String(), want) || !strings.Contains(log.String(), "sni=us.example") ||
 		!strings.Contains(log.String(), `tls="TLS 1.3 TLS_AES_128_GCM_SHA256"`) {
 		t.Errorf("log: %s", log)
+	}
+	for line := range strings.Lines(log.String()) { // of transaction and name that were said in the clear
+		if strings.Contains(line, "TLS begun") && (strings.Contains(line, "qid=Q1") || strings.Contains(line, "helo=")) {
+			t.Errorf("forgotten only at EHLO: %s", line)
+		}
+	}
+}
+
+// TestStartTLSFirst: who knows that there is TLS need not ask, as GNU SASL's program
+// doesn't: RFC 3207 has no word on it, and what was said before is forgotten anyway.
+func TestStartTLSFirst(t *testing.T) {
+	o, trust := tlsOptions(t, &memQueue{})
+	c := dial(t, New(o))
+	if r := c.do("STARTTLS"); r.Code != 220 {
+		t.Fatalf("STARTTLS before EHLO: %v", r)
+	}
+	c.secure(trust)
+	if r := c.do("MAIL FROM:<a@b.example>"); r.Code != 503 {
+		t.Errorf("MAIL before EHLO: %v, want 503", r)
+	}
+	if c.offers("STARTTLS") {
+		t.Error("STARTTLS is offered within TLS")
 	}
 }
 
@@ -156,9 +175,9 @@ func TestTLSNotNow(t *testing.T) {
 
 // TestSubmissionTLS: on that port TLS comes first, and a word in the clear is none.
 func TestSubmissionTLS(t *testing.T) {
-	q, log := &memQueue{}, &logLines{}
+	q, log := &memQueue{}, &testenv.Log{}
 	o, trust := tlsOptions(t, q)
-	o.Log = log.logger()
+	o.Log = log.Logger()
 	s := New(o)
 	conn, end := peerOf(s, SubmissionTLS, "127.0.0.1:1")
 	c := &talker{t: t, conn: conn}
@@ -210,8 +229,8 @@ func TestSubmissionTLS(t *testing.T) {
 func TestTLSVersions(t *testing.T) {
 	for version, ok := range map[uint16]bool{tls.VersionTLS10: false, tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true} {
 		o, trust := tlsOptions(t, &memQueue{})
-		log := &logLines{}
-		o.Log = log.logger()
+		log := &testenv.Log{}
+		o.Log = log.Logger()
 		trust.MinVersion, trust.MaxVersion = version, version
 		conn, end := peerOf(New(o), SubmissionTLS, strangerAddr)
 		err := tls.Client(conn, trust).Handshake()
@@ -229,8 +248,8 @@ func TestTLSVersions(t *testing.T) {
 // TestClientCertificate: it is shown in the log and believed nowhere (A17).
 func TestClientCertificate(t *testing.T) {
 	o, trust := tlsOptions(t, &memQueue{})
-	log := &logLines{}
-	o.Log = log.logger()
+	log := &testenv.Log{}
+	o.Log = log.Logger()
 	o.TLS().ClientAuth = tls.RequestClientCert
 	theirs, _ := testenv.Certificate(t, "them.example")
 	trust.Certificates = []tls.Certificate{theirs}
@@ -294,13 +313,15 @@ func TestHandshakeCut(t *testing.T) {
 	}
 }
 
-// TestHandshakeStalled: its time is one for the whole, and short where places are few.
+// TestHandshakeStalled: its time is one for the whole, and short where places are few, or
+// become few.
 func TestHandshakeStalled(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		crowded bool
+		later   time.Duration // when another client comes; 0: none does
 		want    time.Duration
-	}{{"places are left", false, handshakeWait}, {"few are left", true, idleWait}} {
+	}{{"places are left", false, 0, handshakeWait}, {"few are left", true, 0, idleWait}, {"few are left then", false, 15 * time.Second, 16 * time.Second}} {
 		synctest.Test(t, func(t *testing.T) {
 			o, _ := tlsOptions(t, &memQueue{})
 			o.Clients = 2
@@ -323,6 +344,13 @@ func TestHandshakeStalled(t *testing.T) {
 					time.Sleep(time.Second)
 				}
 			})
+			if tt.later > 0 {
+				dripping.Go(func() {
+					time.Sleep(tt.later)
+					other, _ := l.connect(t, "198.51.100.9:1")
+					other.r.ReadByte() // until it is sent away itself
+				})
+			}
 			c.r.ReadByte()
 			if took := time.Since(begun); took != tt.want {
 				t.Errorf("%s: it ended after %v, want %v", tt.name, took, tt.want)
@@ -425,4 +453,44 @@ func FuzzTLS(f *testing.F) {
 			checkReplies(t, within, "220 x\r\n"+all)
 		}
 	})
+}
+
+// TestRequireTLS: REQUIRETLS is offered and taken under TLS, and by programs of this
+// machine, and is kept with the message; in the clear it is refused (RFC 8689).
+func TestRequireTLS(t *testing.T) {
+	q := &memQueue{}
+	o, trust := tlsOptions(t, q)
+	c := dial(t, New(o))
+	if c.offers("REQUIRETLS") {
+		t.Error("REQUIRETLS is offered in the clear")
+	}
+	if r := c.do("MAIL FROM:<a@b.example> REQUIRETLS"); r.Code != 530 || r.Status != "5.7.0" {
+		t.Errorf("REQUIRETLS in the clear: %v, want 530 5.7.0", r)
+	}
+	c.do("STARTTLS")
+	c.secure(trust)
+	if !c.offers("\nREQUIRETLS") {
+		t.Error("REQUIRETLS is not offered under TLS")
+	}
+	if r := c.do("MAIL FROM:<a@b.example> REQUIRETLS=yes"); r.Code != 501 {
+		t.Errorf("REQUIRETLS with a value: %v, want 501", r)
+	}
+	program := dialFrom(t, New(o), Local, "127.0.0.1:1")
+	if !program.offers("\nREQUIRETLS") {
+		t.Error("REQUIRETLS is not offered to programs")
+	}
+	for _, c := range []*talker{c, program} {
+		for _, line := range []string{"MAIL FROM:<a@b.example> requiretls", "RCPT TO:<alice@us.example>"} {
+			if r := c.do(line); r.Code != 250 {
+				t.Fatalf("%s: %v", line, r)
+			}
+		}
+		c.do("DATA")
+		c.send("Subject: x\r\n\r\nx\r\n.\r\n")
+		c.want(250)
+		all := q.messages()
+		if _, ok := smtp.FindParam(all[len(all)-1].Params, smtp.ParamTLS); !ok {
+			t.Errorf("stored with %v", all[len(all)-1].Params)
+		}
+	}
 }

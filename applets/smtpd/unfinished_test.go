@@ -72,17 +72,36 @@ func TestUnfinishedShares(t *testing.T) {
 // A35: the room is looked at again as a message comes, also a program's.
 func TestRoomLookedAtAgain(t *testing.T) {
 	for _, k := range []Kind{Relay, Local} {
-		q := &memQueue{}
-		c := dialFrom(t, New(options(q)), k, strangerAddr)
+		synctest.Test(t, func(t *testing.T) {
+			q := &memQueue{}
+			c := dialFrom(t, New(options(q)), k, strangerAddr)
+			c.envelope("s@x.example", "alice@us.example")
+			q.mu.Lock()
+			q.room = fmt.Errorf("full")
+			q.mu.Unlock()
+			time.Sleep(roomAge)
+			go c.send(lines(1) + ".\r\n")
+			if r := c.read(); r.Code != 452 {
+				t.Errorf("kind %v: %v, want 452", k, r)
+			}
+		})
+	}
+}
+
+// TestRoomIsLittle: where there is no plenty each look is at the disk.
+func TestRoomIsLittle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := tight(64)
+		c := dialFrom(t, New(options(q)), Relay, strangerAddr)
 		c.envelope("s@x.example", "alice@us.example")
 		q.mu.Lock()
 		q.room = fmt.Errorf("full")
 		q.mu.Unlock()
 		go c.send(lines(1) + ".\r\n")
 		if r := c.read(); r.Code != 452 {
-			t.Errorf("kind %v: %v, want 452", k, r)
+			t.Errorf("%v, want 452", r)
 		}
-	}
+	})
 }
 
 // A35: a stranger who sends 58 MiB to a spool of 64 and then 100 octets every five
@@ -279,7 +298,7 @@ func TestRoomOfMaildrop(t *testing.T) {
 		if err := s.fits(t.Context(), peer.Amount{Octets: tt.size * mebi, Files: 1}); (err == nil) != tt.ok {
 			t.Errorf("%+v: %v", tt, err)
 		}
-		if s.claimOf(peer.Amount{Octets: mebi}, false); tt.absent && s.o.Queue.Held(t.Context()).Holders() != 0 {
+		if s.claimOf(&s.share.text, peer.Amount{Octets: mebi}, false); tt.absent && s.o.Queue.Held(t.Context()).Holders() != 0 {
 			t.Errorf("%+v is counted as it comes", tt)
 		}
 	}

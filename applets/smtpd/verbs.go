@@ -27,8 +27,9 @@ type verb struct {
 var verbs = []verb{
 	{name: "HELO", in: always, last: true, usage: "hostname", do: (*session).helo},
 	{name: "EHLO", in: always, last: true, usage: "hostname", do: (*session).ehlo},
-	{name: "STARTTLS", in: greeted | envelope, order: "HELO or EHLO comes first, and a message that has begun is ended before", last: true, only: (*session).offersTLS, do: (*session).startTLS},
-	{name: "MAIL", in: greeted, order: "a transaction is open, RSET ends it", usage: "FROM:<address> [SIZE=octets] [BODY=7BIT|8BITMIME] [SMTPUTF8]", do: (*session).mail},
+	{name: "STARTTLS", in: always &^ chunked, order: "a message that has begun is ended before", last: true, only: (*session).offersTLS, do: (*session).startTLS},
+	{name: "AUTH", in: greeted, order: "HELO or EHLO comes first, and a login before a message", last: true, usage: "mechanism [initial-response]", only: (*session).mayLogin, do: (*session).auth},
+	{name: "MAIL", in: greeted, order: "a transaction is open, RSET ends it", usage: "FROM:<address> [SIZE=octets] [BODY=7BIT|8BITMIME] [SMTPUTF8] [REQUIRETLS]", do: (*session).mail},
 	{name: "RCPT", in: envelope, order: "MAIL comes first, and all recipients before the message", many: true, usage: "TO:<address>", do: (*session).rcpt},
 	{name: "DATA", in: envelope, order: "MAIL comes first, and a message that came with BDAT goes on with that", last: true, do: (*session).data},
 	{name: "BDAT", in: opened, order: "MAIL comes first", many: true, usage: "octets [LAST]", do: (*session).bdat},
@@ -74,6 +75,7 @@ func (s *session) command(ctx context.Context, line string) smtp.Reply {
 	}
 	name, arg, _ := strings.Cut(strings.TrimRight(line, " "), " ")
 	v := s.find(name)
+	s.heard = v
 	if v == nil {
 		switch {
 		case isForeign(name):
@@ -81,7 +83,7 @@ func (s *session) command(ctx context.Context, line string) smtp.Reply {
 		case smtp.EqualFold(name, "XCLIENT"):
 			return s.judge(nil, smtp.Reply{Code: 550, Status: "5.7.0", Text: "who you are is known by your connection, leave XCLIENT out"}) // option xclient-from doesn't name the client
 		}
-		return s.judge(nil, smtp.Reply{Code: 500, Status: "5.5.1", Text: "no such command, try HELP"}) // an unknown word
+		return s.judge(nil, s.unknownCommand(ctx, line))
 	}
 	if s.worn() && v.name != "QUIT" {
 		return tooMuch()
@@ -91,6 +93,17 @@ func (s *session) command(ctx context.Context, line string) smtp.Reply {
 		s.hurried = r.Class() != 2 && !s.client.Local && !s.client.Trusted
 	}
 	return s.judge(v, r)
+}
+
+// unknownCommand is the answer to a command that is none. The Checker isn't asked about
+// what may be a password.
+func (s *session) unknownCommand(ctx context.Context, line string) smtp.Reply {
+	if shown := s.discreet(line); shown == line {
+		if v := s.ask(ctx, func(ctx context.Context) Verdict { return s.checker.Unknown(ctx, line) }); !v.Accepted() {
+			return v.Reply
+		}
+	}
+	return smtp.Reply{Code: 500, Status: "5.5.1", Text: "no such command, try HELP"} // an unknown word
 }
 
 // run checks order and arguments of v, and does it.
@@ -161,7 +174,7 @@ func (s *session) ehlo(ctx context.Context, arg string) smtp.Reply {
 		size += " " + strconv.FormatInt(s.o.Size, 10)
 	}
 	return smtp.Reply{Code: 250, Text: s.o.Hostname + " greets " + s.greeted() +
-		"\nPIPELINING\n" + size + "\n8BITMIME\nCHUNKING\nSMTPUTF8\nENHANCEDSTATUSCODES" + s.bounds() + s.starts() + s.you()} // EHLO; a program of this machine hears whose it is
+		"\nPIPELINING\n" + size + "\n8BITMIME\nCHUNKING\nSMTPUTF8\nENHANCEDSTATUSCODES" + s.bounds() + s.starts() + s.logins() + s.requires() + s.you()} // EHLO; a program of this machine hears whose it is
 }
 
 // bounds is the line that tells of the recipients of one message (RFC 9422): programs of

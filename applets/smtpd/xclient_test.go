@@ -11,13 +11,14 @@ import (
 	"time"
 
 	"postoffice/internal/smtp"
+	"postoffice/internal/testenv"
 )
 
 const frontAddr = "10.0.0.8:50000"
 
 // withFront are the options of a server that takes XCLIENT from 10.0.0.8, which is
 // trusted.
-func withFront(log *logLines) Options {
+func withFront(log *testenv.Log) Options {
 	o := proxied(log)
 	o.XClient = func(a netip.Addr) bool { return a == netip.MustParseAddr("10.0.0.8") }
 	return o
@@ -40,7 +41,7 @@ func TestXClient(t *testing.T) {
 		{"only a login", "LOGIN=root", "unknown[10.0.0.8]:50000", false},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			var log logLines
+			var log testenv.Log
 			q := &memQueue{}
 			o := withFront(&log)
 			o.Queue = q
@@ -81,7 +82,7 @@ func TestXClient(t *testing.T) {
 
 // Nobody else has the command, nor hears of it.
 func TestXClientOfOthers(t *testing.T) {
-	var log logLines
+	var log testenv.Log
 	for _, addr := range []string{strangerAddr, "127.0.0.1:1", "10.1.1.1:1"} {
 		c := dialFrom(t, New(withFront(&log)), Relay, addr)
 		if r := c.do("EHLO x"); strings.Contains(r.Text, "XCLIENT") {
@@ -126,7 +127,7 @@ func (p refusing) Connect(context.Context) Verdict {
 // Checker ends once.
 func TestXClientShares(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log logLines
+		var log testenv.Log
 		o := withFront(&log)
 		o.ClientsPerAddress, o.Clients = 1, 2
 		var checkers, closed atomic.Int64

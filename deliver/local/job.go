@@ -9,7 +9,7 @@ import (
 
 // Item names what is to be run or read without its text: whoever does it takes
 // the text from the file itself (A18, A71). Its hash is zero in a Listing of a
-// whole .forward or usermap entry, and with FromMailer.
+// whole .forward or usermap entry, with FromMailer and with FromScanner.
 type Item = envelope.Agent
 
 // Source is the kind of file that an item stands in.
@@ -20,7 +20,8 @@ const (
 	FromForward = envelope.FromForward // a user's .forward
 	FromUsermap = envelope.FromUsermap // option usermap, or the personal alias file that it names
 
-	FromMailer Source = "mailer" // option mailer, which has one program for all
+	FromMailer  Source = "mailer" // option mailer, which has one program for all
+	FromScanner Source = "av"     // option av, which looks at a message: see user.Options
 )
 
 // Job is a program to be run, or a file to be appended to, for one message.

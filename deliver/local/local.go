@@ -42,7 +42,13 @@ type Delivery struct {
 	Body io.Reader // the finished octets (see Format), read once to its end
 	Size int64     // octets in Body at most, -1 if unknown: room that is asked for first
 
+	Quota int64 // octets that the mailbox may have with it; 0: there is no bound
+
 	Final     bool   // into the mailbox whatever .forward says: \user, and a copy kept by one's own name
 	Extension string // the detail of user+detail: also a .forward+detail counts; "" none
 	Folder    string // "": the mailbox; "~/path" in the home directory; else the mailbox USER:Folder beside it
 }
+
+// RoomInFront is what a message grows by at most in a mailbox, but for the ">" of option
+// escape-from: From_ line and fields with their addresses.
+const RoomInFront = 2 << 10

@@ -29,9 +29,22 @@ func (a Action) String() string {
 type Outcome struct {
 	Action Action
 	Reply  smtp.Reply // what was said, word for word, or our own words
-	Err    error      // the cause where nobody replied, or the reply makes no sense; nil else
+	Err    error      // the cause where nobody replied, or the reply makes no sense; of a refusal of ours what it rests on; an Advice; nil else
 	Relay  string     // who said it: "host[address]:port", "local", "lmtp", or ""
 	TLS    string     // protocol and cipher of the session with Relay; "" in clear and without one
+}
+
+// An Advice is the Err of a refusal by another server of which more is known than its words
+// say: what whoever sent the message can do.
+type Advice string
+
+func (a Advice) Error() string { return string(a) }
+
+// Advice is what there is to do, "" if no more is known of that than the reply.
+func (o Outcome) Advice() string {
+	var a Advice
+	errors.As(o.Err, &a)
+	return string(a)
 }
 
 // Cause returns the reason as an error.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -20,13 +22,15 @@ type delivery struct {
 	tried   bool  // the peer has answered to something of this message
 	todo    []int // recipients without a result yet
 	room    int   // recipients that the peer takes in one transaction
+	limits  limits
 	params  []smtp.Param
 	header8 bool  // the header has octets outside ASCII
 	wire    int64 // octets with CR LF: RFC 1870 section 5
 }
 
 // run works off the recipients. The error means that the session is broken;
-// those still in todo have no result then.
+// those still in todo have no result then. Those that the peer takes in another session
+// alone have errSpent.
 func (d *delivery) run() error {
 	shape, err := measure(d.m.Open())
 	if err != nil {
@@ -40,28 +44,79 @@ func (d *delivery) run() error {
 	}
 	d.params = d.mailParams(shape.eight)
 	d.pickRecipients()
-	d.room = d.mostRcpts()
+	d.limits = d.s.limits()
+	d.room = min(d.limits.rcpts, maxRcpts)
 	for len(d.todo) > 0 {
-		if err := d.transaction(min(d.room, len(d.todo))); err != nil {
+		n := d.next()
+		if n == 0 {
+			for _, i := range d.todo {
+				d.set(i, outcome.Outcome{Err: errSpent})
+			}
+			return nil
+		}
+		if err := d.transaction(n); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// mostRcpts is how many recipients a transaction may have, by what the peer says of that
-// (RFC 9422) and by what we give.
-func (d *delivery) mostRcpts() int {
-	arg, _ := d.s.client.Has("LIMITS")
+// next puts those to the front of todo who may go in the next transaction, and returns
+// their number.
+func (d *delivery) next() (n int) {
+	if d.s.mails >= d.limits.mails {
+		return 0
+	}
+	var now, then []int
+	for _, i := range d.todo {
+		domain := smtp.Fold(d.m.Recipients[i].Path.Domain)
+		known := slices.Contains(d.s.domains, domain)
+		if len(now) == d.room || !known && len(d.s.domains) >= d.limits.domains {
+			then = append(then, i)
+			continue
+		}
+		if now = append(now, i); !known && d.limits.domains < noLimit {
+			d.s.domains = append(d.s.domains, domain)
+		}
+	}
+	d.todo = append(now, then...)
+	return len(now)
+}
+
+// limits are what a peer says that it takes (RFC 9422); noLimit where it says nothing
+// that can be read.
+type limits struct {
+	mails   int // transactions in a session, refused ones too
+	rcpts   int // recipients in a transaction
+	domains int // domains of recipients in a session
+}
+
+const noLimit = math.MaxInt
+
+func (s *Session) limits() limits {
+	l := limits{noLimit, noLimit, noLimit}
+	arg, _ := s.client.Has("LIMITS")
 	for word := range strings.FieldsSeq(arg) {
 		name, value, _ := strings.Cut(word, "=")
 		n, err := strconv.Atoi(value)
-		if smtp.EqualFold(name, "RCPTMAX") && err == nil && n > 0 {
-			return min(n, maxRcpts)
+		if err != nil || n <= 0 {
+			continue
+		}
+		for _, of := range []struct {
+			name string
+			max  *int
+		}{{"MAILMAX", &l.mails}, {"RCPTMAX", &l.rcpts}, {"RCPTDOMAINMAX", &l.domains}} {
+			if smtp.EqualFold(name, of.name) {
+				*of.max = n
+			}
 		}
 	}
-	return maxRcpts
+	return l
 }
+
+// errSpent stands for recipients that were not tried, since the peer takes no more in this
+// session; in a new one it takes one at least.
+var errSpent = errors.New("the server takes them in another session")
 
 // all gives every recipient r, with the relay that it has already.
 func (d *delivery) all(r outcome.Outcome) {
@@ -123,6 +178,10 @@ func (d *delivery) mailParams(eight bool) []smtp.Param {
 			if d.offers(smtp.ParamUTF8) { // else nothing needs it
 				out = append(out, p)
 			}
+		case smtp.ParamTLS:
+			if _, tls := d.s.client.TLS(); tls && d.offers(smtp.ParamTLS) { // else it is a report, or goes into a mailbox here
+				out = append(out, p)
+			}
 		case "RET", "ENVID":
 			if d.offers("DSN") {
 				out = append(out, p)
@@ -151,6 +210,7 @@ func (d *delivery) recipients(n int) []smtp.Recipient {
 // transaction sends the message to the first n of todo and takes those with a
 // result out.
 func (d *delivery) transaction(n int) error {
+	d.s.mails++
 	res, err := d.s.client.Send(smtp.Transaction{
 		ReversePath: d.m.ReversePath,
 		Params:      d.params,
@@ -161,7 +221,7 @@ func (d *delivery) transaction(n int) error {
 	})
 	d.tried = d.tried || !res.Mail.IsZero() && !(d.reused && res.Mail.Code == 421)
 	var again []int
-	for i, v := range judge(res, err, d.s.o.relay) {
+	for i, v := range judge(res, err, d.s.o.asker()) {
 		if v.again {
 			again = append(again, d.todo[i])
 			continue

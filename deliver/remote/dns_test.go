@@ -77,10 +77,10 @@ func TestA58AgainstDNS(t *testing.T) {
 			t.Errorf("%s: %s (%v), want %s", domain, got, err, want)
 		}
 	}
-	if got := hopWords(r.RelayHops(t.Context(), "smart.example:2525")); got != "smart.example[127.0.0.1]:2525" {
+	if got := relayWords(r.RelayHops(t.Context(), "smart.example:2525")); got != "smart.example[127.0.0.1]:2525" {
 		t.Errorf("relay-host: %s", got)
 	}
-	if got := hopWords(r.RelayHops(t.Context(), "gone.example")); got != "deferred" {
+	if got := relayWords(r.RelayHops(t.Context(), "gone.example")); got != "deferred" {
 		t.Errorf("relay-host that does not exist: %s", got)
 	}
 }

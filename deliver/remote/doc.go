@@ -13,16 +13,19 @@
 //     after that changes nothing. Each recipient has its own result.
 //   - Bounced is said only for a 5xx to MAIL, to this RCPT, to DATA or to the
 //     final dot, for NXDOMAIN, a null MX, a domain that leads back to this
-//     host, and for what the peer told us that it can't take; never for what
-//     relay-host says when we are to log in. All else is Deferred; the zero
-//     Outcome is Deferred.
+//     host, for what the peer told us that it can't take, and for a host that
+//     can't have what needs TLS; never for what relay-host says when we are to
+//     log in. All else is Deferred; the zero Outcome is Deferred.
+//   - What needs TLS (RFC 8689) goes through no session but one with a verified
+//     host that obeys REQUIRETLS; a report alone may go without.
 //   - An address that an MX record led to is never connected to when it is
 //     ours, loopback, unspecified or multicast. relay-host, the administrator's
 //     own word, may be loopback, and no answer about it is ever permanent.
 //   - Every wait has a limit: 30 s to connect, 5 minutes for a reply, 900 s for
 //     a session as a whole, and the caller's context ends any of them.
 //   - At most 20 addresses in one attempt, at most 100 recipients in one
-//     transaction.
+//     transaction, fewer where the peer says so, as it may of transactions and
+//     domains in a session (RFC 9422): the rest of a part has another session.
 //   - A hop has one session, and up to 20 when it has taken mail. The first of
 //     each hop is refused only beyond 1,000; more share another 100 (A39). One
 //     network, an IPv4 address or an IPv6 /64, has 40 at most, counted before it
@@ -51,8 +54,8 @@
 //	job.go        Job and Answer
 //	pool.go       Pool: jobs, workers and their number
 //	worker.go     one worker: its session, and what is learnt of the hop
-//	dial.go       a session with the first host that talks
-//	lmtp.go       a session with an LMTP server
+//	dial.go       a session with the first host that talks, or with an LMTP server
+//	secure.go     what needs TLS: to which hosts it may go, and their certificates
 //	session.go    Session: messages through one connection
 //	delivery.go   one message: transactions, parameters, what the peer can take
 //	judge.go      what a reply means for a recipient, and when it is that we are to log in

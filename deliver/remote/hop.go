@@ -5,16 +5,19 @@ import (
 	"strconv"
 	"strings"
 
+	"postoffice/internal/smarthost"
 	"postoffice/internal/smtp"
 )
 
 // A Hop is where a message goes next: to the first of some hosts that talks, or
 // to the LMTP server at a socket of this machine.
 type Hop struct {
-	Key     string   // equal for equal hosts, in whatever order; what the Pool knows a hop by
-	Targets []Target // best first
-	Socket  string   // instead of Targets
-	Relay   bool     // Targets are relay-host's: its wish for a login is no answer about a message
+	Key     string          // equal for equal hosts, in whatever order; what the Pool knows a hop by
+	Targets []Target        // best first
+	Socket  string          // instead of Targets
+	Relay   *smarthost.Host // what Targets are the addresses of, if it is one: its wish for a login is no answer about a message
+
+	Security Security // what its messages need: see Secured
 }
 
 // HopTo returns the hop to these hosts. Its key is the same whatever their
@@ -30,10 +33,11 @@ func HopTo(targets []Target) Hop {
 	return Hop{Key: strings.Join(names, ",") + ":" + port, Targets: targets}
 }
 
-// HopToRelay returns the hop to these hosts of relay-host.
-func HopToRelay(targets []Target) Hop {
+// HopToRelay returns the hop to a smarthost with these addresses. Its sessions are those
+// of one login.
+func HopToRelay(relay smarthost.Host, targets []Target) Hop {
 	h := HopTo(targets)
-	h.Key, h.Relay = "relay-host "+h.Key, true
+	h.Key, h.Relay = "relay-host "+relay.String()+" "+h.Key, &relay
 	return h
 }
 

@@ -33,6 +33,8 @@ type Target struct {
 	Host  string // a name, or an address literal in brackets
 	Addrs []netip.Addr
 	Port  int
+
+	Vouched bool // nobody could have forged Host: a certificate for it is the right one
 }
 
 // Router finds next hops. It keeps nothing: each attempt decides anew.
@@ -82,7 +84,7 @@ func (r *Router) literal(domain string) ([]Target, error) {
 	case err != nil:
 		return nil, deferral(err)
 	}
-	return []Target{{Host: domain, Addrs: []netip.Addr{a}, Port: r.port()}}, nil
+	return []Target{{Host: domain, Addrs: []netip.Addr{a}, Port: r.port(), Vouched: true}}, nil
 }
 
 func loopsBack(domain string) error {
@@ -144,7 +146,7 @@ func (r *Router) exchangers(ctx context.Context, domain string, list []resolver.
 		}
 		better := h
 		for _, mx := range list[:n] {
-			r.exchanger(ctx, &h, mx.Host)
+			r.exchanger(ctx, &h, mx.Host, vouched(domain, mx.Host, mx.Signed))
 		}
 		if h.ours || h.unsure != nil {
 			better.ours, better.unsure = h.ours, h.unsure
@@ -169,7 +171,7 @@ func (r *Router) exchangers(ctx context.Context, domain string, list []resolver.
 	return nil, deferral(fmt.Errorf("no host of %s has an address", domain))
 }
 
-func (r *Router) exchanger(ctx context.Context, h *hops, host string) {
+func (r *Router) exchanger(ctx context.Context, h *hops, host string, vouched bool) {
 	if h.hosts == maxHosts {
 		return
 	}
@@ -203,7 +205,7 @@ func (r *Router) exchanger(ctx context.Context, h *hops, host string) {
 		}
 	}
 	if good = good[:min(len(good), maxAddrs-h.addrs)]; len(good) > 0 {
-		h.targets = append(h.targets, Target{Host: host, Addrs: good, Port: r.port()})
+		h.targets = append(h.targets, Target{Host: host, Addrs: good, Port: r.port(), Vouched: vouched})
 		h.addrs += len(good)
 	}
 }

@@ -198,7 +198,7 @@ func TestRelayHops(t *testing.T) {
 		hosts: map[string]string{"smart.example": "127.0.0.1 192.0.2.1", "localhost": "127.0.0.1"},
 		addrs: map[string]string{
 			"smart.example": "198.51.100.99", "host.example": "198.51.100.1", "loop.example": "127.0.0.1", "none.example": "", "bad.example": "SERVFAIL",
-			"dmz.example": "198.51.100.5",
+			"dmz.example": "198.51.100.5", "isp.example": "198.51.100.7",
 		},
 		mx: map[string][]resolver.MX{
 			"isp.example": {mx(10, "host.example")}, "null.example": {mx(0, "NULLMX")}, "self.example": {mx(10, "loop.example")},
@@ -219,7 +219,7 @@ func TestRelayHops(t *testing.T) {
 		"[IPv6:::1]:2525":    "[::1]:2525",
 		"isp.example":        "host.example[198.51.100.1]:25",
 		"isp.example:587":    "host.example[198.51.100.1]:587",
-		"[isp.example]":      "deferred",
+		"[isp.example]":      "isp.example[198.51.100.7]:25",
 		"host.example":       "host.example[198.51.100.1]:25",
 		"loop.example":       "loop.example[127.0.0.1]:25",
 		"gone.example":       "deferred",
@@ -230,22 +230,23 @@ func TestRelayHops(t *testing.T) {
 		"bad.example":        "deferred",
 		"":                   "deferred",
 		"[a.example":         "deferred",
-		"a.example]":         "deferred",
-		"a b":                "deferred",
-		"a.example:":         "deferred",
-		"a.example:0":        "deferred",
-		"a.example:65536":    "deferred",
+
+		"submissions://isp.example":       "isp.example[198.51.100.7]:465", // the name that its certificate has
+		"submission://u@isp.example":      "isp.example[198.51.100.7]:587",
+		"submission://u@isp.example:2587": "isp.example[198.51.100.7]:2587",
+		"smtp://isp.example":              "host.example[198.51.100.1]:25",
+		"smtp://u@isp.example":            "isp.example[198.51.100.7]:25",
+		"isp.example:465":                 "isp.example[198.51.100.7]:465",
+		"submissions://u@[127.0.0.1]":     "[127.0.0.1]:465",
+		"a.example]":                      "deferred",
+		"a b":                             "deferred",
+		"a.example:":                      "deferred",
+		"a.example:0":                     "deferred",
+		"a.example:65536":                 "deferred",
 	} {
-		list, err := r.RelayHops(t.Context(), text)
-		if got := hopWords(list, err); got != want {
+		hop, err := r.RelayHops(t.Context(), text)
+		if got := relayWords(hop, err); got != want {
 			t.Errorf("%q: %s (%v), want %s", text, got, err, want)
-		}
-		h, err := ParseRelayHost(text)
-		if err != nil {
-			continue
-		}
-		if again, err := ParseRelayHost(h.String()); err != nil || again != h {
-			t.Errorf("%q reads %+v, its text %q reads %+v, %v", text, h, h.String(), again, err)
 		}
 	}
 }
@@ -255,7 +256,7 @@ func TestRouterPort(t *testing.T) {
 	if got := hopWords(r.NextHops(t.Context(), "a.example")); got != "a.example[198.51.100.1]:2525" {
 		t.Error(got)
 	}
-	if got := hopWords(r.RelayHops(t.Context(), "a.example:26")); got != "a.example[198.51.100.1]:26" {
+	if got := relayWords(r.RelayHops(t.Context(), "a.example:26")); got != "a.example[198.51.100.1]:26" {
 		t.Error(got)
 	}
 }
@@ -268,3 +269,5 @@ func TestOutcomeOfErrors(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+func relayWords(h Hop, err error) string { return hopWords(h.Targets, err) }

@@ -2,8 +2,11 @@ package remote
 
 import (
 	"context"
+	"errors"
+	"slices"
 
 	"postoffice/deliver/outcome"
+	"postoffice/internal/smtp"
 )
 
 // A Job is one message for one next hop.
@@ -25,7 +28,7 @@ type Job struct {
 // An Answer is what came of one part of a Job: of Message.Recipients[From:To].
 type Answer struct {
 	From, To int
-	Outcomes []outcome.Outcome // one for each; nil: nothing was tried, and nothing is known
+	Outcomes []outcome.Outcome // one for each, of one that was not tried a deferral with ErrUntried; nil: nothing was tried, and nothing is known
 	Sessions int               // so many the hop may have by now; 0: that is not known
 
 	// Down is the outcome for all that waits for the hop: no session could be
@@ -42,8 +45,12 @@ func (j *Job) Answers() int { return (len(j.Message.Recipients) + maxRcpts - 1) 
 // A task is a Job that is being done.
 type task struct {
 	Job
-	done int // recipients that are answered for
+	done  int               // recipients that are answered for
+	sofar []outcome.Outcome // of the next part, where one session was not enough; errSpent: another is to try
 }
+
+// ErrUntried stands for a recipient of a part that was begun, for whom nothing was tried.
+var ErrUntried = errors.New("not tried before the end")
 
 // part returns the recipients of the next part.
 func (t *task) part() (from, to int) {
@@ -60,27 +67,74 @@ func (t *task) transcript() Transcript {
 // over reports whether every part is answered for.
 func (t *task) over() bool { return t.done == len(t.Message.Recipients) }
 
-// message is the next part as a message of its own.
+// message is the next part, or what is left of it, as a message of its own.
 func (t *task) message() Message {
 	m := t.Message
-	from, to := t.part()
-	m.Recipients, m.Transcript = m.Recipients[from:to], t.transcript()
+	m.Recipients, m.Transcript = t.open(), t.transcript()
 	return m
+}
+
+// open returns the recipients of the next part that nothing is known of.
+func (t *task) open() []smtp.Recipient {
+	from, to := t.part()
+	all := t.Message.Recipients[from:to]
+	if t.sofar == nil {
+		return all
+	}
+	var left []smtp.Recipient
+	for i, o := range t.sofar {
+		if errors.Is(o.Err, errSpent) {
+			left = append(left, all[i])
+		}
+	}
+	return left
+}
+
+// note keeps what came of a session, and reports whether none of the part is left for
+// another.
+func (t *task) note(results []outcome.Outcome) (whole bool) {
+	spent := func(o outcome.Outcome) bool { return errors.Is(o.Err, errSpent) }
+	if whole = !slices.ContainsFunc(results, spent); !whole {
+		t.sofar = t.merged(results)
+	}
+	return whole
+}
+
+// merged puts results, or that there are none, in the places that are open.
+func (t *task) merged(results []outcome.Outcome) []outcome.Outcome {
+	if t.sofar == nil {
+		return results
+	}
+	all := slices.Clone(t.sofar)
+	for i := range all {
+		if !errors.Is(all[i].Err, errSpent) {
+			continue
+		}
+		all[i] = outcome.Outcome{Err: ErrUntried}
+		if len(results) > 0 {
+			all[i], results = results[0], results[1:]
+		}
+	}
+	return all
 }
 
 // answer answers for the next part.
 func (t *task) answer(x Answer) {
 	x.From, x.To = t.part()
-	t.done = x.To
+	x.Outcomes = t.merged(x.Outcomes)
+	t.done, t.sofar = x.To, nil
 	t.Answer(x)
 }
 
 // answerDown gives the next part the outcome of a hop that is down.
 func (t *task) answerDown(down outcome.Outcome, remembered bool) {
-	from, to := t.part()
-	x := Answer{Outcomes: make([]outcome.Outcome, to-from), Down: &down, Remembered: remembered}
-	for i := range x.Outcomes {
-		x.Outcomes[i] = down
-	}
-	t.answer(x)
+	t.answer(Answer{Outcomes: t.repeat(down), Down: &down, Remembered: remembered})
+}
+
+// answerAll gives the next part one outcome.
+func (t *task) answerAll(o outcome.Outcome) { t.answer(Answer{Outcomes: t.repeat(o)}) }
+
+// repeat returns o for each of the next part that is open.
+func (t *task) repeat(o outcome.Outcome) []outcome.Outcome {
+	return slices.Repeat([]outcome.Outcome{o}, len(t.open()))
 }

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 
 	"postoffice/deliver/outcome"
+	"postoffice/internal/smarthost"
 	"postoffice/internal/testenv"
 )
 
@@ -59,7 +60,7 @@ func TestRelayHostWantsLogin(t *testing.T) {
 				w.sink(mxAddr, &testenv.Sink{Answer: at(tt.verb, reply(tt.reply))})
 				hop := HopTo(targets()[:1])
 				if relay {
-					hop = HopToRelay(targets()[:1])
+					hop = HopToRelay(relayHost, targets()[:1])
 				}
 				p := &pooled{world: w, Pool: NewPool()}
 				j := p.job(hop, "a", 1)
@@ -80,10 +81,84 @@ func TestRelayHostWantsLogin(t *testing.T) {
 	}
 }
 
+// At a port for those who log in a policy against the envelope of somebody who doesn't is
+// a wish for a login, whatever the words; behind a login it is what it says.
+func TestSubmissionWantsLogin(t *testing.T) {
+	for _, tt := range []struct {
+		relay, verb, reply string
+		want               outcome.Action
+	}{
+		{"submission://mx.example", "RCPT", "554 5.7.1 <a@x.example>: Recipient address rejected: Access denied", outcome.Deferred},
+		{"submission://mx.example", "MAIL", "550 5.7.1 no", outcome.Deferred},
+		{"submission://mx.example", "RCPT", "550 5.1.1 no such user", outcome.Bounced},
+		{"submission://mx.example", ".", "554 5.7.1 spam", outcome.Bounced},
+		{"submission://u@mx.example", "RCPT", "554 5.7.1 <a@x.example>: Recipient address rejected: Access denied", outcome.Bounced},
+		{"smtp://mx.example", "RCPT", "554 5.7.1 <a@x.example>: Recipient address rejected: Access denied", outcome.Bounced},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newSmarthost(t, tt.relay, func(s *testenv.Sink, _ *smarthost.Trust) {
+				s.Users = nil
+				if tt.relay == "submission://u@mx.example" {
+					s.Users = map[string]string{"u": secret}
+				}
+				s.Answer = at(tt.verb, reply(tt.reply))
+			})
+			defer w.close()
+			if o := w.send("a"); o.Action != tt.want {
+				t.Errorf("%s, %q to %s: %+v, want %v", tt.relay, tt.reply, tt.verb, o, tt.want)
+			}
+		})
+	}
+}
+
+// TestSmarthostRefusesSender: what a smarthost says behind a good login of a sender that
+// isn't ours there is an answer about the message: it goes back at once, with words that
+// say what to do. What it says for now stays so, and what says nothing of the sender has
+// no such words.
+func TestSmarthostRefusesSender(t *testing.T) {
+	for _, tt := range []struct {
+		name, verb, reply string
+		want              outcome.Action
+		told              bool
+	}{
+		{"Microsoft 365", "MAIL", "550 5.7.60 SMTP; Client does not have permissions to send as this sender", outcome.Bounced, true},
+		{"Microsoft 365 at the end", ".", "554 5.2.252 SendAsDenied; me@example.org not allowed to send as root@us.example; STOREDRV.Submission.Exception:SendAsDeniedException", outcome.Bounced, true},
+		{"Postfix", "RCPT", "553 5.7.1 <root@us.example>: Sender address rejected: not owned by user me@example.org", outcome.Bounced, true},
+		{"Exim", "MAIL", "550 Sender verify failed", outcome.Bounced, true},
+		{"GMX and Web.de", ".", "554-Transaction failed\n554 Unauthorized sender address.", outcome.Bounced, true},
+		{"Yahoo", ".", "550 Request failed; Mailbox unavailable: From header address is not allowed", outcome.Bounced, true},
+		{"OVH", "MAIL", "553 5.7.1 <root@us.example>: Sender address rejected: not owned by user", outcome.Bounced, true},
+		{"Zoho", "RCPT", "553 Sender is not allowed to relay emails", outcome.Bounced, true},
+		{"Amazon SES", ".", "554 Message rejected: Email address is not verified. The following identities failed the check in region EU-WEST-1: root@us.example", outcome.Bounced, false},
+		{"a sender's domain", "MAIL", "501 5.1.8 Domain of sender address does not exist", outcome.Bounced, true},
+		{"not now", "MAIL", "450 4.7.1 <root@us.example>: Sender address rejected: try again", outcome.Deferred, false},
+		{"too large", "MAIL", "552 5.3.4 too large", outcome.Bounced, false},
+		{"a recipient", "RCPT", "550 5.1.1 no such user", outcome.Bounced, false},
+		{"content", ".", "554 5.7.1 spam", outcome.Bounced, false},
+		{"a login after all", "RCPT", "553 5.7.1 <root@us.example>: Sender address rejected: not logged in", outcome.Deferred, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newSmarthost(t, "submissions://me@example.org@mx.example", func(s *testenv.Sink, _ *smarthost.Trust) { s.Answer = at(tt.verb, reply(tt.reply)) })
+				defer w.close()
+				o := w.send("a")
+				if o.Action != tt.want || errors.Is(o.Err, ErrSender) != tt.told || o.Reply.IsZero() {
+					t.Errorf("%q to %s: %+v, want %v, told %v", tt.reply, tt.verb, o, tt.want, tt.told)
+				}
+				if o := w.send("b"); o.Action != tt.want || strings.Contains(w.log.String(), "login failed") { // nothing is said of the login
+					t.Errorf("the next one: %+v; %s", o, w.log)
+				}
+			})
+		})
+	}
+}
+
+var relayHost = smarthost.Host{Name: "mx.example", MX: true}
+
 // A session with relay-host is never used for mail that an MX record led to
 // the same host.
 func TestRelayHostIsAHopOfItsOwn(t *testing.T) {
-	if HopTo(targets()).Key == HopToRelay(targets()).Key {
+	if HopTo(targets()).Key == HopToRelay(relayHost, targets()).Key {
 		t.Error("one key")
 	}
 }

@@ -2,24 +2,32 @@ package remote
 
 import (
 	"context"
+	"crypto/x509"
 	"log/slog"
 	"net"
 	"net/netip"
 	"time"
+
+	"postoffice/deliver/remote/login"
+	"postoffice/internal/smarthost"
 )
 
 // TLS says when a session is encrypted.
 type TLS int
 
 const (
-	TLSMay   TLS = iota // when the peer offers STARTTLS, with any certificate (RFC 7435)
-	TLSNever            // in clear always
+	TLSMay      TLS = iota // when the peer offers STARTTLS, with any certificate (RFC 7435)
+	TLSNever               // in clear always
+	TLSVerified            // with a certificate for the host, and REQUIRETLS (RFC 8689); else not at all
 )
 
 // Options are the same for all sessions.
 type Options struct {
 	Hostname string // EHLO and HELO
 	TLS      TLS
+
+	// Roots are the authorities whose certificates count, where one must; nil: the system's.
+	Roots *x509.CertPool
 
 	Connect time.Duration // one connection attempt; default 30 s
 	Step    time.Duration // one reply; default 5 min (RFC 5321 section 4.5.3.2)
@@ -34,7 +42,10 @@ type Options struct {
 	// has greeted and answered EHLO. nil: nobody ever waits.
 	Scarce func() bool
 
-	relay bool // the host is relay-host
+	Logins *login.Keeper // with smarthosts that demand one, and those that failed; nil: nobody logs in
+
+	relay *smarthost.Host // the host is this one; nil: it is no smarthost
+	turn  *login.Turn     // of a session with a smarthost that needs TLS or a login
 
 	// place takes a place for a session with an address, before anything is sent
 	// there; release gives it back. nil: there is no limit.
@@ -65,6 +76,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.place == nil {
 		o.place = func(netip.Addr) (func(), bool) { return func() {}, true }
+	}
+	if o.Logins == nil {
+		o.Logins = login.NewKeeper(nil)
 	}
 	if o.Dial == nil {
 		o.Dial = new(net.Dialer).DialContext

@@ -16,7 +16,7 @@ import (
 
 const (
 	maxRcpts = 100 // recipients in one transaction (RFC 5321 section 4.5.3.1.8)
-	maxSends = 100 // messages through one session
+	maxSends = 100 // transactions through one session, before another message
 	reuseAge = 3   // a session is reused in the first third of its time
 )
 
@@ -29,10 +29,14 @@ type Session struct {
 	relay      string
 	transcript Transcript // of who opened it, then of the message that was sent last
 	tls        string
+	secure     bool // TLS is demanded, with a certificate that is good
 	started    time.Time
-	sent       int    // messages tried
-	broken     error  // why no further message can go
-	release    func() // gives back its place among those with one network; nil: it has none
+	sent       int      // messages tried
+	mails      int      // transactions begun
+	domains    []string // folded, of recipients named, where the peer has a limit on them
+	broken     error    // why no further message can go
+	release    func()   // gives back its place among those with one network; nil: it has none
+	leave      func()   // says that it is over to whoever counts those of a login; nil: nobody does
 }
 
 // A Message is what Send sends.
@@ -56,16 +60,18 @@ func (s *Session) Relay() string { return s.relay }
 func (s *Session) TLS() string { return s.tls }
 
 // Usable reports whether a further message may be sent through the session:
-// it is in step, young, and was not used for too many.
+// it is in step, young, and was not used for too many, as the peer sees it or we.
 func (s *Session) Usable() bool {
-	return s.broken == nil && s.sent < maxSends && time.Since(s.started) < s.o.Total/reuseAge
+	return s.broken == nil && s.mails < min(maxSends, s.limits().mails) && time.Since(s.started) < s.o.Total/reuseAge
 }
 
 // Close says QUIT where that makes sense and closes the connection. What the
 // peer makes of it changes no result (A37).
 func (s *Session) Close() error {
-	if s.release != nil {
-		defer s.release()
+	for _, over := range []func(){s.release, s.leave} {
+		if over != nil {
+			defer over()
+		}
 	}
 	if s.broken != nil {
 		s.transcript.closed(s.relay, s.broken)
@@ -80,7 +86,8 @@ func (s *Session) Close() error {
 var errClosed = errors.New("session closed")
 
 // Send sends m to its recipients in as many transactions as the peer needs.
-// There is always one Outcome for each recipient. The error says that the
+// There is always one Outcome for each recipient, a deferral with errSpent for those
+// that the peer takes in another session. The error says that the
 // session can't be used again and must be closed; ErrStale that this was so
 // before anything of m was tried, in which case all results are deferrals that
 // say so.

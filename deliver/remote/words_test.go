@@ -54,7 +54,7 @@ func TestErrorsAreWords(t *testing.T) {
 		{"mute", HopTo([]Target{{Host: "[127.0.0.1]", Addrs: []netip.Addr{local}, Port: port(mute)}}), slow, "peer too slow: no answer in time"},
 		{"no store", HopToStore(filepath.Join(t.TempDir(), "store")), o, "could not connect, no such file or directory"},
 	} {
-		_, err := dialHop(t.Context(), tt.hop, tt.o)
+		_, err := Open(t.Context(), tt.hop, tt.o)
 		if err == nil || !strings.HasSuffix(err.Error(), ": "+tt.want) {
 			t.Errorf("%s: %v, want %s", tt.name, err, tt.want)
 		}

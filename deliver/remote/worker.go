@@ -65,11 +65,19 @@ func (w *worker) do(j *task) bool {
 			if errors.Is(err, errPutBack) {
 				return false
 			}
+			if o := outcome.Of(err); o.Action == outcome.Bounced { // said of what needs TLS: nothing is down
+				j.answerAll(o)
+				continue
+			}
 			w.unreachable(j, err)
 			continue
 		}
 		results, err := w.s.Send(w.work, j.message())
 		if errors.Is(err, ErrStale) {
+			w.close()
+			continue
+		}
+		if err == nil && !j.note(results) {
 			w.close()
 			continue
 		}
@@ -124,18 +132,28 @@ func (w *worker) dial(j *task, o Options) (*Session, error) {
 	ctx, cancel := context.WithCancel(w.work)
 	defer cancel()
 	defer context.AfterFunc(j.Stop, cancel)()
-	return dialHop(ctx, j.Hop, o)
+	return Open(ctx, j.Hop, o)
 }
 
 // ended says that no session is wanted for a job any more.
 func (w *worker) ended(j *task) bool { return w.work.Err() != nil || j.Stop.Err() != nil }
 
-func dialHop(ctx context.Context, h Hop, o Options) (*Session, error) {
+// Open opens a session with a hop. Errors are as DialAny's.
+func Open(ctx context.Context, h Hop, o Options) (*Session, error) {
 	o.relay = h.Relay
 	if h.Socket != "" {
 		return DialLMTP(ctx, h.Socket, o)
 	}
-	return DialAny(ctx, h.Targets, o)
+	if h.Security == Opportunistic {
+		return DialAny(ctx, h.Targets, o)
+	}
+	secure := o
+	secure.TLS = TLSVerified
+	s, err := DialAny(ctx, h.Targets, secure)
+	if err != nil && h.Security == Wanted && outcome.Of(err).Action == outcome.Bounced {
+		return DialAny(ctx, h.Targets, o)
+	}
+	return s, err
 }
 
 // hung reports whether a session ended because an LMTP server did not go on:

@@ -44,6 +44,22 @@ func written(t *testing.T, r *Report) string {
 	return b.String()
 }
 
+// TestRefusalWithAdvice: beside what a server said stands what we know of it, in the place
+// of what is said of its status alone.
+func TestRefusalWithAdvice(t *testing.T) {
+	rc := failed("bob", "no such sender")
+	rc.Outcome.Err = outcome.Advice("Send as another.")
+	got := written(t, about("Subject: x\n\n", rc))
+	for _, want := range []string{"was refused by the server mx.far.example", "550 5.1.1 no such sender", "    Send as another.\n", "Diagnostic-Code: smtp; 550 5.1.1 no such sender\n"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+	if strings.Contains(got, "typing errors") {
+		t.Errorf("the status' advice in\n%s", got)
+	}
+}
+
 // TestReport is a whole report, word for word.
 func TestReport(t *testing.T) {
 	gone := Recipient{

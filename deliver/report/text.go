@@ -78,7 +78,7 @@ func (r *Report) story(rc Recipient) string {
 		fmt.Fprintf(&b, "%s", wrap(fmt.Sprintf("could not be delivered %s, and is given up now. The last answer of %s was:", since(r.Tried), smtp.Printable(o.Relay, 300)), "    "))
 	case rc.Expired:
 		fmt.Fprintf(&b, "%s", wrap(fmt.Sprintf("could not be delivered %s, and is given up now. The last attempt ended with:", since(r.Tried)), "    "))
-	case byPeer && o.Err == nil:
+	case byPeer && (o.Err == nil || o.Advice() != ""):
 		fmt.Fprintf(&b, "%s", wrap(fmt.Sprintf("was refused by the server %s, which said:", smtp.Printable(o.Relay, 300)), "    "))
 	default:
 		fmt.Fprintf(&b, "%s", wrap("can't be delivered:", "    "))
@@ -124,6 +124,9 @@ var adviceBy = []struct{ status, text string }{
 func (rc Recipient) advice() string {
 	if rc.Returned {
 		return "Whoever looks after this mail server took the message out of its queue. Ask its postmaster for the reason."
+	}
+	if a := rc.Outcome.Advice(); a != "" {
+		return a
 	}
 	status := rc.status()
 	for _, a := range adviceBy {

@@ -15,15 +15,17 @@
 // Files:
 //
 //	options.go  the settings, and what reads users' files
-//	router.go   what is local, who exists, the answer to RCPT
+//	router.go   what is local, who exists
+//	recipient.go  the answer to RCPT, with the room in mailboxes
 //	resolve.go  the step that follows from a recipient
 //	node.go     a recipient and what led to it; circles, details
+//	virtual.go  names of virtual domains
 //	read.go     lists that have to be read first
-//	again.go    what stands now where a recipient was found
-//	replace.go  what becomes of pending recipients whose file was changed
+//	replace.go  what stands now where a recipient was found, and what becomes of pending ones
 //	circle.go   what of an alias leads on, and what back to it
 //	limits.go   how deep and how wide aliases may be
 //	nexthop.go  the hosts that take a domain's mail
+//	leadsto.go whose address a name is
 //	viewer.go   who is shown what stands in users' files
 //	way.go      how a message gets into a mailbox
 //	dryrun.go   all of it for one address, without a message

@@ -3,6 +3,7 @@ package route
 import (
 	"context"
 	"encoding/hex"
+	"fmt"
 	"iter"
 
 	"postoffice/deliver/local"
@@ -48,7 +49,11 @@ type DryStep struct {
 	Source    string `json:"source,omitempty"` // of an item, as the queue names it: alias, forward or usermap
 	Hash      string `json:"sha256,omitempty"` // the same, beside Name
 
+	Quota int64 `json:"quota,omitempty"` // of a mailbox that has a bound: how many octets it may have
+	Used  int64 `json:"used,omitempty"`  // and has, where that is known now
+
 	RelayHost string    `json:"relay_host,omitempty"` // of a remote one: the option, where it decides
+	Routes    string    `json:"routes,omitempty"`     // file and line of option routes, where that decides, also of a failure
 	Hosts     []DryHost `json:"hosts,omitempty"`      // in the order in which they would be tried
 
 	Code      int    `json:"code,omitempty"` // of a failure: reply code, enhanced status code, and why
@@ -104,14 +109,16 @@ func (d *dryRun) walk(n *Node, at DryStep, added *int) bool {
 	}
 	step := r.Resolve(d.ctx, n)
 	if step.Kind == StepRemote {
-		hop := r.NextHop(d.ctx, r.HopName(n.Path.Domain))
+		name := r.HopName(n.ReversePath, n.Path.Domain)
+		hop := r.NextHop(d.ctx, name)
+		at.Routes = r.routesLine(n, name)
 		switch {
 		case hop.Failure != nil:
 			step = failed(*hop.Failure)
 		case !hop.Local:
-			return d.remote(at, hop)
+			return d.remote(at, name, hop)
 		default:
-			step = r.ResolveHere(d.ctx, n)
+			step, at.Routes = r.ResolveHere(d.ctx, n), ""
 		}
 	}
 	if step.Kind == StepMailbox && !step.Final {
@@ -126,11 +133,10 @@ func (d *dryRun) walk(n *Node, at DryStep, added *int) bool {
 	case StepExpand:
 		return d.expand(n, at, step, added)
 	case StepMailbox:
-		at.How, at.User, at.UID, at.Extension = HowMailbox, step.Account.Name, step.Account.UID, step.Extension
-		if at.Way = r.o.Mailbox; r.Way(step.Account, "") == ByProgram {
-			at.Way = "mailer"
+		if d.box(step, &at) {
+			return d.show(at)
 		}
-		return d.show(at)
+		step = failed(outcome.Deferral("4.2.2", fmt.Sprintf("mailbox is full: it has %d octets of the %d that it may have", at.Used, at.Quota), nil))
 	case StepRun:
 		return d.run(at, step)
 	}
@@ -144,6 +150,28 @@ func (d *dryRun) walk(n *Node, at DryStep, added *int) bool {
 		at.Read, at.Quote = step.File(), joined(o.Reply.Text, smtp.Printable(step.Quote.Error(), 500))
 	}
 	return d.show(at)
+}
+
+// box describes a mailbox, and says whether it has room for a small message, or that isn't
+// known now.
+func (d *dryRun) box(s Step, at *DryStep) bool {
+	const small = local.RoomInFront
+	a := s.Account
+	at.How, at.User, at.UID, at.Extension, at.Quota = HowMailbox, a.Name, a.UID, s.Extension, a.Quota
+	switch at.Way = d.r.o.Mailbox; {
+	case isVirtual(a):
+		at.Way = d.r.o.VirtualMailbox
+	case d.r.Way(a, "") == ByProgram:
+		at.Way = "mailer"
+	}
+	if a.Quota == 0 {
+		return true
+	}
+	n, known := d.r.used(d.ctx, a, a.Quota-small)
+	if known {
+		at.Used = n
+	}
+	return !known || n <= a.Quota-small
 }
 
 // again says whether a list has been expanded before: a message goes through it
@@ -212,7 +240,7 @@ func (d *dryRun) expand(n *Node, at DryStep, s Step, added *int) bool {
 // show yields a step. What users wrote, or their processes say that they did,
 // reaches terminals: it is made harmless (A25).
 func (d *dryRun) show(s DryStep) bool {
-	for _, text := range []*string{&s.Recipient, &s.File, &s.Name, &s.Sender, &s.User, &s.Extension, &s.Reason, &s.Quote} {
+	for _, text := range []*string{&s.Routes, &s.Recipient, &s.File, &s.Name, &s.Sender, &s.User, &s.Extension, &s.Reason, &s.Quote} {
 		*text = smtp.Printable(*text, 2000)
 	}
 	return d.yield(s)
@@ -234,9 +262,12 @@ func (d *dryRun) run(at DryStep, s Step) bool {
 	return d.show(at)
 }
 
-// remote yields the hosts of a next hop.
-func (d *dryRun) remote(at DryStep, hop NextHop) bool {
-	at.How, at.RelayHost = HowRemote, d.r.o.RelayHost
+// remote yields the hosts of a next hop of this HopName.
+func (d *dryRun) remote(at DryStep, name string, hop NextHop) bool {
+	at.How = HowRemote
+	if _, _, _, isRouted := routed(name); !isRouted {
+		at.RelayHost = d.r.o.RelayHost
+	}
 	for _, t := range hop.Targets {
 		h := DryHost{Name: t.Host, Port: t.Port}
 		for _, a := range t.Addrs {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"postoffice/deliver/outcome"
+	"postoffice/internal/account"
 	"postoffice/internal/alias"
 	"postoffice/internal/smtp"
 	"postoffice/spool/envelope"
@@ -23,6 +24,9 @@ const (
 // alias file can be mended while the mail waits.
 func (r *Router) inexpansible(ctx context.Context, n *Node, e alias.Entry) (onward, *outcome.Outcome) {
 	v := envelope.Via{Source: envelope.FromAlias, Name: n.Path.Local}
+	if _, _, virtual := account.SplitVirtual(e.Name); virtual {
+		v.Name = e.Name
+	}
 	on, err := r.onward(ctx, n, e)
 	var o outcome.Outcome
 	switch {
@@ -65,6 +69,9 @@ func TooMany(v envelope.Via) outcome.Outcome {
 func (r *Router) below(ctx context.Context, t alias.Target) (e alias.Entry, ok bool) {
 	if t.Kind != alias.Address || !r.IsStatic(t.Path.Domain) {
 		return e, false
+	}
+	if domain, _ := r.virtual(t.Path.Domain); domain != "" {
+		return r.belowVirtual(ctx, domain, t)
 	}
 	e, err := r.lookupAlias(ctx, t.Path.Local)
 	base, _, parted := r.Split(t.Path.Local)

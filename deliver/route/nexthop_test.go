@@ -2,10 +2,19 @@ package route
 
 import (
 	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"postoffice/deliver/outcome"
+	"postoffice/deliver/routes"
+	"postoffice/internal/smtp"
 	"postoffice/internal/testenv"
+	"postoffice/internal/watched"
 )
 
 // TestBestMXUnknown: that the best exchanger's address is not known now neither
@@ -64,10 +73,99 @@ func TestForwardAll(t *testing.T) {
 		s.dns(zone.Addr())
 		s.o.LocalByDNS, s.o.OnlyKnown, s.o.RelayHost = tt.byDNS, tt.onlyKnown, "smart.example"
 		r := New(s.o)
-		if got := hopWord(r.NextHop(t.Context(), r.HopName(tt.domain))); got != tt.want {
+		if got := hopWord(r.NextHop(t.Context(), r.HopName(smtp.Path{}, tt.domain))); got != tt.want {
 			t.Errorf("local-by-dns %v, forward-all %v: %s: %s, want %s", tt.byDNS, !tt.onlyKnown, tt.domain, got, tt.want)
 		}
 	}
+}
+
+// TestRoutes: a sender's line, then a domain's, then that of all, come before relay-host;
+// local domains stay here unless one names them.
+func TestRoutes(t *testing.T) {
+	zone := testenv.NewDNS(t, "ours.example. 60 IN MX 10 gate.example.", "gate.example. 60 IN A 192.0.2.99", "far.example. 60 IN A 198.51.100.1",
+		"smart.example. 60 IN A 198.51.100.2", "mine.example. 60 IN A 198.51.100.3", "hub.example. 60 IN A 198.51.100.4", "rest.example. 60 IN A 198.51.100.5")
+	const file = `from:me@x.example submissions://me@mine.example
+far.example hub.example
+also.example hub.example
+ours.example hub.example
+in.example local
+us.example hub.example
+gone.example error no more mail there
+`
+	for _, tt := range []struct {
+		from, domain string
+		byDNS, rest  bool // there is a line *
+		want         string
+	}{
+		{"me@x.example", "far.example", true, true, "[mine.example]"},
+		{"me@x.example", "any.example", false, false, "[mine.example]"},
+		{"you@x.example", "far.example", true, true, "[hub.example]"},
+		{"you@x.example", "any.example", true, true, "[rest.example]"},
+		{"you@x.example", "any.example", true, false, "[smart.example]"},
+		{"you@x.example", "any.example", false, false, "[smart.example]"},
+		{"", "gone.example", false, false, "550 5.7.1 no more mail there"},
+		{"me@x.example", "gone.example", false, false, "[mine.example]"}, // a sender's comes first
+		{"you@x.example", "ours.example", true, true, "[hub.example]"},
+	} {
+		s := newSite(t)
+		s.dns(zone.Addr())
+		name := filepath.Join(t.TempDir(), "routes")
+		text := file
+		if tt.rest {
+			text += "* rest.example\n"
+		}
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		s.o.LocalByDNS, s.o.RelayHost, s.o.Routes = tt.byDNS, "smart.example", routes.New(name, slog.New(slog.DiscardHandler))
+		r := New(s.o)
+		if got := hopWord(r.NextHop(t.Context(), r.HopName(path(t, tt.from), tt.domain))); got != tt.want {
+			t.Errorf("%+v: %s", tt, got)
+		}
+		for domain, want := range map[string]bool{"us.example": true, "localhost": true, "also.example": false, "in.example": true, "far.example": false, "ours.example": false} {
+			if got, err := r.IsLocal(t.Context(), domain); err != nil || got != want {
+				t.Errorf("%s is local: %v, %v", domain, got, err)
+			}
+		}
+	}
+	s := newSite(t)
+	s.dns(zone.Addr())
+	s.o.LocalByDNS = true
+	name := filepath.Join(t.TempDir(), "routes")
+	if err := os.WriteFile(name, []byte("from:me@x.example mine.example\n* rest.example\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s.o.Routes = routes.New(name, slog.New(slog.DiscardHandler))
+	r := New(s.o)
+	for _, from := range []string{"me@x.example", "you@x.example"} { // what is local by DNS is not named
+		if got := hopWord(r.NextHop(t.Context(), r.HopName(path(t, from), "ours.example"))); got != "local" {
+			t.Errorf("from %s: %s", from, got)
+		}
+	}
+}
+
+// TestRoutesUnread: while a file of routes was never read nobody knows where mail goes, and
+// it waits; when it can be read the next attempt goes where it says.
+func TestRoutesUnread(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "routes")
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.o.RelayHost, s.o.Routes = "smart.example", routes.New(name, slog.New(slog.DiscardHandler))
+		r := New(s.o)
+		hop := func() NextHop {
+			return r.NextHop(t.Context(), r.HopName(path(t, "me@x.example"), "far.example"))
+		}
+		if h := hop(); h.Failure == nil || h.Failure.Reply.Permanent() || !strings.Contains(h.Failure.Err.Error(), "option routes") {
+			t.Errorf("without the file: %+v", h)
+		}
+		if err := os.WriteFile(name, []byte("far.example [192.0.2.1]\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(watched.LookWait)
+		if h := hop(); h.Failure != nil {
+			t.Errorf("with the file: %+v", h.Failure)
+		}
+	})
 }
 
 // TestMXPool: with mxpool mail for a domain with this machine as one of the worse
@@ -112,13 +210,13 @@ func TestMXPool(t *testing.T) {
 		s.o.MXPool, s.o.LocalByDNS = tt.pool, tt.byDNS
 		r := New(s.o)
 		to := path(t, tt.to)
-		if got, _ := r.Recipient(t.Context(), to, false); got.Code != tt.want {
+		if got, _ := r.Recipient(t.Context(), Question{To: to, Trusted: false}); got.Code != tt.want {
 			t.Errorf("mxpool %v, local-by-dns %v: %s: %v, want %d", tt.pool, tt.byDNS, tt.to, got, tt.want)
 		}
 		if tt.hop == "" {
 			continue
 		}
-		if got := hopWord(r.NextHop(t.Context(), r.HopName(to.Domain))); got != tt.hop {
+		if got := hopWord(r.NextHop(t.Context(), r.HopName(smtp.Path{}, to.Domain))); got != tt.hop {
 			t.Errorf("mxpool %v, local-by-dns %v: %s goes to %s, want %s", tt.pool, tt.byDNS, tt.to, got, tt.hop)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 
 	"postoffice/deliver/local"
 	"postoffice/deliver/remote"
+	"postoffice/deliver/routes"
 	"postoffice/internal/account"
 	"postoffice/internal/alias"
 )
@@ -17,6 +18,8 @@ type Options struct {
 	// RelayHost takes all mail that is not local: a host or [address], with
 	// or without :port. Empty: the recipient's domain decides (MX).
 	RelayHost string
+	// Routes has lines for senders and domains that come before RelayHost; nil: none.
+	Routes *routes.Table
 	// OnlyKnown keeps from RelayHost what is for domains that DNS says do not exist:
 	// it is returned.
 	OnlyKnown bool
@@ -30,6 +33,7 @@ type Options struct {
 	LocalByDNS   bool     // a domain whose best MX or address is ours is local
 	Aliases      *alias.Aliases
 	Accounts     account.Accounts
+	Virtual      Virtual  // nil: there are no virtual domains
 	Usermap      []string // pattern:target,target…, in the order in which they count; see alias.Usermap
 	Delimiter    string   // parts a name from a detail behind it: one octet, or "" for none
 	DefaultUser  string   // runs the programs of aliases, writes their files and reads their lists; empty means nobody
@@ -41,6 +45,12 @@ type Options struct {
 	// mail-dir, "~/file", "~/Maildir/", or "lmtp:/socket" for the LMTP server
 	// that keeps the mailboxes.
 	Mailbox string
+	// VirtualMailbox is the same for users of virtual domains: "" for a file of each,
+	// "maildir", or "lmtp:/socket".
+	VirtualMailbox string
+	// VirtualQuota is how many octets the mailbox of such a user may have for whom the
+	// domain's files say nothing else; 0: there is no bound.
+	VirtualQuota int64
 	// Mailer says that a program delivers to a user instead, for all but root;
 	// its text is nothing to us.
 	Mailer string
@@ -64,6 +74,9 @@ type Users interface {
 	// *local.OwnerError says whom to ask instead; any other error means later.
 	List(ctx context.Context, l local.Listing) ([]local.Line, error)
 }
+
+// Maildir is Options.VirtualMailbox for a Maildir of each user.
+const Maildir = "maildir"
 
 const defaultPort = 25
 

@@ -1,6 +1,13 @@
 package route
 
 import (
+	"context"
+	"errors"
+
+	"postoffice/deliver/local"
+	"postoffice/deliver/outcome"
+	"postoffice/internal/account"
+	"postoffice/internal/alias"
 	"postoffice/internal/smtp"
 	"postoffice/spool/envelope"
 )
@@ -47,4 +54,55 @@ func identityOf(t envelope.Target) identity {
 		return identity{kind: t.Kind, agent: *t.Agent}
 	}
 	return identity{kind: t.Kind, path: smtp.Fold(t.Path.String())}
+}
+
+// Again says what stands now where n was found: a StepExpand with all of it, a
+// StepRead whose list says it, or why that isn't known.
+func (r *Router) Again(ctx context.Context, n *Node) Step {
+	from := *n.From
+	from.Added = 0 // what is new is counted by whoever adds it
+	switch v := n.Via; v.Source {
+	case envelope.FromAlias:
+		e, err := r.aliasNamed(ctx, v.Name, &from)
+		if errors.Is(err, alias.ErrNotFound) && r.o.Aliases != nil && r.o.Aliases.Damage() != nil {
+			err = r.o.Aliases.Damage() // not known to be gone
+		}
+		switch {
+		case errors.Is(err, alias.ErrNotFound):
+			return itself(&from, v)
+		case err != nil:
+			return failed(outcome.Deferral("4.3.0", "the aliases can't be read now", err))
+		}
+		return r.byAlias(ctx, &from, e)
+	case envelope.FromForward:
+		return Step{Account: account.Account{Name: v.Name}, Extension: r.detailOf(&from, v.Name)}.ReadForward()
+	case envelope.FromUsermap:
+		m, err := r.mapping(ctx, v.Name)
+		switch {
+		case err != nil:
+			return failed(outcome.Deferral("4.3.0", "option usermap or the user database can't be read now", err))
+		case m.Entry == "":
+			return itself(&from, v)
+		}
+		return r.byUsermap(ctx, &from, m)
+	}
+	return r.item(ctx, &from)
+}
+
+// itself is what a name stands for that v says nothing of any more: what it is
+// without v.
+func itself(n *Node, v envelope.Via) Step {
+	return Step{Kind: StepExpand, Via: v, Targets: []local.Line{{Target: alias.Target{Kind: alias.Address, Path: n.Path}}}}
+}
+
+// ListedAgain is what a list says that was read for Again.
+func (r *Router) ListedAgain(n *Node, s Step, lines []local.Line) Step {
+	from := *n.From
+	from.Added = 0
+	s = r.Listed(&from, s, lines)
+	if s.Kind == StepMailbox { // the .forward is gone
+		s.Kind, s.Via = StepExpand, n.Via
+		s.Targets = []local.Line{{Target: alias.Target{Kind: alias.Mailbox, Path: smtp.Path{Local: s.Account.Name}}}}
+	}
+	return s
 }

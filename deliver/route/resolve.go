@@ -78,7 +78,7 @@ func (r *Router) Mailbox(ctx context.Context, to smtp.Path) (name string, ok boo
 
 // ResolveHere is Resolve for an address whose domain is known to be local.
 func (r *Router) ResolveHere(ctx context.Context, n *Node) Step {
-	f, o := r.find(ctx, n.Path.Local, n.own)
+	f, o := r.find(ctx, n.Path, n.own)
 	switch {
 	case o != nil:
 		return failed(*o)
@@ -104,10 +104,17 @@ type found struct {
 // find looks a name up: as an alias, as an account, as both without its
 // detail, and in usermap (docs/decisions/0009). What skip names is passed
 // over: the name stands in there itself.
-func (r *Router) find(ctx context.Context, name string, skip func(envelope.Via) bool) (f found, o *outcome.Outcome) {
+func (r *Router) find(ctx context.Context, p smtp.Path, skip func(envelope.Via) bool) (f found, o *outcome.Outcome) {
+	name := p.Local
 	later := func(text string, err error) (found, *outcome.Outcome) {
 		o := outcome.Deferral("4.3.0", text, err)
 		return f, &o
+	}
+	switch virtual, err := r.virtual(p.Domain); {
+	case err != nil:
+		return later("it isn't known now whether that domain is this machine's", err)
+	case virtual != "":
+		return r.findVirtual(ctx, virtual, name, skip)
 	}
 	if strings.Contains(name, "@") { // what was to be an address, in quotes: no pattern is meant for it
 		f.missing = "that is no address"
@@ -189,8 +196,8 @@ func (r *Router) byAlias(ctx context.Context, n *Node, e alias.Entry) Step {
 		return failed(*o)
 	}
 	s.Circle = on.circle
-	file := ""
-	if r.o.Aliases != nil && e.Line > 0 {
+	file := e.File
+	if r.o.Aliases != nil && e.Line > 0 && file == "" {
 		file = r.o.Aliases.Path()
 	}
 	for _, t := range on.targets {
@@ -216,9 +223,13 @@ func ownerName(key string) string {
 // failures are the owner's to mend. Owners' own names have owner-owner. A
 // null reverse-path stays null.
 func (r *Router) owner(ctx context.Context, n *Node, key string) (*smtp.Path, error) {
+	local, domain, virtual := account.SplitVirtual(key)
 	name := ownerName(key)
-	if n.ReversePath.IsNull() || name == key {
+	switch {
+	case n.ReversePath.IsNull() || name == key:
 		return nil, nil
+	case virtual && r.o.Virtual != nil:
+		return r.virtualOwner(ctx, domain, local)
 	}
 	switch _, err := r.lookupAlias(ctx, name); {
 	case errors.Is(err, alias.ErrNotFound):
@@ -264,14 +275,14 @@ func CircleWords(names []string) string {
 func (r *Router) toMailbox(n *Node, f found) Step {
 	return Step{
 		Kind: StepMailbox, Account: f.account, Extension: f.extension,
-		Final: n.Kind == envelope.Mailbox || n.passed(envelope.Via{Source: envelope.FromForward, Name: f.account.Name}),
+		Final: n.Kind == envelope.Mailbox || isVirtual(f.account) || n.passed(envelope.Via{Source: envelope.FromForward, Name: f.account.Name}),
 	}
 }
 
 // ownMailbox leads to the mailbox that \user names.
 func (r *Router) ownMailbox(ctx context.Context, n *Node) Step {
 	aliases := func(v envelope.Via) bool { return true }
-	f, o := r.find(ctx, n.Path.Local, aliases)
+	f, o := r.find(ctx, n.Path, aliases)
 	switch {
 	case o != nil:
 		return failed(*o)

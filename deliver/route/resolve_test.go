@@ -75,12 +75,12 @@ func TestA36Usermap(t *testing.T) {
 	s.files.broken = map[string]error{"bob-y": errors.New("/home/bob/.alias: others may write it")}
 	router := New(s.o)
 	for to, want := range map[string]int{"bob-x": 0, "bob-y": 451, "bob-z": 550, "eve-x": 550} {
-		if got, _ := router.Recipient(t.Context(), path(t, to), false); got.Code != want {
+		if got, _ := router.Recipient(t.Context(), Question{To: path(t, to), Trusted: false}); got.Code != want {
 			t.Errorf("%s: %v, want %d", to, got, want)
 		}
 	}
 	s.users.broken = errors.New("EIO")
-	if got, _ := router.Recipient(t.Context(), path(t, "bob-x"), false); got.Code != 451 {
+	if got, _ := router.Recipient(t.Context(), Question{To: path(t, "bob-x"), Trusted: false}); got.Code != 451 {
 		t.Errorf("with a broken passwd: %v, want 451", got)
 	}
 }

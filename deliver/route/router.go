@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 
 	"postoffice/deliver/local"
 	"postoffice/internal/account"
@@ -17,7 +18,8 @@ import (
 // own and may be used by any number of goroutines.
 type Router struct {
 	o      Options
-	static map[string]bool // folded names that are local without a question
+	own    map[string]bool // folded names that are this machine's, and never virtual
+	static map[string]bool // those that are local without a question
 
 	usermap *alias.Usermap
 }
@@ -26,12 +28,13 @@ type Router struct {
 // name may be meant by it.
 func New(o Options) *Router {
 	usermap, _ := alias.ParseUsermap(o.Usermap)
-	r := &Router{usermap: usermap, o: o.filled(), static: map[string]bool{"": true, "localhost": true}}
-	for _, d := range append([]string{o.Hostname}, o.LocalDomains...) {
-		r.static[smtp.DomainKey(d)] = true
-	}
+	r := &Router{usermap: usermap, o: o.filled(), own: map[string]bool{"": true, "localhost": true, smtp.DomainKey(o.Hostname): true}}
 	if name, ok := resolver.LocalhostIn(smtp.Fold(o.Hostname)); ok {
-		r.static[name] = true
+		r.own[name] = true
+	}
+	r.static = maps.Clone(r.own)
+	for _, d := range o.LocalDomains {
+		r.static[smtp.DomainKey(d)] = true
 	}
 	return r
 }
@@ -43,7 +46,7 @@ func (r *Router) IsLocal(ctx context.Context, domain string) (bool, error) {
 	if static || err != nil {
 		return static, err
 	}
-	if !r.o.LocalByDNS || smtp.IsLiteral(domain) {
+	if _, named := r.o.Routes.Domain(domain); named || !r.o.LocalByDNS || smtp.IsLiteral(domain) {
 		return false, nil
 	}
 	return r.isOursByDNS(ctx, domain)
@@ -58,8 +61,14 @@ func (r *Router) IsStatic(domain string) bool {
 // isStatic is IsStatic with an error where that isn't known now: the names and
 // addresses of this host can't be read.
 func (r *Router) isStatic(domain string) (bool, error) {
+	if w, named := r.o.Routes.Domain(domain); named && !r.own[smtp.DomainKey(domain)] {
+		return w.Local, nil
+	}
 	if r.static[smtp.DomainKey(domain)] {
 		return true, nil
+	}
+	if key, err := r.virtual(domain); key != "" || err != nil {
+		return key != "", err
 	}
 	if a, ok := smtp.ParseLiteral(domain); ok {
 		return r.o.Resolver.IsOurs(a)
@@ -132,47 +141,55 @@ func (r *Router) exchanges(ctx context.Context, domain string, best bool) (bool,
 // usermap; postmaster and root always are there. The domain of p is taken to
 // be local. An error means that a database could not tell now: later, never "no".
 func (r *Router) Exists(ctx context.Context, p smtp.Path) (bool, error) {
-	why, err := r.missing(ctx, p.Local, true)
+	_, why, err := r.missing(ctx, p, true)
 	return why == "" && err == nil, err
 }
 
 // HasNoAccount reports whether there certainly is no account of that name.
 func (r *Router) HasNoAccount(ctx context.Context, name string) bool {
+	if user, domain, ok := account.SplitVirtual(name); ok && r.o.Virtual != nil {
+		_, err := r.o.Virtual.User(ctx, domain, user)
+		return errors.Is(err, account.ErrNoUser)
+	}
 	_, err := r.o.Accounts.Lookup(ctx, name)
 	return errors.Is(err, account.ErrNoUser)
 }
 
-// missing returns why there is nobody called name, "" if there is somebody.
+// missing returns why there is nobody at p, "" if there is somebody, who is found.
 // Nothing is expanded; a personal alias file is asked whether it has the name.
 // Accounts that can have no mailbox are nobody to strangers; what this machine
 // sends them waits until somebody gives them an alias.
-func (r *Router) missing(ctx context.Context, name string, trusted bool) (why string, err error) {
+func (r *Router) missing(ctx context.Context, p smtp.Path, trusted bool) (f found, why string, err error) {
+	name := p.Local
+	virtual, err := r.virtual(p.Domain)
 	switch smtp.Fold(name) {
 	case "postmaster", "root":
-		return "", nil
+		if virtual == "" && err == nil {
+			return f, "", nil
+		}
 	}
-	f, o := r.find(ctx, name, func(envelope.Via) bool { return false })
+	f, o := r.find(ctx, p, func(envelope.Via) bool { return false })
 	switch {
 	case o != nil:
-		return "", o.Cause()
+		return f, "", o.Cause()
 	case f.account.Name != "" && !trusted && r.noMailbox(f.account):
-		return noUser, nil
+		return f, noUser, nil
 	case f.alias.Name != "", f.account.Name != "", f.mapping.Then != nil:
-		return "", nil
+		return f, "", nil
 	case f.mapping.Entry == "":
-		return f.missing, nil
+		return f, f.missing, nil
 	}
 	lines, err := r.o.Users.List(ctx, local.Listing{User: f.mapping.User, Item: local.Item{Source: local.FromUsermap, Name: name}})
 	if len(lines) == 0 && err == nil {
-		return f.missing, nil
+		return f, f.missing, nil
 	}
-	return "", err
+	return f, "", err
 }
 
 // noMailbox reports whether no mailbox of ours can be the account's. An LMTP
 // server has its own.
 func (r *Router) noMailbox(a account.Account) bool {
-	return r.Store() == "" && a.CheckMailbox() != nil
+	return !isVirtual(a) && r.Store(a) == "" && a.CheckMailbox() != nil
 }
 
 // lookupAlias returns what name stands for; its Name is never "".
@@ -195,49 +212,6 @@ func (r *Router) lookupAlias(ctx context.Context, name string) (alias.Entry, err
 		return alias.Entry{}, alias.ErrNotFound
 	}
 	return alias.Entry{Name: name, Targets: []alias.Target{{Kind: alias.Address, Path: smtp.Path{Local: to}}}}, nil
-}
-
-// NotRelayed is the status of Recipient for what is not local and whose client
-// may not send elsewhere.
-const NotRelayed = "5.7.1"
-
-// Recipient returns the answer to RCPT: a zero Reply means that to is accepted.
-// A trusted client's foreign domains are accepted without any question to
-// DNS; a stranger may send to what is local and nowhere else.
-// The error is for the log: strangers are not told what is wrong here.
-func (r *Router) Recipient(ctx context.Context, to smtp.Path, trusted bool) (smtp.Reply, error) {
-	if envelope.CheckRecipient(to) != nil { // nothing could be queued for it
-		return smtp.Reply{Code: 553, Status: "5.1.3", Text: "no mailbox has such a name, check the address"}, nil // an address that no message in the queue can have
-	}
-	isLocal := r.IsStatic(to.Domain)
-	if !isLocal && trusted {
-		return smtp.Reply{}, nil
-	}
-	if !isLocal {
-		var err error
-		isLocal, err = r.IsLocal(ctx, to.Domain)
-		pooled := false
-		if r.o.MXPool && !isLocal && err == nil {
-			pooled, err = r.isBackup(ctx, to.Domain)
-		}
-		switch {
-		case pooled:
-			return smtp.Reply{}, nil
-		case err != nil:
-			return smtp.Reply{Code: 451, Status: "4.4.3", Text: "the name service does not answer for that domain, try again later"}, nil // whether a domain is ours is not known now
-		case !isLocal:
-			return smtp.Reply{Code: 550, Status: NotRelayed, Text: "no mail is relayed to that domain for you, send it through the server that serves you"}, nil // a stranger, and a domain that is not ours
-		}
-	}
-	switch why, err := r.missing(ctx, to.Local, trusted); {
-	case err != nil:
-		return smtp.Reply{Code: 451, Status: "4.3.0", Text: "the user database can't be read now, try again later"}, err // accounts or aliases: the log says more
-	case why != "" && !trusted:
-		return smtp.Reply{Code: 550, Status: "5.1.1", Text: noUser + ", check the address"}, nil // neither an alias, nor an account, nor in option usermap
-	case why != "":
-		return smtp.Reply{Code: 550, Status: "5.1.1", Text: why + ", check the address"}, nil // the same, for a trusted client: why it is no account of mail
-	}
-	return smtp.Reply{}, nil
 }
 
 const noUser = "no such user here"

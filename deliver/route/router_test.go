@@ -88,7 +88,7 @@ func TestOursUnknown(t *testing.T) {
 		}
 		r.o.Resolver = resolver.New(o)
 		router := New(r.o)
-		if got, _ := router.Recipient(t.Context(), path(t, name), false); got.Code != 451 {
+		if got, _ := router.Recipient(t.Context(), Question{To: path(t, name), Trusted: false}); got.Code != 451 {
 			t.Errorf("%s at RCPT: %v, want 451", name, got)
 		}
 		for s := range router.DryRun(t.Context(), path(t, name), smtp.Path{}) {
@@ -142,7 +142,7 @@ func TestRecipient(t *testing.T) {
 		if tt.prep != nil {
 			tt.prep(r)
 		}
-		got, err := New(r.o).Recipient(t.Context(), path(t, tt.to), tt.trusted)
+		got, err := New(r.o).Recipient(t.Context(), Question{To: path(t, tt.to), Trusted: tt.trusted})
 		if (err != nil) != (tt.status == "4.3.0") {
 			t.Errorf("%s: for the log: %v", tt.to, err)
 		}
@@ -160,7 +160,7 @@ func TestTrustedAsksNothing(t *testing.T) {
 	r.o.LocalByDNS = true
 	router := New(r.o)
 	for _, to := range []string{"a@far.example", "alice@us.example", "x@[192.0.2.7]"} {
-		if got, _ := router.Recipient(t.Context(), path(t, to), true); !got.IsZero() {
+		if got, _ := router.Recipient(t.Context(), Question{To: path(t, to), Trusted: true}); !got.IsZero() {
 			t.Errorf("%s: %v", to, got)
 		}
 	}
@@ -174,7 +174,7 @@ func TestNoUserWords(t *testing.T) {
 	r := newSite(t)
 	r.users.missing = fmt.Errorf("%w: getent passwd does not know %q, nor does /etc/passwd", account.ErrNoUser, "eve")
 	for _, trusted := range []bool{false, true} {
-		if got, _ := New(r.o).Recipient(t.Context(), smtp.Path{Local: "eve"}, trusted); got.Code != 550 || got.Text != noUser+", check the address" {
+		if got, _ := New(r.o).Recipient(t.Context(), Question{To: smtp.Path{Local: "eve"}, Trusted: trusted}); got.Code != 550 || got.Text != noUser+", check the address" {
 			t.Errorf("trusted %v: %v, want %q", trusted, got, noUser)
 		}
 	}
@@ -182,7 +182,7 @@ func TestNoUserWords(t *testing.T) {
 		t.Errorf("in the queue: %+v, want %q", s.Outcome, noUser)
 	}
 	r.o.Accounts = account.Only(account.Account{Name: "alice"})
-	if got, _ := New(r.o).Recipient(t.Context(), smtp.Path{Local: "bob"}, false); got.Text != noUser+", check the address" {
+	if got, _ := New(r.o).Recipient(t.Context(), Question{To: smtp.Path{Local: "bob"}, Trusted: false}); got.Text != noUser+", check the address" {
 		t.Errorf("a stranger at a private server: %v, want %q", got, noUser)
 	}
 }
@@ -191,7 +191,7 @@ func TestNoUserWords(t *testing.T) {
 func TestOnlyReason(t *testing.T) {
 	r := newSite(t)
 	r.o.Accounts = account.Only(account.Account{Name: "alice"})
-	got, _ := New(r.o).Recipient(t.Context(), smtp.Path{Local: "bob"}, true)
+	got, _ := New(r.o).Recipient(t.Context(), Question{To: smtp.Path{Local: "bob"}, Trusted: true})
 	if got.Code != 550 || got.Text == "no such user here" || got.Text == "" {
 		t.Errorf("%v, want the reason of the accounts", got)
 	}

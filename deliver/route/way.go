@@ -22,18 +22,22 @@ func (r *Router) Way(a account.Account, folder string) Way {
 	switch {
 	case folder != "":
 		return IntoFile
-	case r.o.Mailer != "" && a.UID != 0:
+	case r.o.Mailer != "" && a.UID != 0 && !isVirtual(a):
 		return ByProgram
-	case r.Store() != "":
+	case r.Store(a) != "":
 		return IntoStore
 	}
 	return IntoFile
 }
 
-// Store returns the socket of the LMTP server that keeps the mailboxes, ""
-// where there is none.
-func (r *Router) Store() string {
-	socket, ok := strings.CutPrefix(r.o.Mailbox, "lmtp:")
+// Store returns the socket of the LMTP server that keeps the mailboxes of such
+// accounts, "" where there is none.
+func (r *Router) Store(a account.Account) string {
+	option := r.o.Mailbox
+	if isVirtual(a) {
+		option = r.o.VirtualMailbox
+	}
+	socket, ok := strings.CutPrefix(option, "lmtp:")
 	if !ok {
 		return ""
 	}
@@ -43,6 +47,9 @@ func (r *Router) Store() string {
 // DeliveredTo returns the address that names a mailbox or an alias of this host
 // in Delivered-To.
 func (r *Router) DeliveredTo(name string) smtp.Path {
+	if user, domain, ok := account.SplitVirtual(name); ok {
+		return smtp.Path{Local: user, Domain: domain}
+	}
 	return smtp.Path{Local: name, Domain: r.o.Hostname}
 }
 

@@ -12,6 +12,7 @@ type Kind uint8
 const (
 	Mailbox    Kind = iota // of a user
 	Stored                 // a mailbox that the LMTP server keeps
+	Virtual                // the same of a virtual domain's user, which may be another server's
 	Program                // the programs and files of one user, or of one alias
 	Mailer                 // the command of option mailer for one user
 	List                   // the .forward and personal alias files of one user, or the list of one alias
@@ -24,7 +25,7 @@ const (
 
 // kinds says how many messages are let through. The gates of whole kinds keep
 // the kinds apart: InWork has more places than Host, Domain, Mailbox, List,
-// Program, Mailer and Stored in all, and than messages that wait in work may be (see
+// Program, Mailer, Stored and Virtual in all, and than messages that wait in work may be (see
 // Work.Hold), so that whatever one of them waits for, the others go on (rule A39).
 var kinds = [...]struct {
 	first  int           // at one gate to begin with
@@ -37,6 +38,7 @@ var kinds = [...]struct {
 	InWork:  {all: MaxActive, shared: true},
 	Mailbox: {first: 16, most: 64, all: 256, down: 30 * time.Second}, // 64: one batch of deliver/local
 	Stored:  {first: 16, most: 64, down: 30 * time.Second, all: 20},
+	Virtual: {first: 16, most: 64, down: 30 * time.Second, all: 20},
 	Program: {first: 4, most: 4, all: 32, slow: 96},
 	Mailer:  {first: 4, most: 4, all: 64, slow: 64, down: 30 * time.Second},
 	List:    {first: 4, most: 4, all: 128, down: 30 * time.Second},

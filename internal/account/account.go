@@ -14,6 +14,7 @@ type Account struct {
 	Name        string // as the passwd file spells it; names the mailbox
 	UID, GID    int
 	Home, Shell string
+	Quota       int64 // octets that the mailbox of a user of a virtual domain may have; 0: there is no bound
 }
 
 // Accounts finds local users.
@@ -62,10 +63,24 @@ func (a Account) CheckMailbox() error {
 	if err := CheckName(a.Name); err != nil {
 		return fmt.Errorf("account %q: %w", a.Name, err)
 	}
+	if _, _, ok := SplitVirtual(a.Name); ok {
+		return fmt.Errorf("account %s has an @ in its name, which users of virtual domains have: give it an alias", a.Name)
+	}
 	if a.UID == 0 && a.Name != "root" {
 		return fmt.Errorf("account %s has uid 0 and is not root: give it an alias", a.Name)
 	}
 	return nil
+}
+
+// SplitVirtual parts the address of a user of a virtual domain, which stands where
+// the name of an account stands for others. No account with an @ in its name has a
+// mailbox, so that the two are never taken for each other.
+func SplitVirtual(name string) (user, domain string, ok bool) {
+	i := strings.LastIndexByte(name, '@')
+	if i < 0 {
+		return name, "", false
+	}
+	return name[:i], name[i+1:], true
 }
 
 // Only has one account: what an ordinary user's postoffice may deliver to.

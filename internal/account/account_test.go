@@ -153,3 +153,28 @@ func must(t *testing.T, err error) {
 		t.Fatal(err)
 	}
 }
+
+// TestPasswdSameText: a file that was changed a moment ago is read for each question, since
+// it may change unseen, and what is the same is not made anew.
+func TestPasswdSameText(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "passwd")
+	p := &passwd{path: path}
+	reading := func(text string) *users {
+		t.Helper()
+		if text != "" {
+			write(t, path, text)
+		}
+		u, err := p.current()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return u
+	}
+	first := reading("alice:x:1001:1001::/home/alice:/bin/sh\n")
+	if reading("") != first {
+		t.Error("the same text makes other users")
+	}
+	if reading("carol:x:1001:1001::/home/carol:/bin/sh\n") == first {
+		t.Error("another text makes the same users")
+	}
+}

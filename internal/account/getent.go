@@ -35,6 +35,9 @@ const Unused = 65533
 // the uid of getent may send it a signal.
 const Keys = 65531
 
+// Shadow is the same for the process that reads the hashes of the machine's accounts.
+const Shadow = 65530
+
 // getent asks the C library for accounts, by running getent(1) without rights: a
 // static binary knows neither LDAP nor sssd nor systemd's users (A76). Answers
 // are kept for a minute, failures are not.

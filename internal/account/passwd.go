@@ -3,6 +3,7 @@ package account
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -29,6 +30,7 @@ type passwd struct {
 
 	mu    sync.Mutex // guards what follows
 	seen  disk.Version
+	sum   [sha256.Size]byte // of what users were made of
 	users *users
 }
 
@@ -80,16 +82,22 @@ func (p *passwd) current() (*users, error) {
 	if p.users != nil && p.seen.Is(disk.InfoOf(info)) {
 		return p.users, nil
 	}
-	u, seen, err := readPasswd(p.path)
+	b, seen, err := readPasswd(p.path)
+	if sum := sha256.Sum256(b); err == nil && (p.users == nil || sum != p.sum) { // it may have been read in the seconds after a change
+		p.sum = sum
+		if p.users, err = parsePasswd(b); err != nil {
+			err = fmt.Errorf("%s: %w", p.path, err)
+		}
+	}
 	if err != nil {
 		p.users = nil
 		return nil, fmt.Errorf("look for local users: %w", err)
 	}
-	p.users, p.seen = u, seen
-	return u, nil
+	p.seen = seen
+	return p.users, nil
 }
 
-func readPasswd(path string) (*users, disk.Version, error) {
+func readPasswd(path string) ([]byte, disk.Version, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, disk.Version{}, err
@@ -104,11 +112,7 @@ func readPasswd(path string) (*users, disk.Version, error) {
 	if err != nil {
 		return nil, disk.Version{}, err
 	}
-	u, err := parsePasswd(b)
-	if err != nil {
-		return nil, disk.Version{}, fmt.Errorf("%s: %w", path, err)
-	}
-	return u, seen, nil
+	return b, seen, nil
 }
 
 func parsePasswd(b []byte) (*users, error) {

@@ -26,8 +26,9 @@ const maxFile = 64 << 20
 // first asked and again when that has changed. Any number of goroutines may
 // use it.
 type Aliases struct {
-	path string
-	db   *database
+	path  string
+	named bool // the file must be there
+	db    *database
 
 	mu    sync.Mutex
 	table *table // nil: not read yet, or the last reading failed
@@ -43,6 +44,27 @@ type table struct {
 // Open returns the aliases of the file path, or of its database path.db. They
 // are read at the first lookup and need not exist.
 func Open(path string) *Aliases { return &Aliases{path: path, db: newDatabase(path)} }
+
+// OpenNamed is Open for a file that somebody has asked for by name: where neither it
+// nor its database is there, nothing is known of any name.
+func OpenNamed(path string) *Aliases {
+	a := Open(path)
+	a.named = true
+	return a
+}
+
+// Missed is what is wrong with a file that isn't there, nil where that is a file without
+// aliases: named says that somebody has asked for it, and a link that leads to nothing is
+// there.
+func Missed(path string, named bool) error {
+	if !named && disk.Absent(path) {
+		return nil
+	}
+	return fmt.Errorf("%s is not there, and was asked for (option aliases): make it, if only by touch %[1]s, mount it, or take the option away", path)
+}
+
+// Close lets go of the database. Nobody may look anything up any more.
+func (a *Aliases) Close() { a.db.close() }
 
 // Usable says why no alias can be looked up now: the database is there and
 // damaged, or can't be read.
@@ -116,8 +138,12 @@ func (a *Aliases) current() (*table, error) {
 	defer a.mu.Unlock()
 	info, err := os.Stat(a.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		a.table = &table{}
-		return a.table, nil
+		a.table = nil
+		err := Missed(a.path, a.named)
+		if err == nil {
+			a.table = &table{}
+		}
+		return a.table, err
 	}
 	if err != nil {
 		a.table = nil

@@ -137,6 +137,61 @@ func TestA36BrokenLines(t *testing.T) {
 	}
 }
 
+// A line that begins with a blank and reads like an alias, which its author may well
+// have meant, is "no such alias" to nobody (A36), and nothing that a target goes on in is
+// taken for one.
+func TestA36Indented(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "aliases")
+	for _, tt := range []struct{ file, name, err string }{
+		{"root: alice\n  bob: carol\n", "bob", "line 2: alias bob: the line begins with a blank"},
+		{"root: alice\n  bob: carol\n", "root", "line 1: alias root: line 2 begins with a blank"},
+		{"root: alice,\n# why\n\tbob:carol\n", "bob", "line 3: alias bob"},
+		{"p: |prog\n bob: carol\n", "bob", "line 2: alias bob"},
+		{"f: /file\n \"b b\" : carol\n", "b b", "line 2: alias b b"},
+		{"root: alice\n bob: carol,\n   dave\n eve: x\n", "eve", "line 4: alias eve"},
+		{"root: alice\n bob: carol,\n   dave\n eve: x\nfay: y\n", "bob", "line 2: alias bob: "},
+		{"  first: alice\n", "first", ""},
+		{"root: alice,\n :include:/list\n", "root", ""},
+		{"root: alice,\n \"bob\"@x.example,\n carol@[IPv6:2001:db8::1]\n", "root", ""},
+		{"root: \"|prog -x\n  arg: y\"\n", "root", ""},
+		{"root: alice (see\n  also: bob)\n", "root", ""},
+		{"root: |prog\n --head: y\n", "root", ""},
+		{"root: alice\n bob: carol\nfay: y\n", "fay", ""},
+	} {
+		write(t, path, tt.file)
+		a := Open(path)
+		_, err := a.Lookup(context.Background(), tt.name)
+		if (err == nil) != (tt.err == "") || err != nil && (errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), tt.err)) {
+			t.Errorf("%q: %s: %v, want %q", tt.file, tt.name, err, tt.err)
+		}
+		if err := a.Damage(); err != nil {
+			t.Errorf("%q: Damage() = %v, want nil: the names can be read", tt.file, err)
+		}
+	}
+}
+
+// A file that somebody has named, and that isn't there, is no file without aliases; nor
+// is a link that leads to nothing.
+func TestA36Missing(t *testing.T) {
+	dir := t.TempDir()
+	path, link := filepath.Join(dir, "aliases"), filepath.Join(dir, "link")
+	if err := os.Symlink(path, link); err != nil {
+		t.Fatal(err)
+	}
+	named, linked := OpenNamed(path), Open(link)
+	for _, a := range []*Aliases{named, linked} {
+		if _, err := a.Lookup(context.Background(), "x"); err == nil || errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "touch "+a.Path()) {
+			t.Errorf("%s: %v, want an error that says what to do", a.Path(), err)
+		}
+	}
+	write(t, path, "")
+	for _, a := range []*Aliases{named, linked} {
+		if _, err := a.Lookup(context.Background(), "x"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("%s, which is empty: %v, want ErrNotFound", a.Path(), err)
+		}
+	}
+}
+
 func TestA36Unreadable(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "aliases")
@@ -205,7 +260,7 @@ func TestReadAgain(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{
 		"a: b, c@d.example\n e\n", "a: \"|prog \\\"x\\\", y\", /file, :include:/x y\n", "\"a b\": \\c, \"\\\\d\"\n# x\n",
-		"a: X Y <z@w.example> (c, (d)), \"q r\"@s.example", "a: \\\"x y\"", "#\n\"#\": x", "a\\b:c", "|x: y", "a: | b \\, c", "a: :include:\"/x\\\"y\"",
+		"a: X Y <z@w.example> (c, (d)), \"q r\"@s.example", "a: \\\"x y\"", "#\n\"#\": x", "a\\b:c", "|x: y", "a: | b \\, c", "a: :include:\"/x\\\"y\"", "a: b\n c: d\n\te:\n", "a: |b\n \"c\": d",
 	} {
 		f.Add(s)
 	}

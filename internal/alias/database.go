@@ -150,3 +150,13 @@ func (d *database) problem() error {
 	}
 	return nil
 }
+
+// close lets go of the file.
+func (d *database) close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.file != nil {
+		d.file.Close() // it was only read
+	}
+	d.file = nil
+}

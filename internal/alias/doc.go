@@ -14,7 +14,8 @@
 // Files:
 //
 //	alias.go     the alias file, or the database made of it
-//	parse.go     the text of an alias file
+//	lines.go     the lines of an alias file, and their names
+//	parse.go     the text of an alias file, and of the targets in it
 //	target.go    what an alias leads to
 //	list.go      lists and .forward files
 //	hash.go      a target by its hash, for privsep

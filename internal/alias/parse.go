@@ -1,7 +1,6 @@
 package alias
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +15,7 @@ type Entry struct {
 	Name    string
 	Line    int // of the name, counted from 1
 	Targets []Target
+	File    string // "": that of the Aliases
 }
 
 // String returns e as one line of an alias file.
@@ -47,21 +47,6 @@ func (e *SyntaxError) Error() string {
 
 func (e *SyntaxError) Unwrap() error { return e.Err }
 
-// record is an entry whose value is not yet parsed.
-type record struct {
-	name  string
-	value string
-	line  int
-}
-
-func (r record) entry() (Entry, error) {
-	targets, err := ParseValue(r.value)
-	if err != nil {
-		return Entry{}, &SyntaxError{r.line, r.name, err}
-	}
-	return Entry{Name: r.name, Line: r.line, Targets: targets}, nil
-}
-
 // Read reads an alias file entry by entry, in constant memory. A *SyntaxError
 // is about one line, and reading goes on behind it; any other error ends it.
 func Read(r io.Reader) iter.Seq2[Entry, error] {
@@ -91,84 +76,6 @@ func Parse(r io.Reader) ([]Entry, []error) {
 		entries = append(entries, e)
 	}
 	return entries, errs
-}
-
-// split yields logical lines: a line that begins with a blank continues the
-// one before; comment and empty lines belong to none.
-func split(r io.Reader) iter.Seq2[record, error] {
-	return func(yield func(record, error) bool) {
-		var text strings.Builder
-		start, n := 0, 0
-		flush := func() bool {
-			defer text.Reset()
-			return text.Len() == 0 || yield(splitName(text.String(), start))
-		}
-		in := withoutMark(r)
-		for {
-			line, err := in.ReadString('\n')
-			n++
-			line = strings.TrimRight(line, "\r\n")
-			trimmed := strings.TrimLeft(line, " \t")
-			switch {
-			case trimmed == "" || trimmed[0] == '#':
-			case len(trimmed) < len(line) && text.Len() > 0:
-				text.WriteByte(' ')
-				text.WriteString(trimmed)
-			case !flush():
-				return
-			default:
-				start = n
-				text.WriteString(trimmed)
-			}
-			if err != nil {
-				if flush() && err != io.EOF {
-					yield(record{}, err)
-				}
-				return
-			}
-		}
-	}
-}
-
-// withoutMark reads a text behind the byte order mark that some editors put in
-// front of it.
-func withoutMark(r io.Reader) *bufio.Reader {
-	const mark = "\ufeff"
-	in := bufio.NewReader(r)
-	if start, err := in.Peek(len(mark)); err == nil && string(start) == mark {
-		in.Discard(len(mark)) // it is in the buffer
-	}
-	return in
-}
-
-// splitName takes the name off a logical line.
-func splitName(text string, line int) (record, error) {
-	bad := func(words string) (record, error) {
-		return record{}, &SyntaxError{Line: line, Err: errors.New(words)}
-	}
-	var name, rest string
-	if text[0] == '"' {
-		var ok bool
-		if name, rest, ok = unquote(text); !ok {
-			return bad("a quote that does not end")
-		}
-	} else {
-		i := strings.IndexByte(text, ':')
-		if i < 0 {
-			return bad("want name: targets")
-		}
-		name, rest = strings.TrimRight(text[:i], " \t"), text[i:]
-	}
-	rest, ok := strings.CutPrefix(strings.TrimLeft(rest, " \t"), ":")
-	switch {
-	case !ok:
-		return bad("want a colon behind the name")
-	case name == "":
-		return bad("want a name before the colon")
-	case hasControl(name):
-		return bad("a control octet in the name")
-	}
-	return record{name: name, value: strings.Trim(rest, " \t"), line: line}, nil
 }
 
 // ParseValue parses the comma-separated targets of an alias.

@@ -109,6 +109,9 @@ func (t *target) lock(until time.Time) (disk.File, error) {
 // or makes it for the database's owner.
 func (t *target) openLock(db disk.Info) (disk.File, error) {
 	f, err := t.dir.Open(t.lockName(), disk.ReadWrite)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, t.dropLock(db, err)
+	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		if err != nil {
 			return nil, err
@@ -123,15 +126,42 @@ func (t *target) openLock(db disk.Info) (disk.File, error) {
 		}
 		return f, nil
 	}
-	f, err = t.dir.Create(t.lockName(), 0o600)
-	if err != nil || os.Geteuid() != 0 || db.UID == 0 {
-		return f, err
+	if os.Geteuid() != 0 || db.UID == 0 {
+		return t.dir.Create(t.lockName(), 0o600)
 	}
-	if err := f.Chown(db.UID, db.GID); err != nil {
+	return t.makeLock(db)
+}
+
+// makeLock makes the lock's file as root, for a user's database. It has its name only
+// when it is the user's: one of root's that a crash leaves would keep the user out.
+func (t *target) makeLock(db disk.Info) (disk.File, error) {
+	f, name, err := t.temporary(0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err = f.Chown(db.UID, db.GID); err == nil {
+		err = t.dir.RenameNoReplace(name, t.dir, t.lockName())
+	}
+	if err != nil {
+		_ = t.dir.Unlink(name) // else the next program of root's does
 		f.Close()
 		return nil, err
 	}
 	return f, nil
+}
+
+// dropLock removes root's lock from beside a database of ours: it isn't locked, for
+// root locks none of its own there, but was left before the database was ours, or by a
+// program of before makeLock. It returns fs.ErrNotExist, or why that can't be.
+func (t *target) dropLock(db disk.Info, why error) error {
+	info, err := t.dir.Lstat(t.lockName())
+	if err != nil {
+		return err
+	}
+	if info.UID == 0 && db.UID == os.Geteuid() && t.dir.Unlink(t.lockName()) == nil {
+		return fs.ErrNotExist
+	}
+	return fmt.Errorf("%w: it belongs to uid %d; if no program changes %s now, remove it", why, info.UID, t.name)
 }
 
 // Fetch returns the value of key.

@@ -4,11 +4,15 @@ package dbm
 
 import (
 	"bufio"
+	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"postoffice/internal/disk"
 )
 
 // TestLockedByReader: a user who may only read a database locks it, and it is
@@ -84,4 +88,69 @@ func TestLockedByReader(t *testing.T) {
 	if err != nil || info.Sys().(*syscall.Stat_t).Uid != reader {
 		t.Errorf("the lock of a user's database is %v, %v, want it to be the user's", info, err)
 	}
+}
+
+// watchedFS tells when a file in it is given to somebody.
+type watchedFS struct {
+	disk.FS
+	given func()
+}
+
+func (w watchedFS) OpenDir(path string) (disk.Dir, error) {
+	d, err := w.FS.OpenDir(path)
+	return watchedDir{d, w.given}, err
+}
+
+type watchedDir struct {
+	disk.Dir
+	given func()
+}
+
+func (d watchedDir) Create(name string, mode fs.FileMode) (disk.File, error) {
+	f, err := d.Dir.Create(name, mode)
+	return watchedFile{f, d.given}, err
+}
+
+func (d watchedDir) RenameNoReplace(old string, to disk.Dir, name string) error {
+	return d.Dir.RenameNoReplace(old, to.(watchedDir).Dir, name)
+}
+
+type watchedFile struct {
+	disk.File
+	given func()
+}
+
+func (f watchedFile) Chown(uid, gid int) error {
+	f.given()
+	return f.File.Chown(uid, gid)
+}
+
+// TestLockOfCrashedRoot: root makes a lock beside a user's database. Wherever it crashes,
+// the lock's name leads to none of root's.
+func TestLockOfCrashedRoot(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Fatal("this test locks a file as another user: run it as root")
+	}
+	const owner = 64998
+	dir := t.TempDir()
+	path, lock := filepath.Join(dir, "x.db"), filepath.Join(dir, ".x.db.lock")
+	made(t, path, Options{}, "a", "1")
+	if err := errors.Join(os.Chmod(filepath.Dir(dir), 0o755), os.Chown(dir, owner, owner), os.Chown(path, owner, owner)); err != nil {
+		t.Fatal(err)
+	}
+	given := 0
+	e, err := Change(path, Options{FS: watchedFS{disk.OS(), func() {
+		given++
+		if _, err := os.Lstat(lock); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("before the lock is the user's its name is there: %v", err)
+		}
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(lock); err != nil || info.Sys().(*syscall.Stat_t).Uid != owner || given != 1 {
+		t.Errorf("the lock is %v, %v, given away %d times, want the user's", info, err, given)
+	}
+	e.Abort()
+	onlyFile(t, path)
 }

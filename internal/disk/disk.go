@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"iter"
+	"os"
 	"syscall"
 	"time"
 )
@@ -15,6 +16,13 @@ type FS interface {
 	// OpenDir opens a directory by its absolute path. The path is the
 	// administrator's: links in it are followed.
 	OpenDir(path string) (Dir, error)
+}
+
+// Absent reports whether the machine has no such name: a link that leads to nothing is
+// there, and what can't be looked at may be.
+func Absent(path string) bool {
+	_, err := os.Lstat(path)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // Dir is an open directory. Every name is one component; "." is allowed in

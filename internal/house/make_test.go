@@ -21,7 +21,7 @@ func TestInstall(t *testing.T) {
 	if text, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("make install: %v\n%s", err, text)
 	}
-	for _, name := range []string{"sbin/postoffice", "sbin/sendmail", "sbin/newaliases", "share/man/man8/postoffice.8"} {
+	for _, name := range []string{"sbin/postoffice", "sbin/sendmail", "sbin/newaliases", "sbin/authexpire", "share/man/man8/postoffice.8"} {
 		if _, err := os.Stat(filepath.Join(dir, "usr", name)); err != nil {
 			t.Error(err)
 		}

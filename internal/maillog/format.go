@@ -58,8 +58,11 @@ func (f *format) line(t time.Time, level slog.Level, msg string, fields []field)
 	return nil // not reached: a name and a message of 50 octets fit
 }
 
+// lineStart is the room that a line begins with: most have no more octets.
+const lineStart = 384
+
 func (f *format) build(t time.Time, level slog.Level, msg string, fields []field, most int) []byte {
-	b := make([]byte, 0, 256)
+	b := make([]byte, 0, lineStart)
 	if f.syslog {
 		b = fmt.Appendf(b, "<%d>%s ", mailFacility|severity(level), t.Format(time.Stamp))
 		b = fmt.Appendf(appendEscaped(b, f.program, 50), "[%d]: ", f.pid)
@@ -78,7 +81,7 @@ func (f *format) appendText(b []byte, t time.Time, level slog.Level, msg string,
 	if !f.syslog {
 		b = t.AppendFormat(b, "2006-01-02T15:04:05.000Z07:00 ")
 		b = appendEscaped(b, f.program, 50)
-		b = fmt.Appendf(b, "[%d] ", f.pid)
+		b = append(strconv.AppendInt(append(b, '['), int64(f.pid), 10), "] "...)
 	}
 	if !f.syslog || level != slog.LevelInfo {
 		b = append(append(b, levelWord(level)...), ": "...)

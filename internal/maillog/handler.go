@@ -19,7 +19,7 @@ func (h *handler) Enabled(_ context.Context, level slog.Level) bool { return lev
 
 // Handle never fails: what the sink can't take is counted there.
 func (h *handler) Handle(_ context.Context, r slog.Record) error {
-	fields := slices.Clip(h.fields)
+	fields := append(make([]field, 0, len(h.fields)+r.NumAttrs()), h.fields...)
 	r.Attrs(func(a slog.Attr) bool {
 		fields = flatten(fields, h.prefix, a)
 		return true

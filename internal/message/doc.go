@@ -23,7 +23,9 @@
 //	field.go   a header field, and what the start of a line says of it
 //	fields.go  reading a header field by field
 //	header.go  a header held in memory
+//	check.go   what a field may be called and hold
 //	edit.go    the operations on a message that passes
 //	write.go   the message passing
 //	phrase.go  a display name as a field may have it
+//	authserv.go who says to have looked, in Authentication-Results
 package message

@@ -19,6 +19,7 @@ type Edit struct {
 	ops      []op
 	rewrites []rewriting
 	separate bool
+	alone    bool   // the header's end is the message's
 	wanted   uint64 // bits of the names that operations look at
 
 	err  error // the first of out or an operation; nothing is written from then on
@@ -75,9 +76,10 @@ const (
 )
 
 type rewriting struct {
-	name  string
-	limit int
-	f     func(w *bufio.Writer, field []byte) error
+	name   string
+	limit  int
+	f      func(w *bufio.Writer, field []byte) error
+	strict bool // a longer one is removed
 }
 
 // NewEdit returns an Edit that does nothing yet.
@@ -92,7 +94,7 @@ func (e *Edit) Reset(w *bufio.Writer) {
 	if cap(text) > keepField {
 		text = nil
 	}
-	*e = Edit{out: w, ops: e.ops, rewrites: e.rewrites, separate: e.separate, wanted: e.wanted, line: e.line[:0], open: opened{text: text}}
+	*e = Edit{out: w, ops: e.ops, rewrites: e.rewrites, separate: e.separate, alone: e.alone, wanted: e.wanted, line: e.line[:0], open: opened{text: text}}
 }
 
 // keepField is how much room for a field an Edit keeps between two messages.
@@ -136,7 +138,14 @@ func (e *Edit) Watch(name string, limit int, see func(f Field) error) {
 // that is still as it was after all operations. One longer than limit octets
 // passes as it is.
 func (e *Edit) Rewrite(name string, limit int, f func(w *bufio.Writer, field []byte) error) {
-	e.rewrites = append(e.rewrites, rewriting{name, limit, f})
+	e.rewrites = append(e.rewrites, rewriting{name: name, limit: limit, f: f})
+	e.wanted |= bit(name)
+}
+
+// Sift removes each field of this name of which f writes nothing, and each that is longer
+// than limit octets, which nobody has looked at.
+func (e *Edit) Sift(name string, limit int, f func(w *bufio.Writer, field []byte) error) {
+	e.rewrites = append(e.rewrites, rewriting{name: name, limit: limit, f: f, strict: true})
 	e.wanted |= bit(name)
 }
 
@@ -144,6 +153,10 @@ func (e *Edit) Rewrite(name string, limit int, f func(w *bufio.Writer, field []b
 // without one, although that line was not there. Where a field was added
 // there, it is put in any case.
 func (e *Edit) Separate() { e.separate = true }
+
+// HeaderOnly has e drop the body and write the header with an empty line behind it, so
+// that another body can follow.
+func (e *Edit) HeaderOnly() { e.alone = true }
 
 func (e *Edit) want(o op) {
 	e.ops = append(e.ops, o)

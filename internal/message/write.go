@@ -12,7 +12,7 @@ func (e *Edit) Write(p []byte) (int, error) {
 			p = e.startOfLine(p)
 		}
 	}
-	if len(p) > 0 {
+	if len(p) > 0 && !e.alone {
 		e.put(p)
 	}
 	if e.err != nil {
@@ -28,11 +28,18 @@ func (e *Edit) Close() error {
 	case e.body:
 	case len(e.line) > 0:
 		e.endAt()
-		e.put(e.line)
+		e.rest(e.line)
 	default:
 		e.end()
 	}
 	return e.err
+}
+
+// rest writes what is the body's.
+func (e *Edit) rest(p []byte) {
+	if !e.alone {
+		e.put(p)
+	}
 }
 
 func (e *Edit) put(p []byte) {
@@ -70,7 +77,7 @@ func (e *Edit) startOfLine(p []byte) []byte {
 		e.mid = true
 	case other:
 		e.endAt()
-		e.put(e.line[:held])
+		e.rest(e.line[:held])
 		return p
 	}
 	e.text(e.line[:held])
@@ -120,6 +127,10 @@ func (e *Edit) text(p []byte) {
 			return
 		}
 		e.do = pass
+		if o.by.strict {
+			e.do = drop
+			return
+		}
 		e.put(o.text)
 		if !o.watch {
 			o.text = o.text[:0]
@@ -168,6 +179,12 @@ func (e *Edit) end() {
 			e.make(k)
 		}
 	}
+	if e.alone {
+		if e.mid {
+			e.put(newline)
+		}
+		e.put(newline)
+	}
 }
 
 // putMade writes a field that an operation has made.
@@ -192,7 +209,7 @@ var newline = []byte{'\n'}
 // added.
 func (e *Edit) endAt() {
 	e.end()
-	if !e.any || e.made || e.separate {
+	if !e.alone && (!e.any || e.made || e.separate) {
 		e.put(newline)
 	}
 }

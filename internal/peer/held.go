@@ -30,8 +30,8 @@ const (
 	ours                        // the server itself
 )
 
-// byTCP is the user of programs that come from this machine by TCP: the kernel doesn't
-// say who that is.
+// byTCP is the user of programs that come from this machine by TCP, where the kernel
+// doesn't say who that is.
 const byTCP = -2
 
 // Reports is the Holder of what the server itself writes to senders.
@@ -67,7 +67,8 @@ var allStrangers = Holder{kind: stranger}
 // withSites are the holder, and the sites around a network, for which its mail counts
 // too.
 func (h Holder) withSites() []Holder {
-	all := []Holder{h}
+	all := make([]Holder, 1, 4) // and room for allStrangers
+	all[0] = h
 	if h.kind == stranger {
 		for _, site := range Site(h.network.Addr()) {
 			all = append(all, Holder{kind: stranger, network: site})

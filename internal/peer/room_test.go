@@ -75,12 +75,60 @@ func TestSite(t *testing.T) {
 		"2001:db8:1:2345::6%eth0": "[2001:db8:1:2300::/56 2001:db8:1::/48]",
 		"::ffff:192.0.2.1":        "[]",
 		"192.0.2.1":               "[]",
+		"64:ff9b::192.0.2.1":      "[]",
+		"64:ff9b:1::192.0.2.1":    "[]",
 	} {
 		if got := fmt.Sprint(peer.Site(netip.MustParseAddr(addr))); got != want {
 			t.Errorf("%s: %s, want %s", addr, got, want)
 		}
 	}
 	peer.Site(netip.Addr{})
+}
+
+// A81: whom a translator passes on counts by the IPv4 address, wherever in the IPv6 one
+// that is (RFC 6052 section 2.4 has the examples), and none is taken for this machine.
+func TestNetworkTranslated(t *testing.T) {
+	for addr, want := range map[string]string{
+		"192.0.2.33":                   "192.0.2.33/32",
+		"::ffff:192.0.2.33":            "192.0.2.33/32",
+		"2001:db8:1:2345::6%eth0":      "2001:db8:1:2345::/64",
+		"64:ff9b::192.0.2.33":          "192.0.2.33/32",
+		"64:ff9b:1:c000:2:2100::":      "192.0.2.33/32", // behind a prefix of 48 bits
+		"64:ff9b:1:1c0:0:221::":        "192.0.2.33/32", // of 56
+		"64:ff9b:1:122:c0:2:2100::":    "192.0.2.33/32", // of 64
+		"64:ff9b:1:122:0:3:192.0.2.33": "192.0.2.33/32", // of 96
+		"64:ff9b:1::198.51.100.7":      "198.51.100.7/32",
+		"64:ff9b:1:c633:64:700::":      "198.51.100.7/32",
+		"64:ff9b:2::192.0.2.33":        "64:ff9b:2::/64", // no translator's
+		"64:ff9b:0:1::192.0.2.33":      "64:ff9b:0:1::/64",
+		"64:ff9b::127.0.0.1":           "64:ff9b::/64", // no client of IPv4 has these
+		"64:ff9b::0.0.0.0":             "64:ff9b::/64",
+		"64:ff9b:1::":                  "64:ff9b:1::/64",
+		"65:ff9b::192.0.2.33":          "65:ff9b::/64",
+		"::64:ff9b:0:0":                "::/64",
+	} {
+		if got := peer.Network(netip.MustParseAddr(addr)).String(); got != want {
+			t.Errorf("%s: %s, want %s", addr, got, want)
+		}
+	}
+}
+
+// A81: clients behind a translator are as many strangers as there are addresses of IPv4,
+// for sessions and for the room for mail, and share those with the same ones without it.
+func TestStrangersTranslated(t *testing.T) {
+	var s peer.Strangers
+	p := peer.StrangerPlaces{All: 40, Address: 1}
+	for i := range 30 { // more than a /56 or a /48 may have
+		if st := s.Enter(netip.MustParseAddr(fmt.Sprintf("64:ff9b::198.51.100.%d", i+1)), p); st == nil || st.Turn() != nil {
+			t.Fatalf("client %d behind the translator isn't served", i)
+		}
+	}
+	if st := s.Enter(netip.MustParseAddr("198.51.100.1"), p); st == nil || st.Turn() == nil {
+		t.Errorf("the address of one of them is another stranger's")
+	}
+	if a, b := peer.HolderAt(netip.MustParseAddr("64:ff9b:1::198.51.100.1"), false), peer.HolderAt(netip.MustParseAddr("198.51.100.1"), false); a != b {
+		t.Errorf("they hold room apart: %v, %v", a, b)
+	}
 }
 
 // A81: uids without an account are one user, and those who have places of their own

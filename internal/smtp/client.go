@@ -157,8 +157,15 @@ func (c *Client) StartTLS(config *tls.Config) error {
 		c.Close()
 		return fmt.Errorf("%w: %s to %s", ErrOutOfStep, reply, command)
 	}
+	return c.Encrypt(config)
+}
+
+// Encrypt shakes hands at once, as before the greeting at ports where TLS comes first
+// (RFC 8314). After an error the connection is closed.
+func (c *Client) Encrypt(config *tls.Config) error {
 	conn := tls.Client(c.conn, config)
 	if err := conn.SetDeadline(c.until(c.o.Step)); err != nil {
+		c.Close()
 		return err
 	}
 	if err := conn.Handshake(); err != nil {

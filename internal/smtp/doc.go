@@ -13,6 +13,8 @@
 //   - A Path that was parsed prints to text that parses to the same Path.
 //   - A Reply is one code, bounded when read, printable ASCII when written.
 //   - Nothing that was read in the clear is believed after STARTTLS.
+//   - No transcript and no reply has what a login sends, also where the server says
+//     it again.
 //   - Nothing here allocates per line of a message.
 //
 // Files:
@@ -22,14 +24,14 @@
 //	literal.go      address literals, networks
 //	params.go       parameters of MAIL and RCPT
 //	dsn.go          those of RFC 3461
-//	reply.go, readreply.go
-//	                replies
+//	reply.go        replies
 //	text.go         folding, printable text, errors in words
 //	mailboxes.go, fieldtokens.go
 //	                addresses in header fields
 //	readdata.go, writedata.go
 //	                messages on the wire
-//	client.go       a client: greeting, EHLO
+//	client.go       a client: greeting, EHLO, TLS
+//	auth.go         its login
 //	transaction.go  its transactions
 //	body.go         its message and the replies to that
 package smtp

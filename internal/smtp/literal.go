@@ -85,3 +85,26 @@ func readLiteral(s string) (a netip.Addr, tagged, ok bool) {
 	}
 	return a, tagged, true
 }
+
+// CheckHost takes a host name as people write it, in the form that AsHost gives it, and
+// says whether it is one; underscores pass, as DNS has them, and nothing that is numbers at its
+// end.
+func CheckHost(s string) (host string, ok bool) {
+	s = AsHost(s)
+	if len(s) > 253 {
+		return "", false
+	}
+	last := ""
+	for label := range strings.SplitSeq(s, ".") {
+		last = label
+		if len(label) == 0 || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return "", false
+		}
+		for i := range len(label) {
+			if c := label[i]; !isAlnum(c) && c != '-' && c != '_' {
+				return "", false
+			}
+		}
+	}
+	return s, strings.Trim(last, "0123456789") != "" // which would be an address (RFC 1123 section 2.1)
+}

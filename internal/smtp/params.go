@@ -42,6 +42,10 @@ func Reported(r Reply) bool {
 // headers outside ASCII (RFC 6531).
 const ParamUTF8 = "SMTPUTF8"
 
+// ParamTLS is the parameter of MAIL, and the keyword of EHLO's reply, for mail that goes over
+// TLS alone, up to its recipients (RFC 8689).
+const ParamTLS = "REQUIRETLS"
+
 // ParamQueue is a parameter of MAIL that programs of this machine alone may
 // give, and without a value: it asks that the message waits for the next run of the queue.
 const ParamQueue = "XQUEUE"

@@ -27,6 +27,12 @@ func Proper(x *Exchange) {
 	x.send(pack(x.Answer))
 }
 
+// Signed is a server that has checked the signatures, and says so to whoever asks.
+func Signed(x *Exchange) {
+	x.Answer.AuthenticatedData = x.Query.AuthenticatedData
+	Proper(x)
+}
+
 // Silent never answers.
 func Silent(*Exchange) {}
 

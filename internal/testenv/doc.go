@@ -23,8 +23,8 @@
 //	messages.go, generated.go
 //	           a collection of messages, and of recipients nobody may send to, and
 //	           reports, as programs read them
-//	binary.go  what a test binary is where the code under test has started it, and
-//	           how long its tests wait, and on which address
+//	process.go what a test binary is where the code under test has started it, how
+//	           long its tests wait, and on which address; its log and descriptors
 //	strace.go  faults in system calls by strace
 //	trace_linux.go, calls_linux.go, calls_linux_amd64.go, calls_linux_arm64.go
 //	           faults in system calls by seccomp(2)

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"postoffice/internal/testenv/testfilter"
 )
 
 // A Side is who is played in a Dialogue.
@@ -200,4 +202,17 @@ func (p *player) octets(text string) error {
 		return fmt.Errorf("want %q, got %q, %v", want, got[:n], err)
 	}
 	return nil
+}
+
+// ServeFilter has a mail filter serve a socket until the test ends, and returns its path.
+func ServeFilter(t testing.TB, f *testfilter.Filter) string {
+	t.Helper()
+	address, end, err := f.Listen(t.TempDir())
+	Must(t, err)
+	t.Cleanup(func() {
+		if err := end(); err != nil {
+			t.Errorf("the filter: %v", err)
+		}
+	})
+	return address
 }

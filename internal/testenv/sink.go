@@ -19,11 +19,15 @@ type Sink struct {
 	Extensions []string              // in the reply to EHLO; nil: PIPELINING, SIZE, 8BITMIME, ENHANCEDSTATUSCODES
 	Answer     func(ev Event) Action // asked before each answer; nil, or a zero Action: the usual one
 	TLS        *tls.Config           // if not nil, STARTTLS is offered
+	TLSFirst   bool                  // TLS comes before the greeting instead
+	Users      map[string]string     // with their passwords; if not nil, only who has logged in may send
+	Mechanisms []string              // offered to these, under TLS if there is TLS; nil: PLAIN, LOGIN
 	Discard    bool                  // keep no message's octets, for large runs
 
 	mu       sync.Mutex
 	sessions int
 	commands []string
+	logins   []string
 	messages []SinkMessage
 	changed  chan struct{} // closed and renewed with each message
 	conns    map[net.Conn]struct{}
@@ -35,7 +39,7 @@ type Sink struct {
 // An Event is what a Sink is about to answer.
 type Event struct {
 	Session int    // counted from 1
-	Verb    string // "" for the greeting, upper-case verb, "BODY" behind a 354, "." for the end of a message
+	Verb    string // "" for the greeting, upper-case verb, "BODY" behind a 354, "." for the end of a message; AUTH is the end of a login
 	Line    string // the whole command, as it came
 	Hello   string
 	TLS     bool
@@ -174,6 +178,13 @@ func (s *Sink) Commands() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.commands)
+}
+
+// Logins returns the logins that were tried so far: mechanism, user and password.
+func (s *Sink) Logins() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.logins)
 }
 
 // Messages returns the messages that were taken so far.

@@ -3,6 +3,7 @@ package testenv
 import (
 	"bufio"
 	"crypto/tls"
+	"encoding/base64"
 	"io"
 	"net"
 	"strings"
@@ -18,6 +19,7 @@ type sinkSession struct {
 	r    *bufio.Reader
 	w    *bufio.Writer
 	tls  bool
+	in   bool // somebody has logged in
 	helo string
 	esmt bool
 	msg  *SinkMessage // nil outside a transaction
@@ -31,6 +33,9 @@ func (s *sinkSession) run() {
 	host := s.sink.Hostname
 	if host == "" {
 		host = "sink.example"
+	}
+	if s.sink.TLSFirst && !s.startTLS() {
+		return
 	}
 	ok := s.answer("", "", "220 "+host+" ESMTP sink")
 	for ok {
@@ -55,7 +60,12 @@ func (s *sinkSession) command(line, host string) bool {
 	case "EHLO", "HELO", "LHLO": // LMTP, to one recipient in a message
 		s.helo, s.esmt, s.msg = arg, verb == "EHLO", nil
 		return s.answer(verb, line, s.hello(host))
+	case "AUTH":
+		return s.login(line, arg)
 	case "MAIL":
+		if s.sink.Users != nil && !s.in {
+			return s.answer(verb, line, "530 5.7.0 authentication required")
+		}
 		s.msg = &SinkMessage{Session: s.n, Hello: s.helo, ESMTP: s.esmt, TLS: s.tls, Mail: line}
 		return s.answer(verb, line, "250 2.1.0 sender taken")
 	case "RCPT":
@@ -92,6 +102,13 @@ func (s *sinkSession) hello(host string) string {
 	if s.sink.TLS != nil && !s.tls {
 		lines = append(lines, "STARTTLS")
 	}
+	if s.sink.Users != nil && (s.sink.TLS == nil || s.tls) {
+		mechanisms := s.sink.Mechanisms
+		if mechanisms == nil {
+			mechanisms = []string{"PLAIN", "LOGIN"}
+		}
+		lines = append(lines, "AUTH "+strings.Join(mechanisms, " "))
+	}
 	for i := range lines {
 		sep := "250-"
 		if i == len(lines)-1 {
@@ -100,6 +117,55 @@ func (s *sinkSession) hello(host string) string {
 		lines[i] = sep + lines[i]
 	}
 	return strings.Join(lines, "\n")
+}
+
+// login takes a login by PLAIN, LOGIN or XOAUTH2.
+func (s *sinkSession) login(line, arg string) bool {
+	mechanism, initial, _ := strings.Cut(arg, " ")
+	var said []string
+	prompts := map[string][]string{"PLAIN": {""}, "LOGIN": {"Username:", "Password:"}, "XOAUTH2": {""}}[mechanism]
+	if prompts == nil {
+		return s.answer("AUTH", line, "504 5.5.4 unknown mechanism")
+	}
+	if initial != "" {
+		said, prompts = append(said, initial), prompts[1:]
+	}
+	for _, p := range prompts {
+		if !s.send("334 "+base64.StdEncoding.EncodeToString([]byte(p))+"\r\n", 0) || s.w.Flush() != nil {
+			return false
+		}
+		one, err := s.r.ReadString('\n')
+		if err != nil {
+			return false
+		}
+		said = append(said, strings.TrimSuffix(one, "\r\n"))
+	}
+	var text []string
+	for _, one := range said {
+		b, _ := base64.StdEncoding.DecodeString(one)
+		text = append(text, strings.FieldsFunc(string(b), func(r rune) bool { return r == 0 || r == 1 })...)
+	}
+	usual := "501 5.5.2 no login"
+	if len(text) == 2 {
+		user, password := strings.TrimPrefix(text[0], "user="), strings.TrimPrefix(text[1], "auth=Bearer ")
+		s.sink.mu.Lock()
+		s.sink.logins = append(s.sink.logins, mechanism+" "+user+" "+password)
+		good, ok := s.sink.Users[user]
+		s.sink.mu.Unlock()
+		if s.in = ok && good == password; s.in {
+			usual = "235 2.7.0 welcome"
+		} else {
+			usual = "535 5.7.8 bad credentials"
+		}
+	}
+	return s.answer("AUTH", line, usual)
+}
+
+// SetPassword changes the password of a user.
+func (s *Sink) SetPassword(user, password string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.Users[user] = password
 }
 
 // answer gives the usual answer or what Answer says, and does what follows

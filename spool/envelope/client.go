@@ -39,8 +39,11 @@ func ClientOf(r io.ReaderAt) (string, error) {
 func ClientUID(client string) (uid int, ok bool) {
 	_, at, ok := bracketed(client)
 	digits, isUID := strings.CutPrefix(at, "uid ")
+	if !ok || !isUID || !strings.HasSuffix(client, "]") {
+		return 0, false
+	}
 	uid, err := strconv.Atoi(digits)
-	return uid, ok && isUID && err == nil && uid >= 0 && strings.HasSuffix(client, "]")
+	return uid, err == nil && uid >= 0
 }
 
 // ClientAddr returns the address of the network that an Envelope's Client names,
@@ -50,6 +53,21 @@ func ClientAddr(client string) (a netip.Addr, ok bool) {
 	a, err := netip.ParseAddr(at)
 	return a, ok && err == nil
 }
+
+// ClientOwner returns the user for whom a connection by TCP from this machine counts, where
+// an Envelope's Client says so, as "localhost[127.0.0.1]:40000 uid 1000": whoever made its
+// socket. That gives nobody a right, for a socket may be handed on.
+func ClientOwner(client string) (uid int, ok bool) {
+	_, digits, ok := strings.Cut(client[strings.LastIndexByte(client, ']')+1:], ownedBy)
+	uid, err := strconv.Atoi(digits)
+	_, network := ClientAddr(client)
+	return uid, ok && network && err == nil && uid >= 0
+}
+
+// OwnedBy returns a Client of which ClientOwner tells uid.
+func OwnedBy(client string, uid int) string { return client + ownedBy + strconv.Itoa(uid) }
+
+const ownedBy = " uid "
 
 // bracketed splits a client at its last brackets: what stands before them is a
 // name that somebody else may have chosen.

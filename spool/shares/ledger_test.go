@@ -53,6 +53,8 @@ func TestWho(t *testing.T) {
 		"mx.example[::ffff:192.0.2.9]:25":   elsewhere("192.0.2.9"),
 		"six.example[2001:db8:1::1]:2525":   elsewhere("2001:db8:1::2"),
 		"us.example[192.0.2.10]:40000":      peer.HolderAt(netip.Addr{}, true),
+		"localhost[127.0.0.1]:400 uid 1000": w.Places.Holder(1000),
+		"localhost[127.0.0.1]:400 uid 0":    {},
 		"us.example[::ffff:192.0.2.10]:400": peer.HolderAt(netip.Addr{}, true),
 		"bounce":                            peer.Reports,
 		"double-bounce":                     peer.Reports,

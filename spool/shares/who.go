@@ -31,6 +31,9 @@ func (w *Who) Holder(client string) peer.Holder {
 	if uid, ok := envelope.ClientUID(client); ok {
 		return w.user(uid)
 	}
+	if uid, ok := envelope.ClientOwner(client); ok {
+		return w.user(uid)
+	}
 	if a, ok := envelope.ClientAddr(client); ok {
 		return peer.HolderAt(a, w.Here(a.Unmap()))
 	}

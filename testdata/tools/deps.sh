@@ -16,13 +16,19 @@ needs() {
 	unshare util-linux
 	nsenter util-linux
 	perl perl
+	/usr/sbin/opendkim opendkim
+	/usr/lib/python3/dist-packages/dkim/__init__.py python3-dkim
+	/usr/lib/python3/dist-packages/Milter/__init__.py python3-milter
 	swaks swaks
 	openssl openssl
+	/etc/ssl/certs/ca-certificates.crt ca-certificates
 	/usr/share/doc/libnet-ssleay-perl libnet-ssleay-perl
 	unbound unbound
 	strace strace
 	systemd-socket-activate systemd
 	python3 python3
+	/usr/share/doc/python3-milter python3-milter
+	/usr/share/perl5/Sendmail/PMilter.pm libsendmail-pmilter-perl
 	script bsdutils
 	mount mount
 	losetup mount

@@ -35,6 +35,44 @@ func parse(t *testing.T, text string) *Table {
 	return table
 }
 
+// A word that is read as a name, and looks as if something else were meant, is told once
+// with its line, and what stands beside it counts.
+func TestDoubts(t *testing.T) {
+	lists := files(map[string]string{"/list": "192.0.2 .example.net"})
+	for _, tt := range []struct{ text, says string }{
+		{"smptd: ALL", "2: smptd is another service: is smtpd meant?"},
+		{"smtpds: ALL", "2: smtpds is another service: is smtpd meant?"},
+		{"AL: ALL", "2: AL is another service: is all meant?"},
+		{"ALL EXCPET sshd: .x.example", "2: EXCPET is another service: is except meant?"},
+		{"sendmail: ALL", "2: sendmail is another service: rules for this server are for smtpd"},
+		{"Exim4, sshd: ALL", "2: Exim4 is another service"},
+		{"smtpd: UNKOWN", "2: UNKOWN is a host's name: is unknown meant?"},
+		{"smtpd: local, Paranoyd", "2: Paranoyd is a host's name: is paranoid meant?"},
+		{"smtpd: ALL EXCPET .ok.example", "2: EXCPET is a host's name: is except meant?"},
+		{"smtpd: EVERYONE", "2: EVERYONE is a host's name: the words are ALL, "},
+		{"smtpd: 192.168.1", "2: 192.168.1 is no address"},
+		{"smtpd: 10.0.0.256 .x.example", "2: 10.0.0.256 is no address"},
+		{"smtpd: /list", "2: 192.0.2 is no address"},
+		{"sshd, vsftpd, in.ftpd, imapd: UNKOWN", ""},
+		{"smtpd: gate, mail.example.org, 192.168.1., 10.0.0.1, *.example, LOCAL", ""},
+	} {
+		table, problems := Parse("# a file\n"+tt.text+"\n", lists)
+		var says []string
+		for _, p := range problems {
+			says = append(says, fmt.Sprintf("%d: %v", p.Line, p.Err))
+			if p.Fatal {
+				t.Errorf("%q: %v doesn't count", tt.text, p.Err)
+			}
+		}
+		if got := strings.Join(says, "|"); !strings.HasPrefix(got, tt.says) || tt.says == "" && got != "" || len(says) > 1 {
+			t.Errorf("%q: told %q, want %q", tt.text, got, tt.says)
+		}
+		if strings.HasSuffix(tt.text, ".x.example") && !Judge(nil, table, client("192.0.2.9", "a.x.example")).Denied {
+			t.Errorf("%q: what stands beside it doesn't count", tt.text)
+		}
+	}
+}
+
 func client(addr, name string) Client {
 	return Client{Addr: netip.MustParseAddr(addr), Name: name, Server: netip.MustParseAddr("192.0.2.25")}
 }

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
+	"postoffice/internal/nearest"
 	"postoffice/internal/smtp"
 )
 
@@ -60,6 +62,7 @@ type server struct {
 
 // parser reads one file.
 type parser struct {
+	line     int // that is read now
 	read     func(path string) (string, error)
 	files    map[string][]string // words of the files of patterns that it names
 	table    *Table
@@ -112,7 +115,8 @@ func (p *parser) tell(line int, fatal bool, err error) {
 func (p *parser) rule(number int, line string) {
 	fields := splitFields(line)
 	r := rule{line: number}
-	servers, err := parseList(fields[0], parseServer)
+	p.line = number
+	servers, err := parseList(fields[0], p.server)
 	if err != nil {
 		p.tell(number, true, fmt.Errorf("services: %w", err))
 		return
@@ -189,8 +193,9 @@ func splitFields(line string) []string {
 	return append(fields, b.String())
 }
 
-// parseServer reads a word of the list of services: a name, or name@host.
-func parseServer(word string) ([]server, error) {
+// server reads a word of the list of services: a name, or name@host. One that is told may
+// have been meant for us.
+func (p *parser) server(word string) ([]server, error) {
 	name, host, at := strings.Cut(word, "@")
 	s := server{service: smtp.Fold(name)}
 	if s.service == "all" {
@@ -203,8 +208,19 @@ func parseServer(word string) ([]server, error) {
 		}
 		s.at = &of
 	}
+	if s.isUs() {
+		return []server{s}, nil
+	}
+	if near := nearest.Within(1, s.service, []string{Service, otherName, "all", "except"}); near != "" {
+		p.tell(p.line, false, fmt.Errorf("%s is another service: is %s meant?", name, near))
+	} else if slices.Contains(mailServers, s.service) {
+		p.tell(p.line, false, fmt.Errorf("%s is another service: rules for this server are for %s", name, Service))
+	}
 	return []server{s}, nil
 }
+
+// mailServers are names under which rules for a mail server may stand from before.
+var mailServers = []string{"postoffice", "sendmail", "postfix", "exim", "exim4", "qmail-smtpd", "opensmtpd", "submission", "smtps", "msp", "msps"}
 
 // isUs reports whether the pattern can mean us.
 func (s *server) isUs() bool {
@@ -216,6 +232,7 @@ func (s *server) isUs() bool {
 func (p *parser) patterns(word string) ([]pattern, error) {
 	if !strings.HasPrefix(word, "/") {
 		one, err := parsePattern(word)
+		p.doubt(word, one)
 		return []pattern{one}, err
 	}
 	inside, ok := p.files[word]
@@ -240,9 +257,27 @@ func (p *parser) patterns(word string) ([]pattern, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", word, err)
 		}
+		p.doubt(w, one)
 		patterns = append(patterns, one)
 	}
 	return patterns, nil
+}
+
+// doubt tells of a word that is a host's name and looks as if something else were meant.
+// It counts: what else stands in its line does too.
+func (p *parser) doubt(word string, one pattern) {
+	if one.kind != exact {
+		return
+	}
+	near := nearest.Within(1, word, []string{"all", "local", "known", "unknown", "paranoid", "except"})
+	switch {
+	case strings.Trim(word[strings.LastIndexByte(word, '.')+1:], "0123456789") == "":
+		p.tell(p.line, false, fmt.Errorf("%s is no address, and no host has such a name: write the beginning of an address with a dot at its end, as in 192.0.2. for a network", word))
+	case near != "":
+		p.tell(p.line, false, fmt.Errorf("%s is a host's name: is %s meant?", word, near))
+	case strings.Trim(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == "":
+		p.tell(p.line, false, fmt.Errorf("%s is a host's name: the words are ALL, LOCAL, KNOWN, UNKNOWN, PARANOID and EXCEPT", word))
+	}
 }
 
 // option reads one of the fields behind the list of clients.

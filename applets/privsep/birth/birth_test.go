@@ -57,7 +57,7 @@ func TestDoor(t *testing.T) {
 		{"something else", self, os.Getpid(), "hello", []*os.File{link}, `it said "hello"`},
 		{"nothing", self, os.Getpid(), "", nil, ErrEnded.Error()},
 	} {
-		before := openFiles(t)
+		before := testenv.Descriptors()
 		ours, theirs, err := Pair()
 		must(t, err)
 		must(t, vouch(ours))
@@ -70,7 +70,7 @@ func TestDoor(t *testing.T) {
 		} else if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
 		}
-		if n := openFiles(t); n != before {
+		if n := testenv.Descriptors(); n != before {
 			t.Errorf("%s: %d descriptors are open, %d were before", tt.name, n, before)
 		}
 	}
@@ -100,13 +100,6 @@ func files(t *testing.T) (a, b *os.File) {
 	a, b = os.NewFile(uintptr(fds[0]), "a"), os.NewFile(uintptr(fds[1]), "b")
 	t.Cleanup(func() { a.Close(); b.Close() })
 	return a, b
-}
-
-func openFiles(t *testing.T) int {
-	t.Helper()
-	list, err := os.ReadDir("/proc/self/fd")
-	must(t, err)
-	return len(list)
 }
 
 // TestLinkInTime: a child that its user has stopped keeps nobody waiting.

@@ -14,12 +14,14 @@
 //     of these ends the process.
 //   - The process has an account of its own, nothing but its link, no capability and
 //     no_new_privs; it can't be traced, leaves no core, and ends with its link.
-//   - At most 64 questions of a server are under way, each for 10 seconds.
+//   - At most 64 questions of a server are under way, each for 10 seconds. A signer that
+//     answers none of them in that time has hung: it is killed, and another one follows.
 //
 // Files:
 //
 //	wire.go     questions and answers as octets
 //	keys.go     keys, and signing with one
 //	process.go  the process, and its start
+//	keep.go     one signer after the other for a server
 //	client.go   the server's end
 package signer

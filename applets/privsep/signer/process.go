@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -24,6 +25,8 @@ const Role = "postoffice: signer"
 const (
 	birthWait = 20 * time.Second // for a process to become what it is to be: much less than the server waits for its start
 	keysWait  = 10 * time.Second // for a key to be taken, or to come
+
+	garbage = 20 // percent of 4 MiB at least, after which it collects: what a signature leaves must not be more than all else that it has
 )
 
 // What the master says before the link is the server's: one of these octets, behind the
@@ -37,11 +40,18 @@ const (
 type Process struct {
 	Link  *os.File // for the server: whoever has the last copy of it ends the signer by closing it
 	Ended <-chan error
-	pid   int
+	child *os.Process
 }
 
 // PID is its process number.
-func (p *Process) PID() int { return p.pid }
+func (p *Process) PID() int { return p.child.Pid }
+
+// kill ends it at once, if there is one.
+func (p *Process) kill() {
+	if p != nil {
+		p.child.Kill()
+	}
+}
 
 // Start starts a signer with keys, each in PKCS #8, as an account that nothing else
 // has, and as ours where we are not root.
@@ -72,7 +82,7 @@ func Start(keys [][]byte, uid int) (*Process, error) {
 		b.Cmd.Process.Kill()
 		return nil, fmt.Errorf("start the signer as uid %d: %w", who.UID, err)
 	}
-	return &Process{Link: file, Ended: ended, pid: b.Cmd.Process.Pid}, nil
+	return &Process{Link: file, Ended: ended, child: b.Cmd.Process}, nil
 }
 
 // handKeys gives a new signer its keys.
@@ -96,6 +106,7 @@ func handKeys(link *net.UnixConn, keys [][]byte) error {
 // link ends.
 func Run() error {
 	signal.Ignore(append(service.Signals(), syscall.SIGPIPE)...)
+	debug.SetGCPercent(garbage)
 	link, err := birth.Become()
 	if err != nil {
 		return fmt.Errorf("%s: %w", Role, err)

@@ -264,7 +264,7 @@ func FuzzAnswer(f *testing.F) {
 	f.Add(answer{1, make([]byte, 72)}.append(nil))
 	f.Add(answer{0, nil}.append(nil))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		a, err := decodeAnswer(in)
+		_, a, err := decodeAnswer(in)
 		if err != nil {
 			return
 		}

@@ -1,6 +1,7 @@
 package signer
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -86,16 +87,17 @@ func (a answer) append(b []byte) []byte {
 	return append(b, make([]byte, maxSignature-len(a.signature))...)
 }
 
-// decodeAnswer reads an answer, all of b. Its signature is part of b.
-func decodeAnswer(b []byte) (answer, error) {
+// decodeAnswer reads an answer, all of b, and its number.
+func decodeAnswer(b []byte) (uint32, answer, error) {
 	if len(b) != answerSize {
-		return answer{}, fmt.Errorf("answer of %d octets: %w", len(b), errForm)
+		return 0, answer{}, fmt.Errorf("answer of %d octets: %w", len(b), errForm)
 	}
 	n := int(binary.BigEndian.Uint16(b[4:]))
 	if n > maxSignature || !zero(b[6+n:]) {
-		return answer{}, fmt.Errorf("signature of %d octets: %w", n, errForm)
+		return 0, answer{}, fmt.Errorf("signature of %d octets: %w", n, errForm)
 	}
-	return answer{binary.BigEndian.Uint32(b), b[6 : 6+n]}, nil
+	a := answer{binary.BigEndian.Uint32(b), bytes.Clone(b[6 : 6+n])}
+	return a.number, a, nil
 }
 
 func zero(b []byte) bool {

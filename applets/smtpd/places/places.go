@@ -8,9 +8,9 @@ import (
 
 // Limits are how many sessions there may be.
 type Limits struct {
-	Clients    int                // of strangers on TCP, and as many of trusted clients and of this machine; negative: no limit
+	Clients    int                // of strangers on TCP, and as many of trusted clients, and of this machine's whose user isn't known; negative: no limit
 	PerAddress int                // of strangers from one address, see peer.StrangerPlaces; 0: no limit
-	Programs   int                // of this machine's programs at submission
+	Programs   int                // of this machine's programs, at submission and by TCP
 	Server     int                // uid of the server's user
 	Nobody     func(uid int) bool // see peer.Places
 }
@@ -35,7 +35,7 @@ type Class uint8
 const (
 	Stranger Class = iota
 	Trusted
-	Here
+	Here // of this machine, if the kernel doesn't tell whose it is: else see Program
 	Proxy
 )
 
@@ -75,7 +75,7 @@ func (p Place) Free() {
 	}
 }
 
-// Program takes a place for a program of uid's.
+// Program takes a place for a program of uid's, whichever way it comes.
 func (t *Table) Program(uid int, l Limits) (Place, Refusal) {
 	users := l.Users()
 	leave, own := t.programs.Enter(uid, users)

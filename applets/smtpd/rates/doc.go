@@ -17,4 +17,5 @@
 //
 //	rates.go what is counted, and the answer
 //	table.go where it is kept
+//	saved.go what of it is text, to be known after a restart
 package rates

@@ -16,13 +16,14 @@ const (
 	Messages
 	Recipients
 	Unknown // recipients that there are not
+	Logins  // that were refused
 	Idle    // sessions that kept others out and brought nothing
 	kinds
 )
 
 // String is what is counted, for people.
 func (k Kind) String() string {
-	return [...]string{"connections", "messages", "recipients", "unknown recipients", "sessions without a message"}[k]
+	return [...]string{"connections", "messages", "recipients", "unknown recipients", "refused logins", "sessions without a message"}[k]
 }
 
 // Limits are how many of each Kind one address may have in a time.
@@ -124,6 +125,7 @@ func (t *Table) count(now time.Time, a netip.Addr, k Kind, l Limits) {
 	for _, lv := range all {
 		e := t.store.make(keyOf(a, lv.bits))
 		e.empty[k] = now.UnixNano() + int64(min(e.used(now, k, l)+l.each(k, lv), l.Per))
+		e.changed = true
 	}
 }
 

@@ -39,7 +39,10 @@ func TestTake(t *testing.T) {
 			t.Errorf("refusal %d: %+v, %v, want a wait of 6 s", i+1, r, ok)
 		}
 	}
-	for _, other := range []netip.Addr{addr("192.0.2.8"), addr("2001:db8::1")} {
+	if _, ok := tab.Take(now, addr("64:ff9b::192.0.2.7"), Messages, l); ok {
+		t.Error("the same address behind a translator is another one")
+	}
+	for _, other := range []netip.Addr{addr("192.0.2.8"), addr("2001:db8::1"), addr("64:ff9b::192.0.2.9")} {
 		if _, ok := tab.Take(now, other, Messages, l); !ok {
 			t.Errorf("%v is refused", other)
 		}
@@ -200,7 +203,7 @@ func TestFull(t *testing.T) {
 	if forgotten > 0 {
 		t.Errorf("%d of 100 limited addresses are forgotten", forgotten)
 	}
-	if n := len(tab.store.entries); n != sets*ways || reflect.TypeFor[entry]().Size() > 88 {
+	if n := len(tab.store.entries); n != sets*ways || reflect.TypeFor[entry]().Size() > 96 {
 		t.Errorf("%d entries of %d octets", n, reflect.TypeFor[entry]().Size())
 	}
 }

@@ -46,6 +46,7 @@ func (k key) network() (netip.Prefix, level) {
 // entry is what a network has had.
 type entry struct {
 	key     key
+	changed bool          // since Changed was called
 	empty   [kinds]int64  // when nothing of it counts any more, in Unix nanoseconds
 	refused [kinds]uint32 // since it was allowed the last time
 }
@@ -53,7 +54,7 @@ type entry struct {
 // last is when nothing of the entry counts any more.
 func (e *entry) last() int64 { return slices.Max(e.empty[:]) }
 
-// store is the table. The zero store is empty, and takes its memory, 1.4 MB,
+// store is the table. The zero store is empty, and takes its memory, 1.6 MB,
 // with the first entry.
 type store struct {
 	seed    maphash.Seed

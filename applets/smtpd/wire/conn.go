@@ -2,8 +2,8 @@ package wire
 
 import (
 	"bufio"
+	"crypto/x509"
 	"errors"
-	"io"
 	"net"
 	"os"
 	"sync"
@@ -17,12 +17,11 @@ import (
 const (
 	inSize     = 16 << 10        // of a borrowed input buffer
 	outSize    = 4 << 10         // replies that wait to be written
-	lingerSize = 1 << 20         // octets read and dropped when we end the session
-	lingerWait = 2 * time.Second // for them
 	refuseWait = 5 * time.Second // for a reply instead of a greeting
 	replyGrace = 2 * time.Second // for what is said at the end
 
-	IdleWait = 10 * time.Second // for a command or a write, while few places are left
+	IdleWait     = 10 * time.Second // for a command or a write of a program's, while few places are left
+	StrangerWait = 4 * time.Second  // the same of who may be anybody: two rounds of it are not long for who waits
 )
 
 // buffers are what a wire borrows while octets wait in either direction.
@@ -43,14 +42,16 @@ var bufferPool = sync.Pool{New: func() any {
 type Conn struct {
 	Timeout time.Duration // of a pause in the data, or a write
 	Crowded func() bool   // whether somebody may wait for our place soon; nil: never
-	Paced   bool          // a message may be in the way, too, as that of who may be anybody
+	Paced   bool          // it is who may be anybody: a message may be in the way too, and there is less time
 
 	sock     net.Conn // what was accepted: deadlines and the end are its own
-	conn     net.Conn // what is read and written: sock, or what is spoken over it
+	conn     net.Conn // what is read and written: sock, or TLS over it
 	*buffers          // nil while nothing waits
 
+	shown *x509.Certificate // ours, that a client under TLS has seen; nil: it resumed a session without it
+
 	try    func(fd uintptr) bool // reads without waiting, see tryRead
-	raw    syscall.RawConn       // nil: conn is no descriptor
+	raw    syscall.RawConn       // of sock; nil: it is no descriptor
 	tryErr error
 	first  [1]byte // what wait read when raw is nil
 
@@ -79,13 +80,6 @@ func (w *Conn) Init(conn net.Conn, timeout time.Duration) {
 
 // Raw is what Init was given: who is at the other end.
 func (w *Conn) Raw() net.Conn { return w.sock }
-
-// Swap puts conn, which is spoken over Raw, in the place of what is read and
-// written. Nothing may wait in either direction.
-func (w *Conn) Swap(conn net.Conn) {
-	w.release()
-	w.conn, w.raw, w.try = conn, nil, nil
-}
 
 // Received is how many octets have come.
 func (w *Conn) Received() int64 { return w.received.Load() }
@@ -120,14 +114,14 @@ func (w *Conn) ReadBy(until time.Time) error {
 
 // armRead sets the deadline of the next read. The order matters: Stop first
 // says so and then wakes the reader, here the deadline comes first. A session that
-// may be in the way of others looks every IdleWait whether it is.
+// may be in the way of others looks whether it is, every idleWait.
 func (w *Conn) armRead() error {
 	if _, ok := w.stopped(); !ok && w.inTheWay() { // it may come octet by octet
 		return ErrTimeout
 	}
 	until := w.readUntil()
 	data := !w.dataStart.IsZero()
-	if look := time.Now().Add(IdleWait); w.Crowded != nil && (!data || w.Paced) && look.Before(until) {
+	if look := time.Now().Add(w.idleWait()); w.Crowded != nil && (!data || w.Paced) && look.Before(until) {
 		until = look
 	}
 	w.sock.SetReadDeadline(until)
@@ -157,7 +151,7 @@ func (w *Conn) inTheWay() bool {
 	case w.Crowded == nil:
 		return false
 	case w.dataStart.IsZero():
-		return !time.Now().Before(w.idle.Add(IdleWait)) && w.Crowded()
+		return !time.Now().Before(w.idle.Add(w.idleWait())) && w.Crowded()
 	}
 	return w.Paced && w.behind() && w.Crowded()
 }
@@ -188,8 +182,10 @@ type source struct {
 
 func (s *source) Read(p []byte) (int, error) {
 	switch {
-	case s.fd >= 0:
+	case s.fd >= 0 && s.w.conn == s.w.sock:
 		return readNow(s.fd, p)
+	case s.fd >= 0: // TLS, which reads by way of looking
+		return s.w.conn.Read(p)
 	case s.first:
 		s.first = false
 		return copy(p, s.w.first[:]), nil
@@ -355,7 +351,7 @@ func (w *Conn) Flush() error {
 	}
 	limit := w.Timeout
 	if w.Crowded != nil && w.Crowded() {
-		limit = min(limit, IdleWait)
+		limit = min(limit, w.idleWait())
 	}
 	w.sock.SetWriteDeadline(time.Now().Add(limit))
 	if by, ok := w.stopped(); ok {
@@ -391,10 +387,7 @@ func (w *Conn) Close(linger bool) {
 	if !linger || !ok || w.writeErr != nil || half.CloseWrite() != nil {
 		return
 	}
-	w.sock.SetReadDeadline(time.Now().Add(lingerWait))
-	w.borrow()
-	w.in.Reset(w.sock)
-	io.CopyN(io.Discard, w.in, lingerSize)
+	w.drop()
 }
 
 // closeWriter is what can end one direction and keep the other.

@@ -8,7 +8,7 @@ import (
 const (
 	dataWait    = 4 * time.Hour // for a message as a whole
 	dataRate    = 1000          // octets of a message a minute, at least
-	crowdedRate = 1000          // octets of one a second behind the first IdleWait, while few places are left
+	crowdedRate = 1000          // octets of one a second behind the first idleWait, while few places are left
 
 	heldStep = 1 << 20          // of a message of more octets each further so many come in heldWait
 	heldWait = 10 * time.Minute // at most: what it holds is held for long enough
@@ -48,7 +48,7 @@ func (w *Conn) dataUntil(idle time.Time) time.Time {
 
 // behind reports whether a message has come more slowly than it must where others wait.
 func (w *Conn) behind() bool {
-	late := time.Since(w.dataStart) - IdleWait
+	late := time.Since(w.dataStart) - w.idleWait()
 	return late > 0 && w.dataRead < int64(late/time.Second)*crowdedRate
 }
 

@@ -6,6 +6,8 @@
 // Invariants:
 //   - Every wait has a deadline that is a total, never one per octet.
 //   - Who waits for a command holds no buffer, and nobody holds more than 64 KiB.
+//   - Under TLS, too, who waits for a command has a small stack: the handshake has one of
+//     its own, and TLS is asked for octets only when some have come.
 //   - What is read and written may be swapped, for TLS; what was accepted stays, and
 //     with it deadlines and the end, which others may set and bring about.
 //

@@ -1,11 +1,41 @@
 package wire
 
 import (
+	"io"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
+
+const (
+	lingerSize = 1 << 20         // octets read and dropped when we end the session
+	lingerWait = 2 * time.Second // for them
+)
+
+// drop reads what the client still sends, and drops it. It holds a buffer only while octets
+// are there: a crowd that is sent away at once would have one each for all the wait.
+func (w *Conn) drop() {
+	w.sock.SetReadDeadline(time.Now().Add(lingerWait))
+	if w.raw == nil {
+		io.CopyN(io.Discard, w.sock, lingerSize)
+		return
+	}
+	w.release()
+	left := lingerSize
+	w.raw.Read(func(fd uintptr) bool {
+		w.borrow()
+		defer w.release()
+		for left > 0 {
+			n, err := readNow(int(fd), w.out[:cap(w.out)])
+			if err != nil {
+				return err != errNothingYet
+			}
+			left -= n
+		}
+		return true
+	})
+}
 
 // Hangup returns what is closed when the client has closed the connection, though
 // octets of its may not have been read; never, where that can't be seen. Nothing else

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"net"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,7 +18,7 @@ const (
 
 // What ends the reading of a line or a message, beside the connection's own errors.
 var (
-	// ErrTooLong is a command line of more than MaxLine octets; it has been read to its
+	// ErrTooLong is a line of more octets than it may have; it has been read to its
 	// end.
 	ErrTooLong = errors.New("command line too long")
 	// ErrEndless is one that has no end.
@@ -28,11 +29,11 @@ var (
 	ErrStopped = errors.New("shutting down")
 )
 
-// ReadLine returns the next command line without its end, which must come within
-// wait; it is valid until the next call. LF alone ends a line too, unless strict. begin, if not
-// nil, sees the start of the line before its end has come, and may end the session.
+// ReadLine returns the next line without its end, which must come within wait, and with
+// its end have at most longest octets, 16 KiB or less; it is valid until the next call.
+// LF alone ends a line too, unless strict. begin, if not nil, sees the start of the line before its end has come, and may end the session.
 // Of a line that is ErrTooLong the start is returned.
-func (w *Conn) ReadLine(strict bool, wait time.Duration, begin func([]byte) error) ([]byte, error) {
+func (w *Conn) ReadLine(strict bool, wait time.Duration, longest int, begin func([]byte) error) ([]byte, error) {
 	w.idle = time.Now()
 	w.lineEnd = w.idle.Add(wait)
 	seen := 0
@@ -44,11 +45,11 @@ func (w *Conn) ReadLine(strict bool, wait time.Duration, begin func([]byte) erro
 			}
 			begin = nil
 		}
-		if i := endOfLine(b, seen, strict); i >= 0 && i < MaxLine {
+		if i := endOfLine(b, seen, strict); i >= 0 && i < longest {
 			w.in.Discard(i + 1) // cannot fail: they are there
 			return bytes.TrimSuffix(b[:i], []byte("\r")), nil
 		}
-		if len(b) >= MaxLine {
+		if len(b) >= longest {
 			return w.skipLine(strict)
 		}
 		seen = len(b)
@@ -92,8 +93,15 @@ func (w *Conn) skipLine(strict bool) (start []byte, err error) {
 	return nil, ErrEndless
 }
 
-// errNothingYet is a read that would have to wait.
-var errNothingYet = errors.New("nothing to read yet")
+// nothingYet is a read that would have to wait. It is a net.Error that passes, as that of
+// a deadline: TLS reads on where it was.
+type nothingYet struct{}
+
+func (nothingYet) Error() string   { return "nothing to read yet" }
+func (nothingYet) Timeout() bool   { return true }
+func (nothingYet) Temporary() bool { return true }
+
+var errNothingYet net.Error = nothingYet{}
 
 // readNow reads from fd, which does not block, into p.
 func readNow(fd int, p []byte) (int, error) {
@@ -131,4 +139,12 @@ func (w *Conn) Rest() {
 	if w.Flush(); w.Waiting() == 0 {
 		w.release()
 	}
+}
+
+// idleWait is how long the client may be silent while few places are left.
+func (w *Conn) idleWait() time.Duration {
+	if w.Paced {
+		return StrangerWait
+	}
+	return IdleWait
 }

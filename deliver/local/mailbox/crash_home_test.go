@@ -52,11 +52,15 @@ func wholeAtHome(t testing.TB, d disk.FS, acked []string) {
 	look("after the next message")
 }
 
-// rootsPlace is where the only account's mail goes.
+// rootsPlace is where the only account's mail goes, or that of the only user of a virtual
+// domain.
 func rootsPlace(m *Mailboxes) (account.Account, place) {
 	a, err := m.o.Accounts.Lookup(context.Background(), "root")
 	if err != nil {
 		panic(err)
+	}
+	if m.o.Virtual.Dir != "" {
+		a = account.Account{Name: "bob@v.example"}
 	}
 	at, err := m.place(a, "")
 	if err != nil {

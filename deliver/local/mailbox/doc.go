@@ -26,9 +26,10 @@
 //   - Only a definite answer refuses: the account does not exist. All else is
 //     temporary (A41).
 //
-// Mail goes to one of four places (see place): a file of the account's name in
+// Mail goes to one of five places (see place): a file of the account's name in
 // the mail directory, a file beside it for a folder, a file in the home
-// directory, or a Maildir there. Files of all four are written by the same
+// directory, a Maildir there, or, for a user of a virtual domain, a file or a Maildir
+// in the domain's directory, as the one account that has all of these. Files of all five are written by the same
 // batch; what is below a home directory is opened with the account's ids, one
 // directory after the other, through no link, and all of them must belong to
 // the account or to root.
@@ -53,6 +54,8 @@
 //	options.go       what the configuration says
 //	mailboxes.go     who waits for which mailbox, and the threads that write
 //	place.go         where a mailbox is
+//	virtual.go       where a mailbox of a virtual domain is, and what it has
+//	bound.go         what a mailbox may have
 //	home.go          home directories, and the names of .forward files
 //	forwardprobe.go  whether a .forward takes a message elsewhere
 //	write.go         one thread's work: a batch, and the directories of a place

@@ -35,7 +35,7 @@ func Elsewhere(fsys disk.FS, a account.Account, d local.Delivery) *local.Result 
 // elsewhere is the answer to a message that goes to no mailbox, or that can't
 // go to one now; nil for any other.
 func (l *forwardProbe) elsewhere(d local.Delivery) *local.Result {
-	if d.Final || l.a.UID == 0 {
+	if _, _, virtual := account.SplitVirtual(l.a.Name); d.Final || virtual || l.a.UID == 0 {
 		return nil
 	}
 	if res, ok := l.seen[d.Extension]; ok {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"postoffice/deliver/local"
+	"postoffice/deliver/local/quota"
 	"postoffice/deliver/local/stalled"
 	"postoffice/deliver/outcome"
 	"postoffice/internal/account"
@@ -41,6 +42,8 @@ type Mailboxes struct {
 	self  lockOwner            // of our dot locks
 	alive func(lockOwner) bool // whether the owner of a dot lock still runs
 	now   func() time.Time     // for the age of dot locks, and names
+
+	book quota.Book // of Maildirs that have bounds
 
 	host   string        // in names
 	random func() uint64 // in names
@@ -180,6 +183,9 @@ func (m *Mailboxes) deliver(ctx context.Context, a account.Account, at place, d 
 
 // account finds the user and says why it can't have a mailbox.
 func (m *Mailboxes) account(ctx context.Context, user string) (a account.Account, o outcome.Outcome, ok bool) {
+	if _, domain, ok := account.SplitVirtual(user); ok {
+		return m.o.Virtual.account(user, domain)
+	}
 	a, err := m.o.Accounts.Lookup(ctx, user)
 	switch {
 	case errors.Is(err, account.ErrNoUser):

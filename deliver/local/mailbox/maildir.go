@@ -28,6 +28,9 @@ type maildir struct {
 
 	tmp, fresh disk.Dir // tmp/ and new/
 	stored     []stored
+	octets     int64 // of stored
+	sum        int64 // of what was there before, where counted
+	counted    bool
 }
 
 // stored is a message that has its name in new/, which may not be durable yet.
@@ -43,7 +46,11 @@ func (d *maildir) run(take func() []*job) error {
 	}
 	d.clean()
 	for _, j := range take() {
-		name, err := d.store(j)
+		err := d.mayStore(j)
+		var name string
+		if err == nil {
+			name, err = d.store(j)
+		}
 		if err != nil {
 			d.settle(j, d.failed(err))
 			continue
@@ -89,6 +96,7 @@ func (d *maildir) store(j *job) (string, error) {
 		if err != nil {
 			return "", errors.Join(err, d.drop(d.tmp, name))
 		}
+		d.octets += size
 		return final, nil
 	}
 	return "", errNoName
@@ -146,6 +154,7 @@ func (d *maildir) finish() {
 	for _, s := range d.stored {
 		d.settle(s.j, d.at.delivered(d.a))
 	}
+	d.record()
 }
 
 // sync makes the names in new/ durable, and those of the directories once in

@@ -223,6 +223,9 @@ func (b *mbox) fail(jobs []*job, err error) {
 // rather than full, the error is fatal to the batch.
 func (b *mbox) add(j *job) (err error, fatal bool) {
 	end, tail, gap := b.end, b.tail, b.gap()
+	if err := fits(j, end); err != nil {
+		return err, false
+	}
 	if err = reserve(b.f, end+int64(len(gap)), j.d.Size); err == nil {
 		b.dirty = true
 		err = stream(gap, j.d.Body, b.put)

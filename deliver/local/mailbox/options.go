@@ -21,7 +21,9 @@ type Options struct {
 	Mailbox string
 	// Folders are those in the home directory ("~/path") that a Delivery may
 	// name: whoever asks for one is not believed to know a good file there.
-	Folders  []string
+	Folders []string
+	// Virtual has the mailboxes of virtual domains.
+	Virtual  Virtual
 	Hostname string        // in the names of a Maildir's files; "": the machine's
 	Mounts   func() string // the text of mountinfo; nil: this process's
 	LockWait time.Duration // for all locks of one mailbox together; 0: 60 s (A46)

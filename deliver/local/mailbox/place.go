@@ -24,11 +24,15 @@ type place struct {
 	word    string // what people call it
 
 	check func(way []disk.Step) error // what is wrong with the way to top, where that is a file's
+	mend  string                      // what to do where top is missing; ""
 }
 
 // place finds where mail for a goes: into the folder, or else as option mailbox
 // says.
 func (m *Mailboxes) place(a account.Account, folder string) (place, error) {
+	if user, domain, ok := account.SplitVirtual(a.Name); ok {
+		return m.o.Virtual.place(user, domain, folder)
+	}
 	switch spec := cmp.Or(folder, m.o.Mailbox); {
 	case spec == "":
 		return place{top: m.o.Dir, name: a.Name, word: "mailbox"}, nil
@@ -138,7 +142,7 @@ func (p place) stalled(err error) outcome.Outcome {
 
 // delivered is the result of success. A file's path is nobody's business.
 func (p place) delivered(a account.Account) outcome.Outcome {
-	if p.foreign && !p.inHome {
+	if p.foreign && p.word != "mailbox" {
 		return outcome.Success("delivered to a " + p.word)
 	}
 	if p.word == "folder" {

@@ -215,8 +215,11 @@ func (t *task) open() (disk.Dir, error) {
 		dir = home
 	case t.at.foreign:
 		opened, err := disk.SearchWay(t.m.o.FS, t.at.top, t.at.check)
+		if errors.Is(err, fs.ErrNotExist) && t.at.mend != "" {
+			err = fmt.Errorf("%w: %s", err, t.at.mend)
+		}
 		if err != nil {
-			return nil, fmt.Errorf("open the directory of a file: %w", err)
+			return nil, fmt.Errorf("open the directory of a %s: %w", t.at.word, err)
 		}
 		t.dirs = append(t.dirs, opened)
 		dir = opened
@@ -306,6 +309,9 @@ func (t *task) failed(err error) outcome.Outcome {
 	err = fmt.Errorf("%s %s: %w", t.at.word, t.at.path(), err)
 	if disk.Full(err) {
 		return outcome.Deferral("4.2.2", t.at.full(), err)
+	}
+	if over, ok := errors.AsType[overQuota](err); ok {
+		return outcome.Deferral("4.2.2", "mailbox is full, it takes mail when its user has removed some", over)
 	}
 	if _, ok := errors.AsType[local.BodyError](err); ok {
 		return outcome.Deferral("4.3.0", "message was not delivered whole", err)

@@ -30,5 +30,6 @@
 //	environment.go   what it is told
 //	exit.go          what its exit code means
 //	mailer.go        the command of option mailer
+//	scanner.go       that of option av
 //	startable.go     whether a program would be started
 package user

@@ -1,7 +1,6 @@
 package user
 
 import (
-	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -41,7 +40,7 @@ func mailerValues(a account.Account, e local.Envelope) func(name string) (text s
 // Nothing that stands there for a ${name} makes a word of its own, an option
 // or anything else than it is (A20).
 func mailerCommand(template string, value func(name string) (text string, mail, ok bool)) (command, error) {
-	words, err := templateWords(template)
+	words, err := templateWords("mailer", template)
 	if err != nil {
 		return command{}, err
 	}
@@ -54,7 +53,7 @@ func mailerCommand(template string, value func(name string) (text string, mail, 
 }
 
 // templateWords splits at blanks outside double quotes.
-func templateWords(s string) ([]string, error) {
+func templateWords(option, s string) ([]string, error) {
 	var words []string
 	var word strings.Builder
 	in, quoted := false, false
@@ -78,9 +77,9 @@ func templateWords(s string) ([]string, error) {
 	}
 	switch {
 	case quoted:
-		return nil, errors.New("option mailer: a quote that does not end")
+		return nil, fmt.Errorf("option %s: a quote that does not end", option)
 	case len(words) == 0 || !filepath.IsAbs(words[0]):
-		return nil, errors.New("option mailer: want the absolute path of a program first")
+		return nil, fmt.Errorf("option %s: want the absolute path of a program first", option)
 	}
 	return words, nil
 }

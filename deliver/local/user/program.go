@@ -41,12 +41,23 @@ type process struct {
 
 // runProgram runs a command for one message and waits for its end.
 func (u *User) runProgram(ctx context.Context, c command, j local.Job) outcome.Outcome {
+	state, printed, failed := u.execute(ctx, c, j, u.o.ProgramTime)
+	if failed != nil {
+		return *failed
+	}
+	return ended(state, printed)
+}
+
+// execute runs a command for one message, and returns how it ended and what it printed, or
+// why it could not.
+func (u *User) execute(ctx context.Context, c command, j local.Job, limit time.Duration) (state *os.ProcessState, printed []byte, failed *outcome.Outcome) {
+	no := func(o outcome.Outcome) (*os.ProcessState, []byte, *outcome.Outcome) { return nil, nil, &o }
 	body, err := begin(j.Body)
 	if err != nil {
-		return outcome.Deferral("4.3.0", "message was not delivered whole", err)
+		return no(outcome.Deferral("4.3.0", "message was not delivered whole", err))
 	}
 	if ctx.Err() != nil {
-		return outcome.Deferral("4.3.0", "local delivery was interrupted", context.Cause(ctx))
+		return no(outcome.Deferral("4.3.0", "local delivery was interrupted", context.Cause(ctx)))
 	}
 	a := u.o.Account
 	x, err := start(c, a.Home, environment(a, u.shell(), j.Envelope))
@@ -58,13 +69,13 @@ func (u *User) runProgram(ctx context.Context, c command, j local.Job) outcome.O
 		if errno, ok := errors.AsType[syscall.Errno](err); ok {
 			text += ": " + errno.Error()
 		}
-		return outcome.Deferral("4.3.5", text, fmt.Errorf("start %s as %s: %w", c.path, a.Name, err))
+		return no(outcome.Deferral("4.3.5", text, fmt.Errorf("start %s as %s: %w", c.path, a.Name, err)))
 	}
-	printed, err := x.follow(ctx, body, u.o.ProgramTime)
+	printed, err = x.follow(ctx, body, limit)
 	if err != nil {
-		return stopped(printed, err)
+		return no(stopped(printed, err))
 	}
-	return ended(x.cmd.ProcessState, printed)
+	return x.cmd.ProcessState, printed, nil
 }
 
 // begin reads the first part of a message: one that breaks off in it need not

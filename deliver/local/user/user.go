@@ -31,6 +31,9 @@ type Options struct {
 	AliasOwner int    // whose it must be; root's will always do
 	Usermap    []string
 	Mailer     string // the command of option mailer, "" none
+	// Scanner is option av, which a Job FromScanner runs: Delivered is a clean message,
+	// Bounced one that it finds bad, Deferred that it could not tell.
+	Scanner Scanner
 	// Escape is what has been done to the lines that look like a From_ line
 	// already: EscapeFiles leaves those of a file to the User.
 	Escape local.Escape
@@ -98,8 +101,11 @@ func (u *User) Run(ctx context.Context, j local.Job) local.Result {
 	if err := u.acts(j.User); err != nil {
 		return local.Settle(outcome.Deferral("4.3.5", "nothing can be run for this user", err))
 	}
-	if j.Item.Source == local.FromMailer {
+	switch j.Item.Source {
+	case local.FromMailer:
 		return u.runMailer(ctx, j)
+	case local.FromScanner:
+		return local.Settle(u.scan(ctx, j))
 	}
 	t, own, err := u.item(ctx, j)
 	switch {

@@ -26,6 +26,7 @@ type contender struct {
 	mail     string
 	sessions int       // how many idle ones are weighed
 	from     *lan.Host // where its SMTP clients run
+	far      *lan.Host // where idle ones do: one user of its own host has a share of the sessions
 	start    func(mode benchMode) *lan.Process
 	sender   func(to string) []string // a command that submits standard input
 }
@@ -67,6 +68,8 @@ func TestBench(t *testing.T) {
 	sink := l.Host("sink.test")
 	sink.Start(sink.Command(t.Context(), lan.PostfixTool(t, "smtp-sink", "-c", "-u", "root", sink.IP+":25", "1000")...))
 	sink.Listening("25")
+
+	ours.far, theirs.far = sink, sink
 
 	fmt.Println(place(t, ours.Dir))
 	sides := []*contender{ours, theirs}
@@ -315,7 +318,10 @@ func oursWith(h *lan.Host, own ...string) *contender {
 	return c
 }
 
-func postfixContender(h *lan.Host) *contender {
+func postfixContender(h *lan.Host) *contender { return postfixWith(h) }
+
+// postfixWith is Postfix with settings of its own.
+func postfixWith(h *lan.Host, own ...string) *contender {
 	c := &contender{Host: h, from: h, name: "postfix", mail: h.Path("pf", "mail"), sessions: 100}
 	for _, d := range []string{"incoming", "active", "deferred", "maildrop"} {
 		c.queue = append(c.queue, h.Path("pf", "spool", d))
@@ -324,7 +330,7 @@ func postfixContender(h *lan.Host) *contender {
 		return append([]string{"MAIL_CONFIG=" + h.Path("pf", "etc")}, lan.PostfixTool(h.T, "sendmail", to)[1:]...)
 	}
 	c.start = func(m benchMode) *lan.Process {
-		settings := []string{"default_process_limit=200", "in_flow_delay=0"}
+		settings := append([]string{"default_process_limit=200", "in_flow_delay=0"}, own...)
 		if m.relay != "" {
 			settings = append(settings, "relayhost=["+m.relay+"]")
 		}

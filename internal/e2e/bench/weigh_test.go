@@ -87,7 +87,7 @@ func (c *contender) weigh(t *testing.T) []float64 {
 	first := c.allPSS()
 	open := make([]net.Conn, c.sessions)
 	for i := range open {
-		conn, err := c.Dial(net.JoinHostPort(c.IP, "25"))
+		conn, err := c.far.Dial(net.JoinHostPort(c.IP, "25"))
 		if err != nil {
 			t.Fatal(err)
 		}

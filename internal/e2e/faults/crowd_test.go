@@ -5,11 +5,13 @@ package faults
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,9 +36,10 @@ func besiege(t *testing.T, settings ...string) *besieged {
 	b := &besieged{Site: l.Host("one.test").Install(settings...), strangers: l.Host("strangers.test"), client: l.Host("client.test")}
 	b.strangers.Many("10.78.0.0/16", b.Host)
 	b.Serve()
-	if b.server = b.PidOf("postoffice: server"); b.server == 0 {
-		t.Fatal("there is no server")
-	}
+	lan.Until(t, time.Minute, "there is a server", func() bool { // the master has the port before
+		b.server = b.PidOf("postoffice: server")
+		return b.server != 0
+	})
 	return b
 }
 
@@ -87,18 +90,28 @@ func (b *besieged) from(i int) (net.Conn, error) {
 	})
 }
 
-// TestA81IdleAndSlow: thousands of connections that say nothing and hundreds that send a
-// command octet by octet, in as many places, keep nobody's mail; and when they are gone
-// the server has no more descriptors and sessions than before, and its memory doesn't
-// grow from one time to the next.
+// What stays of a crowd: Go's runtime keeps 1.6 KiB of each connection that there was at one
+// time, for the next ones, and all processes some MiB that fewer connections have in use
+// again, as the table of who came too often.
+const (
+	keptOfEach = 2 << 10 // octets
+	keptOfAll  = 8 << 10 // KiB
+)
+
+// TestA81IdleAndSlow: thousands of connections that say nothing, a tenth of them in TLS,
+// and hundreds that send a command octet by octet, in as many places, keep nobody's mail
+// for more than a second; and when they are gone the server has no more descriptors and
+// sessions than before, what they took of memory is given back but for what Go's runtime
+// keeps of each connection, and it doesn't grow from one time to the next.
 func TestA81IdleAndSlow(t *testing.T) {
-	idle, slow := many(2000, 10_000), many(200, 1000)
+	idle, slow, secure := many(2000, 10_000), many(200, 1000), many(200, 1000)
 	b := besiege(t, fmt.Sprintf("clients=%d", (idle+slow)*12/11))
 	b.letter()
 	descriptors, memory := b.descriptors(), b.Anon()
 	var most, after [2]int // memory in each round, in KiB
 	for round := range most {
 		conns := b.open(idle + slow)
+		b.secure(conns[len(conns)-secure:])
 		ctx, cancel := context.WithCancel(t.Context())
 		var writers sync.WaitGroup
 		writers.Go(func() {
@@ -110,8 +123,14 @@ func TestA81IdleAndSlow(t *testing.T) {
 			}
 		})
 		held := b.descriptors() - descriptors
+		var took []time.Duration
 		for range 5 {
-			t.Logf("round %d: a letter in %v, %d more descriptors", round+1, b.letter(), held)
+			took = append(took, b.letter())
+		}
+		t.Logf("round %d: letters in %v, %d more descriptors", round+1, took, held)
+		slices.Sort(took)
+		if median := took[2]; median > time.Second {
+			t.Errorf("half of the letters took more than %v", median)
 		}
 		most[round] = b.Anon()
 		cancel()
@@ -121,11 +140,15 @@ func TestA81IdleAndSlow(t *testing.T) {
 		}
 		lan.Until(t, 2*time.Minute, "the sessions are gone", func() bool { return b.sessions() == 0 })
 		lan.Until(t, 2*time.Minute, "the descriptors are given back", func() bool { return b.descriptors() <= descriptors })
-		after[round] = b.Anon()
+		left := keptOfAll + (idle+slow)*keptOfEach>>10
+		lan.Until(t, 2*time.Minute, fmt.Sprintf("all but %d KiB of the memory is given back", left), func() bool {
+			after[round] = b.Anon()
+			return after[round] < memory+left
+		})
 	}
 	t.Logf("memory: %d KiB before, %v in each round, %v after it", memory, most, after)
-	if grown, round := after[1]-after[0], most[0]-memory; grown > round/2 {
-		t.Errorf("%d KiB more after the second round than after the first, whose sessions took %d", grown, round)
+	if grown := after[1] - after[0]; grown > keptOfAll {
+		t.Errorf("%d KiB more after the second round than after the first", grown)
 	}
 }
 
@@ -133,40 +156,65 @@ func TestA81IdleAndSlow(t *testing.T) {
 func (b *besieged) open(n int) []net.Conn {
 	b.T.Helper()
 	conns := make([]net.Conn, n)
+	b.each(n, func(i int) (err error) {
+		if conns[i], err = b.from(i); err != nil {
+			return err
+		}
+		conns[i].SetReadDeadline(time.Now().Add(time.Minute))
+		line, err := bufio.NewReader(conns[i]).ReadString('\n')
+		if err == nil && !strings.HasPrefix(line, "220 ") {
+			err = errors.New(strings.TrimSpace(line))
+		}
+		return err
+	})
+	return conns
+}
+
+// secure has each of some sessions begin TLS, and say EHLO under it.
+func (b *besieged) secure(conns []net.Conn) {
+	b.T.Helper()
+	b.each(len(conns), func(i int) error {
+		d := &lan.Dialogue{Conn: conns[i], R: bufio.NewReader(conns[i])}
+		for _, line := range []string{"EHLO strangers.test", "STARTTLS"} {
+			if err := d.Expect(line, "2"); err != nil {
+				return err
+			}
+		}
+		conn := tls.Client(conns[i], &tls.Config{InsecureSkipVerify: true})
+		d = &lan.Dialogue{Conn: conn, R: bufio.NewReader(conn)}
+		return d.Expect("EHLO strangers.test", "250")
+	})
+}
+
+// each does something n times, 50 at a time, until all is done or one fails.
+func (b *besieged) each(n int, do func(i int) error) {
+	b.T.Helper()
 	var next atomic.Int64
 	var failed atomic.Pointer[error]
-	var dialers sync.WaitGroup
+	var all sync.WaitGroup
 	for range 50 {
-		dialers.Go(func() {
+		all.Go(func() {
 			for i := int(next.Add(1)) - 1; i < n && failed.Load() == nil; i = int(next.Add(1)) - 1 {
-				conn, err := b.from(i)
-				if err == nil {
-					conns[i] = conn
-					conn.SetReadDeadline(time.Now().Add(time.Minute))
-					var line string
-					if line, err = bufio.NewReader(conn).ReadString('\n'); err == nil && !strings.HasPrefix(line, "220 ") {
-						err = errors.New(strings.TrimSpace(line))
-					}
-				}
-				if err != nil {
+				if err := do(i); err != nil {
 					err = fmt.Errorf("connection %d: %w", i+1, err)
 					failed.Store(&err)
 				}
 			}
 		})
 	}
-	dialers.Wait()
+	all.Wait()
 	if err := failed.Load(); err != nil {
 		b.T.Fatal(*err)
 	}
-	return conns
 }
 
 // TestA81Attackers: 200 addresses, each in a network of its own, that take every session
 // that they get as soon as they are rid of the last one, half of them silent and half
-// octet by octet, don't keep out who comes with mail, with the limits that we ship.
+// octet by octet, don't keep out who comes with mail, with the limits that we ship: a letter
+// waits for a place that an attacker doesn't get first, and each of them gets one for four
+// seconds, 75 or more at a time.
 func TestA81Attackers(t *testing.T) {
-	const addresses = 200
+	const addresses, longestSiege = 200, 10 * time.Second
 	b := besiege(t, "clients-per-address=1")
 	b.letter()
 	descriptors := b.descriptors()
@@ -191,7 +239,11 @@ func TestA81Attackers(t *testing.T) {
 	defer cancel()
 	lan.Until(t, time.Minute, "all places are taken", func() bool { return b.sessions() >= 75 })
 	for range 10 {
-		t.Logf("a letter in %v, when %d tries had got %d sessions", b.letter(), tries.Load(), greeted.Load())
+		took := b.letter()
+		t.Logf("a letter in %v, when %d tries had got %d sessions", took, tries.Load(), greeted.Load())
+		if took > longestSiege {
+			t.Errorf("a letter took %v", took)
+		}
 	}
 	if out := b.Run(lan.Binary, "limits", "-C", b.Config); !strings.Contains(out, "10.78.") {
 		t.Errorf("limits shows none of them:\n%s", out)

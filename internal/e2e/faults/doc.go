@@ -16,5 +16,6 @@
 //	window_test.go   what a kill may deliver again
 //	mute_test.go     thousands of hosts that say nothing
 //	hung_test.go     homes and lists that do not answer
+//	greylist_test.go the store of the greylist: full, killed, damaged, handed over
 //	crowd_test.go    thousands of clients that say nothing, or say it slowly
 package faults

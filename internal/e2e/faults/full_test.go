@@ -97,14 +97,10 @@ func TestSpoolSmall(t *testing.T) {
 	}
 }
 
-func spoolFull(t *testing.T, size string) {
-	s, two, sink := fullLAN(t)
-	s.Tmpfs(s.Path("queue"), size+","+spoolOwner)
-	k := newKeeper(s, two)
-	s.Configure("listen="+s.IP+":25", "queue-only", "trusted=10.77.0.2", "minfree=0")
-	k.up()
-	l := letters.NewLedger()
-	to := []string{"alice@one.test", "bob@one.test", "x@two.test"}
+// sendUntilFull sends mail until ten messages were refused for want of room, each in
+// words, and nothing of them is left.
+func sendUntilFull(s *lan.Site, k *keeper, l *letters.Ledger, to []string) {
+	s.T.Helper()
 	refused := 0
 	for i := 0; refused < 10; i++ { // smaller ones may fit when a large one doesn't
 		err := k.send(l, letters.New(to[i%len(to)], 100<<10>>refused))
@@ -113,12 +109,23 @@ func spoolFull(t *testing.T, size string) {
 		}
 		refused++
 		if !strings.HasPrefix(err.Error(), "refused: 452 ") {
-			t.Errorf("no room: %v, want 452", err)
+			s.T.Errorf("no room: %v, want 452", err)
 		}
 		if got, want := files(s, "queue"), len(l.Snapshot()); files(s, "tmp") != 0 || got != want {
-			t.Fatalf("after a refusal: %d files in tmp/, want 0; %d in queue/, want %d", files(s, "tmp"), got, want)
+			s.T.Fatalf("after a refusal: %d files in tmp/, want 0; %d in queue/, want %d", files(s, "tmp"), got, want)
 		}
 	}
+}
+
+func spoolFull(t *testing.T, size string) {
+	s, two, sink := fullLAN(t)
+	s.Tmpfs(s.Path("queue"), size+","+spoolOwner)
+	k := newKeeper(s, two)
+	s.Configure("listen="+s.IP+":25", "queue-only", "trusted=10.77.0.2", "minfree=0")
+	k.up()
+	l := letters.NewLedger()
+	to := []string{"alice@one.test", "bob@one.test", "x@two.test"}
+	sendUntilFull(s, k, l, to)
 	room := func() {}
 	if strings.Contains(size, "nr_inodes") { // a network's share is gone; root has no bound
 		for code := 0; code == 0; {

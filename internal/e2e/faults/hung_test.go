@@ -3,6 +3,8 @@
 package faults
 
 import (
+	"bufio"
+	"crypto/tls"
 	"fmt"
 	"os"
 	"strings"
@@ -84,4 +86,53 @@ func titles(s *lan.Site) (all []string) {
 		all = append(all, name)
 	}
 	return all
+}
+
+// TestSignerHangs: a process of private keys that hangs is followed by another one, as soon
+// as a handshake has waited for it in vain; mail in the clear is taken all the while.
+func TestSignerHangs(t *testing.T) {
+	l := lan.New(t)
+	l.DNS("one.test. IN A 10.77.0.2", "one.test. IN MX 10 one.test.")
+	s, client := l.Host("one.test").Install(), l.Host("client.test")
+	p := s.Serve()
+	address := s.IP + ":25"
+	shake := func() (secured bool) {
+		raw, err := client.Dial(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer raw.Close()
+		d := &lan.Dialogue{Conn: raw, R: bufio.NewReader(raw)}
+		for _, line := range []string{"", "EHLO client.test"} {
+			if err := d.Expect(line, "2"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if d.Expect("STARTTLS", "220") != nil {
+			return false // there is none now
+		}
+		return tls.Client(raw, &tls.Config{InsecureSkipVerify: true}).Handshake() == nil
+	}
+	lan.Until(t, time.Minute, "TLS is offered", shake)
+	hung := s.PidOf("postoffice: signer")
+	if err := syscall.Kill(hung, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if shake() {
+		t.Fatal("a signer that is stopped signs")
+	}
+	if err := sendFrom(client, address, "Subject: in the clear\n\n"); err != nil {
+		t.Error(err)
+	}
+	lan.Until(t, time.Minute, "another signer signs", shake)
+	lan.Until(t, time.Minute, "the one that hung is gone", func() bool { return syscall.Kill(hung, 0) != nil })
+	if !lan.Contains(s.Log, "the signer answered nobody") {
+		t.Error("the log doesn't tell")
+	}
+	hung = s.PidOf("postoffice: signer")
+	if err := syscall.Kill(hung, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	p.Cmd.Process.Signal(syscall.SIGTERM)
+	s.Gone(time.Minute)
 }

@@ -20,7 +20,7 @@ import (
 var (
 	queueID   = regexp.MustCompile(`^[0-9A-Z]{10,40}$`)
 	ownFiles  = []string{"lock", "ballast", "maildrop"}
-	subdirs   = []string{"queue", "hold", "corrupt", "tmp"}
+	subdirs   = []string{"queue", "filter", "hold", "corrupt", "tmp"}
 	youngTemp = 36 * time.Hour
 )
 

@@ -23,6 +23,7 @@ func TestOddSetups(t *testing.T) {
 	home, out := func(user string) string { return s.Path("home", user) }, s.Path("out")
 	os.RemoveAll(home("nobody"))
 	os.Mkdir(s.Path("etc-mail"), 0o755)
+	os.Remove(s.Path("aliases"))
 	os.Symlink("etc-mail/aliases", s.Path("aliases"))
 	os.Mkdir(out, 0o700)
 	os.Chown(out, 65534, 65534)

@@ -2,6 +2,7 @@
 // through the queue to mailboxes, programs, files and the next server, as a root
 // tree and as a user's own server.
 //
+//	demo_test.go            what README tells a newcomer to run first
 //	flow_test.go            mailbox and next server, aliases, relay-host
 //	agents_test.go          programs, files and lists, and whose they are
 //	agents_odd_test.go      a machine as administrators and users leave it
@@ -19,7 +20,11 @@
 //	loop_test.go            a .forward that sends bounces on
 //	limits_test.go          limits at work, clients that leave, queue times
 //	coal_test.go            clients that are kept out by the packet filter
+//	authexpire_test.go      the greylist as its administrator sees it
 //	crowd_test.go           users who want all connections
 //	processes_test.go       the processes, as ps and pgrep see them
+//	rights_test.go          ids and capabilities of each of them
+//	virtual_test.go         virtual domains
+//	virtual_login_test.go   their users log in
 //	activate_test.go        sockets from a service manager
 package flow

@@ -257,7 +257,5 @@ func TestR68QueueTimes(t *testing.T) {
 	p = one.Start(one.Command(context.Background(), lan.Applet("smtpd"), "-d", "-q45m", "-C", one.Config))
 	lan.Until(t, 20*time.Second, "it is tried again", func() bool { return strings.Contains(p.Output(), " attempt=2 ") })
 	p.Stop()
-	if n := len(one.Family()); n != 0 {
-		t.Errorf("%d processes are left", n)
-	}
+	one.Gone(10 * time.Second)
 }

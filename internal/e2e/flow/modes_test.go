@@ -89,7 +89,7 @@ func TestR64DeliveryModes(t *testing.T) {
 
 // TestSuperServer is -bs from a real super-server, one process for each
 // connection with the connection on descriptors 0 to 2: its client is one of
-// port 25, and other machines' mail is not relayed.
+// port 25, with TLS, and other machines' mail is not relayed.
 func TestSuperServer(t *testing.T) {
 	l := lan.New(t)
 	l.DNS("one.test. IN A 10.77.0.2", "client.test. IN A 10.77.0.3", "3.0.77.10.in-addr.arpa. IN PTR client.test.")
@@ -104,6 +104,11 @@ func TestSuperServer(t *testing.T) {
 	if lan.Contains(one.Mailbox("alice"), "X-Authentication-Warning") {
 		t.Error("a client of the network was taken for a program")
 	}
+	client.Swaks(one.IP+":25", "--tls", "--ehlo", "client.test", "--from", "writer@client.test", "--to", "alice@one.test", "--header", "Subject: by inetd, in TLS")
+	lan.Until(t, 20*time.Second, "alice has the message", func() bool {
+		return lan.Contains(one.Mailbox("alice"), "Subject: by inetd, in TLS") && lan.Contains(one.Mailbox("alice"), "with ESMTPS (version=TLS1_3")
+	})
+	lan.Until(t, 20*time.Second, "no signer is left", func() bool { return one.PidOf("postoffice: signer") == 0 })
 	out, err := client.Try("swaks", "--server", one.IP, "--from", "writer@client.test", "--to", "bob@elsewhere.example", "--timeout", "60")
 	if err == nil || !strings.Contains(out, "<** 5") {
 		t.Errorf("relay for a stranger: %v\n%s", err, out)

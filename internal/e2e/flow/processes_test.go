@@ -43,7 +43,12 @@ func TestNames(t *testing.T) {
 			slices.Sort(want)
 			var family map[int]string
 			lan.Until(t, 20*time.Second, fmt.Sprintf("the processes are %q", want), func() bool {
-				family = s.Family() // one that begins has its parent's name for a moment
+				family = s.Family() // one that begins has its parent's name for a moment, and then that of its file
+				for pid := range family {
+					if comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); err != nil || string(comm) != "postoffice\n" {
+						return false
+					}
+				}
 				return slices.Equal(slices.Sorted(maps.Values(family)), want)
 			})
 			found := strings.Fields(s.Run("pgrep", "-x", "postoffice"))

@@ -98,7 +98,7 @@ func setUp(run func() int) (int, error) {
 	if out, err := build.CombinedOutput(); err != nil {
 		return 1, fmt.Errorf("build postoffice: %v\n%s", err, out)
 	}
-	for _, name := range []string{"sendmail", "mailq", "runq", "smtpd", "newaliases"} {
+	for _, name := range []string{"sendmail", "mailq", "runq", "smtpd", "newaliases", "authexpire", "greylist", "dbm", "config"} {
 		if err := os.Symlink(Binary, filepath.Join(dir, name)); err != nil {
 			return 1, err
 		}

@@ -4,10 +4,12 @@ package lan
 
 import (
 	"errors"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -139,7 +141,8 @@ func (h *Host) Staff() (all map[int]string) {
 	h.T.Helper()
 	Until(h.T, time.Minute, "master, server and signer are alone", func() bool {
 		all = h.Family()
-		return len(all) == 3
+		names := slices.Collect(maps.Values(all))
+		return len(all) == 3 && slices.Contains(names, "postoffice: server") && slices.Contains(names, "postoffice: signer")
 	})
 	return all
 }

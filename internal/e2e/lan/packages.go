@@ -120,3 +120,25 @@ func Unpack(t *testing.T, pkg string) string {
 	download(t, base, []string{pkg})
 	return filepath.Join(base, pkg)
 }
+
+// Lay lays a package, and those that it needs and the machine lacks, over /usr on this
+// host alone.
+func (h *Host) Lay(pkg string) {
+	h.T.Helper()
+	base, done := Peers(h.T)
+	defer done()
+	pkgs := needed(h.T, pkg, filepath.Join(base, pkg+".needs"))
+	download(h.T, base, pkgs)
+	var layers []string
+	for _, p := range pkgs {
+		if dir := filepath.Join(base, p, "usr"); isDir(dir) {
+			layers = append(layers, dir)
+		}
+	}
+	h.Run("mount", "-t", "overlay", "-o", "lowerdir="+strings.Join(append(layers, "/usr"), ":"), "none", "/usr")
+}
+
+func isDir(name string) bool {
+	st, err := os.Stat(name)
+	return err == nil && st.IsDir()
+}

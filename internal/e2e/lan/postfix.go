@@ -15,8 +15,8 @@ import (
 var jailed = regexp.MustCompile(`(?m)^(([^ #\n]+ +[a-z-]+ +[-ny] +[-ny] +))y( )`)
 
 // Postfix starts an unpacked Postfix on the host, on port 25 of its address,
-// that serves the host's own name; settings are further lines of main.cf, and
-// "!NAME" leaves the service NAME out of master.cf.
+// that serves the host's own name; settings are further lines of main.cf, "!NAME" leaves
+// the service NAME out of master.cf, and "+LINE" is one more line there.
 func (h *Host) Postfix(settings ...string) *Process {
 	h.T.Helper()
 	root := Unpack(h.T, "postfix")
@@ -81,16 +81,19 @@ func (h *Host) postfixDirectories(etc, spool string) {
 }
 
 // postfixFiles writes the configuration: the lines of main.cf, and master.cf as it
-// comes, without jails and the services that "!NAME" leaves out.
+// comes, without jails and the services that "!NAME" leaves out, and with those of "+LINE".
 func (h *Host) postfixFiles(root, etc string, main []string) {
 	h.T.Helper()
-	var services []string
+	var services, more []string
 	for _, line := range main {
 		if name, ok := strings.CutPrefix(line, "!"); ok {
 			services = append(services, name)
 		}
+		if service, ok := strings.CutPrefix(line, "+"); ok {
+			more = append(more, service)
+		}
 	}
-	main = slices.DeleteFunc(main, func(line string) bool { return line[0] == '!' })
+	main = slices.DeleteFunc(main, func(line string) bool { return line[0] == '!' || line[0] == '+' })
 	WriteFile(h.T, filepath.Join(etc, "main.cf"), strings.Join(main, "\n")+"\n")
 	dist, err := os.ReadFile(filepath.Join(root, "usr/share/postfix/master.cf.dist"))
 	if err != nil {
@@ -100,7 +103,7 @@ func (h *Host) postfixFiles(root, etc string, main []string) {
 	for _, name := range services {
 		table = regexp.MustCompile(`(?m)^`+name+` .*$`).ReplaceAllString(table, "")
 	}
-	WriteFile(h.T, filepath.Join(etc, "master.cf"), table)
+	WriteFile(h.T, filepath.Join(etc, "master.cf"), table+strings.Join(append(more, ""), "\n"))
 	for _, f := range []string{root + "/usr/share/postfix/dynamicmaps.cf", root + "/etc/postfix/postfix-files"} {
 		b, err := os.ReadFile(f)
 		if err != nil {

@@ -115,6 +115,11 @@ func (s *Site) Configure(listen string, settings ...string) {
 		}
 	}
 	WriteFile(s.T, s.Config, strings.Join(lines, "\n")+"\n")
+	for _, name := range []string{"aliases", "hosts.allow", "hosts.deny"} { // which are named above
+		if f, err := os.OpenFile(s.Path(name), os.O_CREATE|os.O_RDONLY, 0o644); err == nil {
+			f.Close()
+		}
+	}
 }
 
 // Applet runs one of the binary's names as the site's owner and returns what it printed.

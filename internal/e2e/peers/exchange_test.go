@@ -4,6 +4,7 @@ package peers
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"regexp"
 	"testing"
@@ -56,6 +57,52 @@ func TestEximBothWays(t *testing.T) {
 	lan.Until(t, 10*time.Second, "exim says that it came in chunks", func() bool {
 		log, err := os.ReadFile(theirs.Path("ex", "log", "mainlog"))
 		return err == nil && regexp.MustCompile(`=> bob@one\.test .* K .*C="250 2\.0\.0 queued as `).Match(log)
+	})
+	ours.Drained(10 * time.Second)
+}
+
+// TestA15Postfix: mail with a sender and a subject outside ASCII goes to Postfix and comes
+// from it, each side saying SMTPUTF8; where Postfix offers none it comes back with 5.6.7.
+func TestA15Postfix(t *testing.T) {
+	l := lan.New(t)
+	var records []string
+	for i, name := range []string{"one", "pf", "old", "client"} {
+		records = append(records, fmt.Sprintf("%s.test. IN A 10.77.0.%d", name, i+2), fmt.Sprintf("%s.test. IN MX 10 %[1]s.test.", name))
+	}
+	l.DNS(records...)
+	ours := l.Host("one.test").Install("trusted=10.77.0.5")
+	theirs, old, client := l.Host("pf.test"), l.Host("old.test"), l.Host("client.test")
+	ours.Serve()
+	theirs.Postfix("mynetworks=10.77.0.5")
+	old.Postfix("smtputf8_enable=no")
+	send := func(to *lan.Host, from, rcpt string) {
+		t.Helper()
+		conn, err := client.Dial(to.IP + ":25")
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := lan.NewDialogue(conn, "client.test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Quit()
+		for _, step := range [][2]string{{"MAIL FROM:<" + from + "> SMTPUTF8", "250"}, {"RCPT TO:<" + rcpt + ">", "250"}, {"DATA", "354"},
+			{"Subject: Gr\u00fc\u00dfe\r\n\r\nh\u00e4llo\r\n.", "250"}} {
+			if err := d.Expect(step[0], step[1]); err != nil {
+				t.Fatalf("%s: %q: %v", to.Name, step[0], err)
+			}
+		}
+	}
+	send(ours.Host, "j\u00f6rg@one.test", "alice@pf.test")
+	send(theirs, "j\u00f6rg@pf.test", "alice@one.test")
+	for where, box := range map[string]string{"Postfix": theirs.Path("pf", "mail", "alice"), "ours": ours.Mailbox("alice")} {
+		lan.Until(t, 30*time.Second, "the message is in the mailbox of "+where, func() bool {
+			return lan.Contains(box, "Subject: Gr\u00fc\u00dfe\n") && lan.Contains(box, "with UTF8SMTP") && lan.Contains(box, "j\u00f6rg@")
+		})
+	}
+	send(ours.Host, "b\u00f6b@one.test", "alice@old.test")
+	lan.Until(t, 30*time.Second, "the message comes back", func() bool {
+		return lan.Contains(ours.Log, "dsn=5.6.7") && lan.Contains(ours.Log, "message bounced")
 	})
 	ours.Drained(10 * time.Second)
 }

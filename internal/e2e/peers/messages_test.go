@@ -73,6 +73,8 @@ var ways = []way{
 		read: func(p *post, i int) ([]byte, error) { return p.submitted(i) }},
 	{name: "swaks, us, mailbox", want: accepted,
 		read: func(p *post, i int) ([]byte, error) { return readOurs(p.one, "m", i, 1) }},
+	{name: "BDAT, us, mailbox", want: accepted,
+		read: func(p *post, i int) ([]byte, error) { return readOurs(p.one, "b", i, 1) }},
 	{name: "us, us, mailbox", want: accepted, folded: true,
 		read: func(p *post, i int) ([]byte, error) { return readOurs(p.two, "m", i, 2) }},
 	{name: "us, smtp-sink", want: accepted, folded: true,
@@ -102,7 +104,7 @@ func newPost(t *testing.T) *post {
 	}
 	l.DNS(records...)
 	var users []lan.User
-	for j, letter := range []string{"m", "s", "p", "e"} {
+	for j, letter := range []string{"m", "s", "p", "e", "b"} {
 		for i := range p.messages {
 			id := 3000 + 200*j + i
 			users = append(users, lan.Account(lan.Nth(letter, i), id))
@@ -131,7 +133,7 @@ func newPost(t *testing.T) *post {
 
 // sendAll brings every message on its ways.
 func (p *post) sendAll(t *testing.T) {
-	pf, ex := p.connect(t, p.pf), p.connect(t, p.ex)
+	pf, ex, us := p.connect(t, p.pf), p.connect(t, p.ex), p.connect(t, p.one.Host)
 	for i, m := range p.messages {
 		octets := m.Octets()
 		if out, err := p.one.TryApplet(string(octets), "sendmail", "-i", "-f", "sender@client.test", lan.Nth("s", i)+"@one.test"); err != nil {
@@ -140,6 +142,7 @@ func (p *post) sendAll(t *testing.T) {
 		name, wire := p.client.Path("data"), testenv.WireForm(octets)
 		deliver(pf, t, m.Name, lan.Nth("p", i)+"@one.test", wire)
 		deliver(ex, t, m.Name, lan.Nth("e", i)+"@one.test", wire)
+		inChunks(us, t, m.Name, lan.Nth("b", i)+"@one.test", octets)
 		if len(octets) > 0 { // swaks adds it, but to a "." alone
 			wire = bytes.TrimSuffix(wire, []byte("\r\n"))
 		}
@@ -153,6 +156,7 @@ func (p *post) sendAll(t *testing.T) {
 	}
 	pf.Quit()
 	ex.Quit()
+	us.Quit()
 }
 
 // connect opens a session from the client to a host.
@@ -186,6 +190,38 @@ func deliver(d *lan.Dialogue, t *testing.T, name, to string, wire []byte) {
 	if err := d.Expect("", "250"); err != nil {
 		t.Errorf("%s: %v", name, err)
 	}
+}
+
+// inChunks sends octets by BDAT (RFC 3030), each LF that has no CR with one, in chunks
+// that end anywhere; the last one has none where their number is even.
+func inChunks(d *lan.Dialogue, t *testing.T, name, to string, octets []byte) {
+	t.Helper()
+	wire := bytes.ReplaceAll(bytes.ReplaceAll(octets, []byte("\r\n"), []byte("\n")), []byte("\n"), []byte("\r\n"))
+	for _, line := range []string{"MAIL FROM:<sender@client.test>", "RCPT TO:<" + to + ">"} {
+		if err := d.Expect(line, "250"); err != nil {
+			t.Fatalf("%s: %s: %v", name, line, err)
+		}
+	}
+	chunk := func(octets []byte, last string) {
+		t.Helper()
+		d.Conn.SetDeadline(time.Now().Add(time.Minute))
+		if _, err := fmt.Fprintf(d.Conn, "BDAT %d%s\r\n%s", len(octets), last, octets); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if err := d.Expect("", "250"); err != nil {
+			t.Errorf("%s: BDAT %d%s: %v", name, len(octets), last, err)
+		}
+	}
+	sizes := []int{1, 2, 61, 1021, 64 << 10}
+	for n := 0; len(wire) > 0 && n < 20; n++ {
+		size := min(sizes[n%len(sizes)], len(wire))
+		if size == len(wire) && n%2 == 1 {
+			break
+		}
+		chunk(wire[:size], "")
+		wire = wire[size:]
+	}
+	chunk(wire, " LAST")
 }
 
 // settled waits until no message is on its way any more.

@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +28,7 @@ func pair(h *lan.Host, base, name string) (cert, key, sum string) {
 		h.T.Fatal(err)
 	}
 	cert, key = h.Path(base+".cert"), h.Path(base+".key")
+	defer os.Chmod(key, 0o600)
 	lan.WriteFile(h.T, cert, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate[0]})))
 	lan.WriteFile(h.T, key, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))
 	digest := sha256.Sum256(c.Certificate[0])
@@ -51,12 +53,17 @@ func TestTLSOfClients(t *testing.T) {
 	stranger, friend := l.Host("stranger.test"), l.Host("friend.test")
 	cert, key, sum := pair(h, "archive1", "one.test")
 	second, secondKey, _ := pair(h, "second", "two.one.test")
+	live := h.Path("live")
+	if err := os.Mkdir(live, 0o700); err != nil { // root alone comes there, as with certbot
+		t.Fatal(err)
+	}
 	link := func(target, name string) string {
-		os.Remove(h.Path(name))
-		if err := os.Symlink(target, h.Path(name)); err != nil {
+		name = filepath.Join(live, name)
+		os.Remove(name)
+		if err := os.Symlink(target, name); err != nil {
 			t.Fatal(err)
 		}
-		return h.Path(name)
+		return name
 	}
 	s := h.Install("tls-cert="+link(cert, "fullchain.pem")+","+second, "tls-key="+link(key, "privkey.pem")+","+secondKey,
 		"msp", "msps", "tls-ask", "trusted=10.77.0.4")
@@ -132,5 +139,53 @@ with smtplib.SMTP_SSL(sys.argv[1], 465, timeout=20, context=c) as s:
 	s.Run("sh", "-c", "kill -HUP $(cat "+s.Path("run", "postoffice.pid")+")")
 	lan.Until(t, 40*time.Second, "the new certificate is in force", func() bool {
 		return strings.Contains(openssl(s.IP+":465 -CAfile "+fresh+" -verify_hostname one.test"), "Verify return code: 0 (ok)")
+	})
+}
+
+// TestRequireTLSOnward: what a client sends with REQUIRETLS goes on to a server of ours
+// that offers it too, with a certificate that is verified; what is for a host without TLS
+// comes back, by the same way.
+func TestRequireTLSOnward(t *testing.T) {
+	l := lan.New(t)
+	var records []string
+	for i, name := range []string{"one", "two", "lax", "client"} {
+		records = append(records, fmt.Sprintf("%s.test. IN A 10.77.0.%d", name, i+2), fmt.Sprintf("%s.test. IN MX 10 %[1]s.test.", name))
+	}
+	l.DNS(records...)
+	hosts := map[string]*lan.Host{}
+	for _, name := range []string{"one", "two", "lax", "client"} {
+		hosts[name] = l.Host(name + ".test")
+	}
+	cert, key, _ := pair(hosts["two"], "two", "two.test")
+	one, two := hosts["one"].Install("trusted="+hosts["client"].IP), hosts["two"].Install("tls-cert="+cert, "tls-key="+key)
+	one.Run("mount", "--bind", cert, "/etc/ssl/certs/ca-certificates.crt") // on this host alone
+	one.Serve()
+	two.Serve()
+	lax := &testenv.Sink{Hostname: "lax.test"}
+	go lax.Serve(hosts["lax"].Listen("25"))
+	t.Cleanup(lax.Close)
+	const program = `import smtplib, ssl, sys
+c = ssl.create_default_context()
+c.check_hostname, c.verify_mode = False, ssl.CERT_NONE
+with smtplib.SMTP(sys.argv[1], timeout=20) as s:
+    s.starttls(context=c)
+    for to in ["bob@two.test", "bob@lax.test"]:
+        s.sendmail("alice@two.test", [to], "Subject: in secret\r\n\r\nthe secret\r\n", mail_options=["REQUIRETLS"])
+`
+	if out, err := hosts["client"].Try("python3", "-c", program, one.IP); err != nil {
+		t.Fatalf("smtplib: %v\n%s", err, out)
+	}
+	lan.Until(t, 40*time.Second, "the message is at two.test, by TLS", func() bool {
+		return lan.Contains(two.Mailbox("bob"), "the secret") && lan.Contains(two.Mailbox("bob"), "with ESMTPS (version=TLS1_3")
+	})
+	lan.Until(t, 40*time.Second, "a report is there, too", func() bool {
+		return lan.Contains(two.Mailbox("alice"), "Status: 5.7.10") && lan.Contains(two.Mailbox("alice"), "Subject: in secret")
+	})
+	if lan.Contains(two.Mailbox("alice"), "the secret") || len(lax.Messages()) > 0 {
+		t.Error("the message went back whole, or to the host without TLS")
+	}
+	lan.Until(t, 20*time.Second, "two deliveries with a verified host are in the log", func() bool {
+		log, err := os.ReadFile(one.Log)
+		return err == nil && strings.Count(string(log), ` verified"`) == 2
 	})
 }

@@ -22,7 +22,7 @@ import (
 // deliver it.
 var programPackages = []string{"bsd-mailx", "s-nail", "mutt", "git-email", "libmailtools-perl", "cron", "at", "php-cli", "libmail-sendmail-perl",
 	"libemail-sender-perl", "python3", "logwatch", "logcheck", "mdadm", "smartmontools", "reportbug", "mlmmj", "vacation", "anacron", "sudo",
-	"procmail", "maildrop", "dovecot-lmtpd"}
+	"procmail", "maildrop", "dovecot-lmtpd", "dovecot-imapd", "dovecot-pop3d", "dovecot-submissiond", "curl", "msmtp", "gsasl"}
 
 // notUnpacked are packages that those would bring along and that have no part
 // in this: mail servers, and what starts the machine.

@@ -1,0 +1,195 @@
+package filters
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"postoffice/applets/smtpd"
+	"postoffice/internal/filterline"
+	"postoffice/internal/maillog"
+	"postoffice/internal/peer"
+	"postoffice/milter"
+)
+
+// Options are the filters, and what is asked of others.
+type Options struct {
+	Filters  []filterline.Filter
+	Hostname string // ours
+	Version  string // of this program
+	// IsLocal says whether a domain's mail stays here, as far as that is known without
+	// asking DNS. nil: none does.
+	IsLocal func(domain string) bool
+	// Addrs returns the addresses of a host. nil: the system's resolver.
+	Addrs func(ctx context.Context, host string) ([]netip.Addr, error)
+	Log   *slog.Logger
+}
+
+const (
+	maxConns  = 200             // connections to one filter: twice as many as strangers have sessions, by default
+	connShare = 4               // one of so many parts of those that are free is what a client's network may have
+	firstRest = time.Second     // after a filter's failure until it is tried again
+	maxRest   = 2 * time.Minute // the same after many
+	doubled   = 7               // failures after which the rest grows no more
+)
+
+// A Set is the filters of a server, with what is known of each.
+type Set struct {
+	o   Options
+	all []*filter
+}
+
+// filter is what sessions share of a filter.
+type filter struct {
+	filterline.Filter
+	room peer.Room[peer.Holder]
+
+	mu     sync.Mutex // guards what follows
+	failed int        // times in a row
+	until  time.Time  // it is left alone
+	why    string     // it failed last
+	counts Counts
+}
+
+// New returns the filters. Those that old has with the same words keep their state.
+func New(o Options, old *Set) *Set {
+	s := &Set{o: o}
+	for _, line := range o.Filters {
+		f := &filter{Filter: line}
+		if old != nil {
+			for _, was := range old.all {
+				if was.String() == line.String() {
+					f = was
+				}
+			}
+		}
+		s.all = append(s.all, f)
+	}
+	return s
+}
+
+// errResting is that a filter failed lately.
+var errResting = errors.New("it is left alone for a while")
+
+// errBusy is that a client has its share of a filter's connections.
+var errBusy = errors.New("the client has its share of the connections to the filter")
+
+// dial connects to the filter, for a client. Of those who come when its rest is over the
+// first tries.
+func (f *filter) dial(ctx context.Context, by peer.Holder, o *Options) (*milter.Conn, error) {
+	if err := f.begin(); err != nil {
+		return nil, err
+	}
+	if !f.room.EnterShare(by, maxConns, connShare) {
+		return nil, errBusy
+	}
+	c, err := Dial(ctx, f.Filter, o.Addrs)
+	if err != nil {
+		f.room.Leave(by)
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.failed, f.until, f.why = 0, time.Time{}, ""
+	return c, nil
+}
+
+// begin is why the filter is not to be tried now; nil: it is.
+func (f *filter) begin() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.failed == 0 {
+		return nil
+	}
+	now := time.Now()
+	if now.Before(f.until) {
+		return fmt.Errorf("%w: %s", errResting, f.why)
+	}
+	f.until = now.Add(f.Connect)
+	return nil
+}
+
+// fail notes a failure, and returns how long the filter is left alone.
+func (f *filter) fail(err error) time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	rest := min(firstRest<<min(f.failed, doubled), maxRest)
+	f.failed++
+	f.counts.Failed++
+	f.until, f.why = time.Now().Add(rest), err.Error()
+	return rest
+}
+
+// Dial connects to a filter. addrs returns the addresses of a host; nil: the system's
+// resolver is asked.
+func Dial(ctx context.Context, f filterline.Filter, addrs func(ctx context.Context, host string) ([]netip.Addr, error)) (*milter.Conn, error) {
+	m := milter.Options{Network: "tcp", Address: f.Address, Connect: f.Connect, Command: f.Command, Message: f.Message}
+	if strings.HasPrefix(f.Address, "/") {
+		m.Network = "unix"
+	} else if addrs != nil {
+		m.Dial = func(ctx context.Context, _, address string) (net.Conn, error) { return dialTCP(ctx, address, addrs) }
+	}
+	return milter.Dial(ctx, m)
+}
+
+// dialTCP opens a connection, to a name at the first of its addresses that answers.
+func dialTCP(ctx context.Context, address string, lookup func(ctx context.Context, host string) ([]netip.Addr, error)) (net.Conn, error) {
+	var d net.Dialer
+	host, port, err := net.SplitHostPort(address)
+	if _, ip := netip.ParseAddr(host); err != nil || ip == nil {
+		return d.DialContext(ctx, "tcp", address)
+	}
+	addrs, err := lookup(ctx, host)
+	if err == nil && len(addrs) == 0 {
+		err = fmt.Errorf("%s has no address", host)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	for _, a := range addrs {
+		c, err := d.DialContext(ctx, "tcp", net.JoinHostPort(a.String(), port))
+		if err == nil {
+			return c, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+// log writes a line about a filter in a session.
+func (s *Session) log(level slog.Level, event string, f *filter, attrs ...slog.Attr) {
+	all := []slog.Attr{maillog.Session(s.client.Session), maillog.Client(s.client.String()), maillog.Filter(f.Name)}
+	if s.id != "" {
+		all = append([]slog.Attr{maillog.QueueID(s.id)}, all...)
+	}
+	s.set.o.Log.LogAttrs(context.Background(), level, event, append(all, attrs...)...)
+}
+
+// Session returns the filters of a client's session; nil: none is asked about it. What
+// programs of this machine submit is shown to them in the queue, if at all.
+func (s *Set) Session(c *smtpd.Client) *Session {
+	if s == nil || c.Kind == smtpd.Local {
+		return nil
+	}
+	return s.session(c)
+}
+
+func (s *Set) session(c *smtpd.Client) *Session {
+	ss := &Session{set: s, client: c}
+	for _, f := range s.all {
+		if f.Has(c.Addr.Addr(), int(c.Server.Port())) {
+			ss.links = append(ss.links, &link{s: ss, f: f})
+		}
+	}
+	if len(ss.links) == 0 {
+		return nil
+	}
+	return ss
+}

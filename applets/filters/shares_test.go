@@ -1,0 +1,87 @@
+package filters
+
+import (
+	"errors"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"postoffice/applets/smtpd"
+	"postoffice/internal/filterline"
+	"postoffice/internal/smtp"
+	"postoffice/internal/testenv"
+	"postoffice/internal/testenv/testfilter"
+)
+
+// TestShares: one network has at most a quarter of a filter's connections. Who wants more
+// is asked to come again, whatever fail= says, another network is filtered, and nothing of
+// it counts as the filter's failure.
+func TestShares(t *testing.T) {
+	f := &testfilter.Filter{}
+	all, err := filterline.Parse(testenv.ServeFilter(t, f)+" name=f", func(s string) (string, bool) { return s, true })
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := New(Options{Filters: all, Hostname: "us.example", Log: slog.New(slog.DiscardHandler)}, nil)
+	mail := func(addr string) (*Session, smtp.Reply) {
+		s := set.Session(&smtpd.Client{Addr: netip.MustParseAddrPort(addr), Server: netip.MustParseAddrPort("192.0.2.1:25")})
+		t.Cleanup(s.Close)
+		if v := s.Connect(t.Context()); !v.Accepted() {
+			t.Errorf("%s: %v", addr, v.Reply)
+		}
+		return s, s.Mail(t.Context(), &smtpd.Transaction{ID: "Q1", ReversePath: smtp.Path{Local: "a", Domain: "b.example"}}).Reply
+	}
+	for i := range maxConns / connShare {
+		if _, r := mail("198.51.100.7:40000"); !r.IsZero() {
+			t.Fatalf("connection %d: %v", i, r)
+		}
+	}
+	if _, r := mail("198.51.100.7:40000"); r.Code != 451 {
+		t.Errorf("beyond its share a client hears %v", r)
+	}
+	other, r := mail("203.0.113.9:40000")
+	if !r.IsZero() {
+		t.Errorf("another network hears %v", r)
+	}
+	if inside := set.all[0].room.Inside(); inside != maxConns/connShare+1 {
+		t.Errorf("%d connections are open", inside)
+	}
+	if line := set.Lines(true)[0]; !strings.HasPrefix(line, "filter:[f] ok ") {
+		t.Errorf("it is shown as %s", line)
+	}
+	other.Close()
+	if inside := set.all[0].room.Inside(); inside != maxConns/connShare {
+		t.Errorf("%d connections are open when one has ended", inside)
+	}
+}
+
+// TestRest: a filter that can't be reached is tried by one session when its rest is over,
+// and the rests grow up to a bound.
+func TestRest(t *testing.T) {
+	f := &filter{Filter: filterline.Filter{Name: "f"}}
+	f.fail(errors.New("no socket"))
+	if err := f.begin(); err == nil || !strings.Contains(err.Error(), "no socket") {
+		t.Errorf("who is not let to it hears %v", err)
+	}
+	f.failed = 0
+	last := f.fail(errResting)
+	if last != firstRest || !errors.Is(f.begin(), errResting) {
+		t.Errorf("after a failure it rests for %v", last)
+	}
+	for range 20 {
+		next := f.fail(errResting)
+		if next < last || next > maxRest {
+			t.Errorf("a rest of %v follows one of %v", next, last)
+		}
+		last = next
+	}
+	if last != maxRest {
+		t.Errorf("the longest rest is %v", last)
+	}
+	f.until = f.until.Add(-last)
+	f.Connect = maxRest
+	if f.begin() != nil || !errors.Is(f.begin(), errResting) {
+		t.Error("when its rest is over not one session tries it")
+	}
+}

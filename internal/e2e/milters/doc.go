@@ -1,0 +1,12 @@
+//go:build e2e
+
+// Package milters holds end-to-end tests with mail filters of Debian's, unchanged.
+//
+//	opendkim_test.go  OpenDKIM signs and verifies, and dkimpy agrees
+//	waiting_test.go   mail of sendmail waits for a filter, and for the program of av
+//	beside_test.go    the same filter beside Postfix: what goes on, and what it hears
+//	judges_test.go    clamav-milter, opendmarc, spamass-milter, rspamd: good and bad letters
+//	recorder_test.go  what a filter hears, written down
+//	sink_test.go      a mail server that keeps what comes
+//	python_test.go    pymilter and Sendmail::PMilter: each edit, and refusals
+package milters
