@@ -46,7 +46,7 @@ func (s *session) record(verb, line, cause string, r smtp.Reply) {
 	ctx, log := context.Background(), s.o.Log
 	rest := auditRest(verb, line, cause, r)
 	if verb == "AUTH" && r.Code == 235 {
-		rest = s.client.Account
+		rest = smtp.Printable(s.client.Account, 255)
 	}
 	code := r.Code
 	if r.IsZero() {

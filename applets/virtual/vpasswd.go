@@ -19,6 +19,7 @@ import (
 	"postoffice/applets/config"
 	"postoffice/applets/sysexits"
 	"postoffice/internal/hashes"
+	"postoffice/internal/idn"
 	"postoffice/internal/sasl"
 	"postoffice/internal/smtp"
 	"postoffice/vhost"
@@ -65,7 +66,12 @@ func userOf(address string) (name, domain string, err error) {
 	if !ok {
 		return "", "", cmdline.Usagef("want user@domain, got %.100q", address)
 	}
-	if err := vhost.CheckName(name); err != nil {
+	name = idn.AsLogin(name)
+	err = vhost.CheckName(name)
+	if err == nil {
+		err = checkLogin(name)
+	}
+	if err != nil {
 		return "", "", cmdline.ExitWith(sysexits.DataErr, fmt.Errorf("%.100q can't be a user: %w", address, err))
 	}
 	key, err := vhost.Key(domain)
@@ -76,6 +82,25 @@ func userOf(address string) (name, domain string, err error) {
 		return "", "", cmdline.ExitWith(sysexits.DataErr, err)
 	}
 	return name, domain, nil
+}
+
+// checkLogin says why nobody can log in by a name of a passwd file, nil if somebody can.
+func checkLogin(name string) error {
+	switch as := idn.AsLogin(name); {
+	case !smtp.Shown(name):
+		return errors.New("its name has octets that are not UTF-8, or characters that show nothing: nobody can log in by it or write to it")
+	case as != name:
+		return fmt.Errorf("nobody can log in by that way to write its name: write %s", as)
+	}
+	return nil
+}
+
+// shown is the name of a user for a terminal.
+func shown(name string) string {
+	if smtp.Shown(name) {
+		return name
+	}
+	return smtp.Printable(name, 255)
 }
 
 // user changes a user's line in the passwd file of their domain.
@@ -201,7 +226,7 @@ func (v *vpasswd) list(operand string) error {
 		if _, closed := u.Secret(); closed {
 			state = "disabled"
 		}
-		fmt.Fprintf(v.env.Stdout, "%s\t%s\n", u.Name, state)
+		fmt.Fprintf(v.env.Stdout, "%s\t%s\n", shown(u.Name), state)
 	})
 	if err == nil && bad {
 		err = cmdline.ExitWith(sysexits.DataErr, cmdline.ErrAnswered)
@@ -223,8 +248,11 @@ func (v *vpasswd) check(operand string) error {
 			return
 		}
 		users++
+		if err := checkLogin(u.Name); err != nil {
+			find(path, n, "%s: %v", shown(u.Name), err)
+		}
 		if _, err := u.Quota(); err != nil {
-			find(path, n, "%s: %v", smtp.Printable(u.Name, 100), err)
+			find(path, n, "%s: %v", shown(u.Name), err)
 		}
 		s, closed := u.Secret()
 		_, hashErr := hashes.Parse(s.Hash)
@@ -232,14 +260,14 @@ func (v *vpasswd) check(operand string) error {
 		case errors.Is(hashErr, hashes.ErrClosed), closed:
 			return
 		case hashErr != nil:
-			find(path, n, "%s: %v", smtp.Printable(u.Name, 100), hashErr)
+			find(path, n, "%s: %v", shown(u.Name), hashErr)
 		}
 		open++
 		if s.Verifier == "" {
 			return
 		}
 		if _, err := sasl.ParseVerifier(s.Verifier); err != nil {
-			find(path, n, "%s: %v", smtp.Printable(u.Name, 100), err)
+			find(path, n, "%s: %v", shown(u.Name), err)
 			return
 		}
 		scram++

@@ -42,7 +42,7 @@ var layers = map[string][]string{
 		"internal/alias", "internal/dbm", "internal/smarthost", "internal/smtp", "spool", "spool/envelope", "vhost",
 	},
 	"applets/authexpire": {"applets/client", "applets/cmdline", "applets/config", "applets/control", "applets/server", "applets/smtpd/greykeeper", "applets/smtpd/greylist", "applets/state", "applets/sysexits", "internal/smtp"},
-	"applets/virtual":    {"applets/cmdline", "applets/config", "applets/privsep/creds", "applets/sysexits", "internal/account", "internal/disk", "internal/hashes", "internal/sasl", "internal/smtp", "vhost"},
+	"applets/virtual":    {"applets/cmdline", "applets/config", "applets/privsep/creds", "applets/sysexits", "internal/account", "internal/disk", "internal/hashes", "internal/idn", "internal/sasl", "internal/smtp", "vhost"},
 	"applets/certs":      {"internal/disk", "internal/maillog", "internal/statedir"},
 	"applets/preflight":  {"applets/cmdline", "applets/config", "applets/service", "applets/sysexits", "deliver/local/mailbox", "internal/alias", "internal/disk", "internal/filterline", "spool", "spool/maildrop", "vhost"},
 	"applets/server": {
@@ -109,7 +109,7 @@ var layers = map[string][]string{
 	"applets/smtpd/greykeeper": {"applets/smtpd/greylist", "applets/smtpd/rates", "internal/maillog", "internal/smtp"},
 	"applets/smtpd/wire":       {"internal/sasl", "internal/smtp"},
 	"applets/logins":           {"applets/logins/dovecot", "applets/smtpd/login", "internal/disk", "internal/maillog", "internal/statedir"},
-	"applets/logins/accounts":  {"applets/smtpd/login", "applets/smtpd/rates", "internal/hashes", "internal/peer", "internal/sasl", "internal/smtp"},
+	"applets/logins/accounts":  {"applets/smtpd/login", "applets/smtpd/rates", "internal/hashes", "internal/idn", "internal/peer", "internal/sasl", "internal/smtp"},
 	"applets/privsep/logins":   {"applets/privsep/ask", "applets/smtpd/login", "internal/peer", "internal/sasl"},
 	"applets/logins/dovecot":   {"applets/smtpd/login", "internal/smtp"},
 	"applets/passwords":        {"applets/privsep/birth", "applets/privsep/creds", "internal/account", "internal/smtp"},

@@ -7,7 +7,13 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/net/idna"
+	"golang.org/x/text/unicode/norm"
 )
+
+// AsLogin returns the name of an account in the form in which logins compare it: different
+// ways to write the same letters are one (RFC 4013 section 2.2), whether or not the
+// client's program has made them so.
+func AsLogin(name string) string { return norm.NFKC.String(name) }
 
 // ToASCII returns a domain outside ASCII with A-labels (RFC 5891), as it is
 // looked up: case and forms of the same letter are one. The error is for what

@@ -9,6 +9,10 @@ import (
 	"unicode/utf8"
 )
 
+// AsLogin returns the name of an account in the form in which logins compare it. Without
+// the tables of Unicode that is as it came.
+func AsLogin(name string) string { return name }
+
 // ToASCII returns a domain outside ASCII with A-labels (RFC 5891). Without the
 // tables of Unicode it can do no more than lower the case: the letters must be
 // composed, as keyboards make them. The error is for what can't be a domain.

@@ -20,3 +20,13 @@ func TestToASCII(t *testing.T) {
 		}
 	}
 }
+
+// TestAsLogin has what is the same in each build: what the tables change is in
+// applets/logins/accounts.
+func TestAsLogin(t *testing.T) {
+	for _, name := range []string{"", "bob+x@us.example", "j\u00fcrgen@us.example", "\xff"} {
+		if got := AsLogin(name); got != name {
+			t.Errorf("%q becomes %q", name, got)
+		}
+	}
+}

@@ -131,6 +131,10 @@ func checkOctets(s string) error {
 	return nil
 }
 
+// Shown reports whether s is UTF-8 that people see as it is: without controls and without
+// characters that show nothing or turn the direction of text (A15).
+func Shown(s string) bool { return checkOctets(s) == nil }
+
 // unseen reports whether r, which is not ASCII, is a blank or a line end, a control, or
 // one of those that show nothing and turn the direction of text. The two joiners are
 // letters' parts in some scripts.

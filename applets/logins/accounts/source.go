@@ -9,8 +9,10 @@ import (
 
 	"postoffice/applets/smtpd/login"
 	"postoffice/internal/hashes"
+	"postoffice/internal/idn"
 	"postoffice/internal/peer"
 	"postoffice/internal/sasl"
+	"postoffice/internal/smtp"
 )
 
 // An Account is what is known of one.
@@ -23,8 +25,9 @@ type Account struct {
 
 // Accounts are those of one kind.
 type Accounts interface {
-	// Find returns an account; ErrNone is a definite answer, any other error means that
-	// it isn't known now.
+	// Find returns an account by a name as idn.AsLogin has it. ErrNone is a definite
+	// answer, with the Name that all ways to write the name of one account have in
+	// common; any other error means that it isn't known now.
 	Find(ctx context.Context, name string) (Account, error)
 	// Scram reports whether accounts may have verifiers, and whether each has one.
 	Scram() (some, all bool)
@@ -127,12 +130,12 @@ var errGuessed = errors.New("too many wrong passwords for one account in an hour
 
 // find looks the account up, and says what ends the exchange before anything is compared.
 func (e *exchange) find(ctx context.Context, name string) (stop login.Result) {
-	a, err := e.source.accounts.Find(ctx, name)
+	a, err := e.source.accounts.Find(ctx, idn.AsLogin(name))
 	switch {
 	case err == nil:
 		e.account, e.found, e.known = a, true, a.Closed == nil
 	case errors.Is(err, ErrNone):
-		e.account.Name = name // of which guesses are counted, too
+		e.account.Name = a.Name // of which guesses are counted, too
 	default:
 		return login.Result{Answer: login.Later, Err: err}
 	}
@@ -179,7 +182,7 @@ func (e *exchange) plain(ctx context.Context, response []byte) login.Result {
 }
 
 // challenge answers SCRAM's first message; a name that there isn't gets a challenge like
-// all others.
+// all others, the same one however it is written: an account's has one salt for all ways.
 func (e *exchange) challenge(ctx context.Context, message string) ([]byte, login.Result) {
 	name, err := e.scram.First(message)
 	if err != nil {
@@ -188,7 +191,7 @@ func (e *exchange) challenge(ctx context.Context, message string) ([]byte, login
 	if stop := e.find(ctx, name); stop.Answer != login.Asks {
 		return nil, stop
 	}
-	v := sasl.Nobodys(e.source.secret, name)
+	v := sasl.Nobodys(e.source.secret, smtp.Fold(e.account.Name))
 	if e.known {
 		own, err := sasl.ParseVerifier(e.account.Verifier)
 		if err == nil {

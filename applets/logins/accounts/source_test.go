@@ -24,12 +24,13 @@ type table struct {
 }
 
 func (t table) Find(_ context.Context, name string) (Account, error) {
-	a, ok := t.all[strings.TrimSuffix(strings.ToLower(name), ".")]
+	name = strings.TrimSuffix(strings.ToLower(name), ".")
+	a, ok := t.all[name]
 	switch {
 	case t.away != nil:
 		return Account{}, t.away
 	case !ok:
-		return Account{}, ErrNone
+		return Account{Name: name}, ErrNone
 	}
 	return a, nil
 }
@@ -48,11 +49,12 @@ func some(t testing.TB) table {
 		t.Fatal(err)
 	}
 	return table{scram: true, all: map[string]Account{
-		"alice@a.example":  {Name: "alice@a.example", Hash: h, Verifier: v.String()},
-		"closed@a.example": {Name: "closed@a.example", Hash: h, Verifier: v.String(), Closed: errors.New("it is disabled")},
-		"locked@a.example": {Name: "locked@a.example", Hash: "!" + h},
-		"odd@a.example":    {Name: "odd@a.example", Hash: "secret", Verifier: "x"},
-		"plain@a.example":  {Name: "plain@a.example", Hash: "{PLAIN}sesame"},
+		"alice@a.example":       {Name: "alice@a.example", Hash: h, Verifier: v.String()},
+		"closed@a.example":      {Name: "closed@a.example", Hash: h, Verifier: v.String(), Closed: errors.New("it is disabled")},
+		"locked@a.example":      {Name: "locked@a.example", Hash: "!" + h},
+		"odd@a.example":         {Name: "odd@a.example", Hash: "secret", Verifier: "x"},
+		"plain@a.example":       {Name: "plain@a.example", Hash: "{PLAIN}sesame"},
+		"j\u00fcrgen@a.example": {Name: "j\u00fcrgen@a.example", Hash: h, Verifier: v.String()},
 	}}
 }
 
@@ -123,6 +125,14 @@ func TestLogins(t *testing.T) {
 			t.Errorf("bound SCRAM %s %q: %+v", tt.name, tt.password, r)
 		}
 	}
+	for _, written := range []string{"j\u00fcrgen@a.example", "ju\u0308rgen@a.example", "\uff4a\u00fcrgen@a.example"} { // composed, parted, a wide letter
+		if r := tryPlain(t, s, client, written, "sesame"); r.User != "j\u00fcrgen@a.example" {
+			t.Errorf("PLAIN %q: %+v", written, r)
+		}
+		if r := tryScram(t, s, client, sasl.ScramSHA256, written, "sesame"); r.User != "j\u00fcrgen@a.example" {
+			t.Errorf("SCRAM %q: %+v", written, r)
+		}
+	}
 	away := some(t)
 	away.away = errors.New("the disk is away")
 	s = newSource(t, away)
@@ -163,7 +173,7 @@ func TestMechanisms(t *testing.T) {
 }
 
 // TestNobodys: a name that there isn't has a challenge of the form of all others, the same
-// each time but for the nonce.
+// each time but for the nonce, and by each way to write it.
 func TestNobodys(t *testing.T) {
 	salt := func(s *Source, name string) string {
 		challenge, r := s.Begin(client, sasl.ScramSHA256).Step(t.Context(), []byte("n,,n="+name+",r=x"))
@@ -173,8 +183,15 @@ func TestNobodys(t *testing.T) {
 		_, after, _ := strings.Cut(string(challenge), ",")
 		return after
 	}
-	s, again := newSource(t, some(t)), newSource(t, some(t))
-	for _, name := range []string{"nobody@a.example", "closed@a.example", "plain@a.example"} {
+	all := some(t)
+	s, again := newSource(t, all), newSource(t, all)
+	for _, name := range []string{"alice@a.example", "nobody@a.example", "closed@a.example", "plain@a.example", "j\u00fcrgen@a.example", "b\u00e4r@a.example"} {
+		parted := strings.NewReplacer("\u00fc", "u\u0308", "\u00e4", "a\u0308").Replace(name)
+		for _, written := range []string{strings.ToUpper(name[:1]) + name[1:], name + ".", parted} {
+			if a, b := salt(s, name), salt(s, written); a != b {
+				t.Errorf("%q has %s, and written as %q %s: an account has one", name, a, written, b)
+			}
+		}
 		if a, b := salt(s, name), salt(again, name); a != b {
 			t.Errorf("%s: %s, then %s", name, a, b)
 		}

@@ -46,13 +46,13 @@ type users struct {
 func (u *users) Find(ctx context.Context, name string) (accounts.Account, error) {
 	local, domain, ok := vhost.Cut(name)
 	if !ok {
-		return accounts.Account{}, accounts.ErrNone
+		return accounts.Account{Name: name}, accounts.ErrNone
 	}
 	l, err := u.store.Login(ctx, domain, local)
-	if errors.Is(err, vhost.ErrNoUser) {
-		err = accounts.ErrNone
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, vhost.ErrNoUser):
+		return accounts.Account{Name: local + "@" + domain}, accounts.ErrNone
+	case err != nil:
 		return accounts.Account{}, err
 	}
 	a := accounts.Account{Name: l.Name, Hash: l.Hash, Verifier: l.Verifier}

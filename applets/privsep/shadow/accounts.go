@@ -31,7 +31,7 @@ func (s system) Find(ctx context.Context, name string) (accounts.Account, error)
 	case err != nil:
 		return accounts.Account{}, err
 	case none || strings.Contains(who.Name, "@"): // as for mail: such a name is a user's of a virtual domain
-		return accounts.Account{}, accounts.ErrNone
+		return accounts.Account{Name: name}, accounts.ErrNone
 	}
 	a := accounts.Account{Name: who.Name}
 	switch {

@@ -158,8 +158,8 @@ func (d *Dialogue) step(ctx context.Context, response []byte) smtp.Reply {
 	case Asks:
 		return ask(challenge)
 	case Yes:
-		if u := d.result.User; u == "" || len(u) > maxUser || smtp.Printable(u, maxUser) != u {
-			d.result = Result{Answer: No, Err: fmt.Errorf("the account is called %s, and a name has 1 to %d octets of printable ASCII here", smtp.Printable(fmt.Sprintf("%q", u), maxUser), maxUser)}
+		if u := d.result.User; u == "" || len(u) > maxUser || !smtp.Shown(u) {
+			d.result = Result{Answer: No, Err: fmt.Errorf("the account is called %s, and a name has 1 to %d octets here, in UTF-8 without characters that show nothing", smtp.Printable(fmt.Sprintf("%q", u), maxUser), maxUser)}
 			break
 		}
 		return smtp.Reply{Code: 235, Status: "2.7.0", Text: "logged in"} // AUTH

@@ -39,8 +39,8 @@ func (a *attempt) Step(_ context.Context, response []byte) ([]byte, Result) {
 	switch want, ok := a.accounts[parts[1]]; {
 	case parts[1] == "later":
 		return nil, Result{Answer: Later, Err: errors.New("away")}
-	case parts[1] == "odd":
-		return nil, Result{Answer: Yes, User: "a\nb"}
+	case strings.HasPrefix(parts[1], "odd"):
+		return nil, Result{Answer: Yes, User: "a" + parts[1][len("odd"):] + "b"}
 	case !ok:
 		return nil, Result{Answer: Unknown}
 	case want != parts[2]:
@@ -57,7 +57,7 @@ func b64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) 
 func TestDialogue(t *testing.T) {
 	source := accounts{"alice@us.example": "secret", "empty": ""}
 	plain := b64("\x00alice@us.example\x00secret")
-	odd := "PLAIN " + b64("\x00odd\x00secret")
+	odd := func(octets string) string { return "PLAIN " + b64("\x00odd"+octets+"\x00secret") }
 	for _, tt := range []struct {
 		name  string
 		lines []string // AUTH's argument, then what the client answers
@@ -89,7 +89,11 @@ func TestDialogue(t *testing.T) {
 		{"no such mechanism", []string{"GSSAPI"}, []string{"504 5.5.4 no login by that mechanism, take one of PLAIN CRAM-MD5 LOGIN"}},
 		{"none", []string{""}, []string{"504"}},
 		{"not now", []string{"PLAIN " + b64("\x00later\x00secret")}, []string{"454 4.7.0"}},
-		{"a name that is none", []string{odd}, []string{"535"}},
+		{"a name that is none", []string{odd("\n")}, []string{"535"}},
+		{"a name that is no UTF-8", []string{odd("\xff")}, []string{"535"}},
+		{"a name that turns text around", []string{odd("\u202e")}, []string{"535"}},
+		{"a name with a control of eight bits", []string{odd("\u009b")}, []string{"535"}},
+		{"a name in letters", []string{odd("\u00fc\u4e2d")}, []string{"235"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			d, r := Begin(t.Context(), Offer{Source: source}, Client{}, tt.lines[0])
@@ -101,7 +105,7 @@ func TestDialogue(t *testing.T) {
 					t.Fatalf("reply %d: %v, want %s", i, r, want)
 				}
 			}
-			if tt.lines[0] == odd && d.Result().Err == nil {
+			if strings.HasPrefix(tt.name, "a name that") && d.Result().Err == nil {
 				t.Error("nothing says why")
 			}
 			if ok := d.Result().Answer == Yes; ok != (r.Code == 235) {

@@ -70,14 +70,20 @@ func TestVirtualLogin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	addDomain(t, s, "virtual.test", "bob:{PLAIN}another::::::scram="+v.String()+"\n")
+	addDomain(t, s, "virtual.test", "bob:{PLAIN}another::::::scram="+v.String()+"\nj\u00fcrgen:{PLAIN}another::::::scram="+v.String()+"\n")
 	try("587", "bob@virtual.test", "another", "bob@virtual.test", "sent")
 	for version, kinds := range map[uint16][]string{tls.VersionTLS13: {"tls-exporter", "tls-server-end-point"}, tls.VersionTLS12: {"tls-server-end-point", "tls-unique"}} {
 		for _, kind := range kinds {
 			boundLogin(t, client, s.IP+":465", "bob@virtual.test", "another", version, kind)
 		}
 	}
+	for _, written := range []string{"j\u00fcrgen@virtual.test", "ju\u0308rgen@virtual.test"} { // composed and parted
+		boundLogin(t, client, s.IP+":465", written, "another", tls.VersionTLS13, "tls-exporter")
+	}
 	log, _ := os.ReadFile(s.Log)
+	if !strings.Contains(string(log), `user=j\xc3\xbcrgen@virtual.test`) {
+		t.Error("the log doesn't tell who logged in")
+	}
 	if !strings.Contains(string(log), "client logged in") || strings.Contains(string(log), "another") {
 		t.Error("the log lacks the login, or has the password")
 	}
@@ -129,7 +135,10 @@ func boundLogin(t *testing.T, from *lan.Host, address, user, password string, ve
 			first, err = c.Next(challenge)
 		}
 		if err != nil || reply.Code != 235 || c.Done() != nil {
-			t.Errorf("a login bound by %s: %v, %v, %v", kind, reply, err, c.Done())
+			t.Errorf("a login of %q bound by %s: %v, %v, %v", user, kind, reply, err, c.Done())
+		}
+		if reply := say("MAIL FROM:<" + strings.Replace(user, "u\u0308", "\u00fc", 1) + "> SMTPUTF8"); reply.Code != 250 {
+			t.Errorf("%q sends as themselves: %v", user, reply)
 		}
 		return true
 	})
