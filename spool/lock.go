@@ -70,7 +70,8 @@ func (q *Queue) makeLock() error {
 }
 
 // TryLock takes the queue lock: one runner at a time has it. ErrLocked: another
-// has it, here or in another process. unlock gives it back.
+// has it, here or in another process. disk.ErrNoLocks: anybody could have it at the
+// same time. unlock gives it back.
 func (q *Queue) TryLock() (unlock func(), err error) {
 	f, err := q.root.Open(lockName, disk.ReadWrite)
 	if err != nil {
@@ -79,6 +80,9 @@ func (q *Queue) TryLock() (unlock func(), err error) {
 	got, err := lockNamed(q.root, lockName, f)
 	if err == nil && got != locked {
 		err = ErrLocked // if it was replaced meanwhile, the next try gets the new one
+	}
+	if err == nil {
+		err = disk.Excludes(q.root, lockName, f)
 	}
 	if err == nil {
 		err = q.takeStock()

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"postoffice/internal/disk"
+	"postoffice/internal/disk/crashfs"
 	"postoffice/internal/smtp"
 	"postoffice/spool/envelope"
 )
@@ -155,5 +157,27 @@ func TestInstead(t *testing.T) {
 		if left, err := os.ReadDir(dir + "/tmp"); len(left) > 0 || err != nil {
 			t.Errorf("%d octets: tmp/ has %v, %v", octets, left, err)
 		}
+	}
+}
+
+// TestQueueWithoutLocksR27: where locks keep nobody out mail is accepted, and nobody
+// gets the queue lock; where they do again, as on another mount, it is delivered.
+func TestQueueWithoutLocksR27(t *testing.T) {
+	f := crashfs.New()
+	f.SetClock(still)
+	f.SetLockless()
+	q, err := reopen(f, still)
+	if err != nil {
+		t.Fatal(err)
+	}
+	accept(t, q, envelopeFor(1), letterOf(token("a", 1, 100, false)))
+	if _, err := q.TryLock(); !errors.Is(err, disk.ErrNoLocks) {
+		t.Errorf("TryLock: %v, want ErrNoLocks", err)
+	}
+	if _, err := q.Lock(t.Context()); !errors.Is(err, disk.ErrNoLocks) {
+		t.Errorf("Lock: %v, want ErrNoLocks", err)
+	}
+	if n := entries(t, q)[Active]; n != 1 {
+		t.Errorf("%d messages, want the one that was accepted", n)
 	}
 }

@@ -29,7 +29,10 @@ type Config struct {
 	MailDir  string
 	DBDir    string
 	RunDir   string
-	Aliases  string
+
+	RequireHome bool // mail for users without one waits
+
+	Aliases string
 
 	VHostDir     string // "" no virtual domains
 	VHostSpool   string

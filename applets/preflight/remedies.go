@@ -58,6 +58,7 @@ func dirError(option, dir string, code int, err error) error {
 		{maildrop.ErrForeign, sysexits.NoPerm, "give the directory itself to who owns the queue: chown --reference=" + dir + " " + filepath.Join(dir, maildrop.Dir)},
 		{spool.ErrForeign, sysexits.NoPerm, "it must be the server's alone: if it is a queue of ours, chmod 700 " + strings.Join(spool.Dirs(dir), " ") + ", and chown --reference=" + dir + " what is another's of these; else " + says},
 		{disk.ErrNoSync, code, "a power cut could lose mail there: use a local file system that can sync directories, such as ext4, XFS or Btrfs; " + says},
+		{service.ErrNoLocks, sysexits.Config, "it may be on a local file system or in memory, as /run is: " + says},
 		{fs.ErrNotExist, code, "the directory above it must be there: mkdir -p " + filepath.Dir(dir) + "; or " + says},
 		{syscall.EROFS, code, "its file system is read-only: mount it for writing; or " + says},
 		{syscall.ENOTDIR, code, "something in its path is no directory; " + says},

@@ -149,7 +149,7 @@ func (d *daemon) master(ctx context.Context) error {
 		Session: d.session, OnePass: d.onePass,
 		Detach:    d.answers != nil,
 		Server:    owner,
-		Mailboxes: mailbox.Options{FS: disk.OS(), Dir: d.conf.MailDir, Mailbox: d.conf.Mailbox, Folders: foldersOf(d.conf), Log: d.log},
+		Mailboxes: mailbox.Options{FS: disk.OS(), Dir: d.conf.MailDir, Mailbox: d.conf.Mailbox, Folders: foldersOf(d.conf), Homes: mailbox.Homes{Required: d.conf.RequireHome}, Log: d.log},
 		Users:     users,
 		Bare:      !d.conf.ProgramCapabilities,
 		Probe:     !d.onePass,

@@ -38,7 +38,7 @@ type privateMailer struct {
 
 func newPrivateMailer(ctx context.Context, conf *config.Config, me account.Account, log *slog.Logger) *privateMailer {
 	m := &privateMailer{serving: ctx, me: me, log: log, boxes: mailbox.New(mailbox.Options{
-		FS: disk.OS(), Dir: conf.MailDir, Mailbox: conf.Mailbox, Folders: foldersOf(conf), Virtual: virtualBoxes(conf, me, ""), Accounts: account.Only(me), Log: log,
+		FS: disk.OS(), Dir: conf.MailDir, Mailbox: conf.Mailbox, Folders: foldersOf(conf), Virtual: virtualBoxes(conf, me, ""), Accounts: account.Only(me), Homes: mailbox.Homes{Required: conf.RequireHome}, Log: log,
 	})}
 	m.use(conf)
 	return m
@@ -62,6 +62,7 @@ func (m *privateMailer) use(conf *config.Config) {
 		Scanner:     scanner,
 		FS:          disk.OS(),
 		Files:       m.boxes,
+		Homes:       mailbox.Homes{Required: conf.RequireHome},
 		Accounts:    account.Only(m.me),
 		Log:         m.log,
 	}))

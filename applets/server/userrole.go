@@ -22,6 +22,7 @@ import (
 	"postoffice/applets/privsep/creds"
 	"postoffice/applets/service"
 	"postoffice/applets/sysexits"
+	"postoffice/deliver/local/mailbox"
 	"postoffice/deliver/local/user"
 	"postoffice/internal/account"
 	"postoffice/internal/dbm/store"
@@ -40,6 +41,7 @@ type userSettings struct {
 	DefaultUser string
 	ProgramDir  string
 	ProgramTime time.Duration
+	RequireHome bool
 	Scanner     user.Scanner
 }
 
@@ -59,6 +61,7 @@ func userOptions(ctx context.Context, conf *config.Config) (privsep.UserOptions,
 		DefaultUser: runner.Name,
 		ProgramDir:  conf.ProgramDir,
 		ProgramTime: conf.ProgramTime,
+		RequireHome: conf.RequireHome,
 		Scanner:     scanner,
 	})
 	return privsep.UserOptions{Settings: data, DefaultUser: runner.Name, ScanUser: scanner.User, RunTime: max(conf.ProgramTime, scanner.Time)}, err
@@ -306,6 +309,7 @@ func runUserRole(ctx context.Context, _ *cmdline.Env) error {
 		ProgramDir:  s.ProgramDir,
 		ProgramTime: s.ProgramTime,
 		Scanner:     s.Scanner,
+		Homes:       mailbox.Homes{Required: s.RequireHome},
 		FS:          disk.OS(),
 	}))
 	return nil

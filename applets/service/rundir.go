@@ -127,10 +127,39 @@ func (r *RunDir) take(gid int) error {
 	if err != nil {
 		return err
 	}
+	if err := r.excludes(); err != nil {
+		return err
+	}
 	if err := r.lock.Chown(-1, gid); err != nil {
 		return err
 	}
 	return r.lock.Chmod(0o640)
+}
+
+// ErrNoLocks says that the run directory's lock keeps nobody out.
+var ErrNoLocks = errors.New("locks have no effect on this file system: two servers would run at once")
+
+// excludes says why the lock that we hold keeps nobody out: who opens its file anew
+// gets it too (R27).
+func (r *RunDir) excludes() error {
+	second, err := os.OpenFile(filepath.Join(r.path, lockFile), os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // named tells
+	}
+	if err != nil {
+		return err
+	}
+	defer second.Close() // and a lock of it
+	switch err := flock(second, unix.LOCK_EX); {
+	case errors.Is(err, ErrRunning):
+		return nil
+	case err != nil:
+		return err
+	}
+	if !r.named() {
+		return nil
+	}
+	return ErrNoLocks
 }
 
 // flock takes a lock without waiting; ErrRunning if another has it.

@@ -148,3 +148,21 @@ func TestPortFreeSoon(t *testing.T) {
 	testenv.Must(t, err)
 	CloseListeners(ls)
 }
+
+// TestRunDirWithoutLocksR27: a lock that a second descriptor gets too is none, and its
+// file may be gone by then.
+func TestRunDirWithoutLocksR27(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "run")
+	testenv.Must(t, os.Mkdir(path, 0o755))
+	f, err := os.Create(filepath.Join(path, lockFile))
+	testenv.Must(t, err)
+	defer f.Close()
+	r := &RunDir{path: path, lock: f} // as if flock(2) had done nothing
+	if err := r.excludes(); !errors.Is(err, ErrNoLocks) {
+		t.Errorf("%v, want ErrNoLocks", err)
+	}
+	testenv.Must(t, flock(f, unix.LOCK_EX))
+	testenv.Must(t, r.excludes())
+	testenv.Must(t, os.Remove(f.Name()))
+	testenv.Must(t, r.excludes())
+}

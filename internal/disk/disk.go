@@ -179,6 +179,9 @@ var (
 	// ErrNoSync: a file system that can't make the names in a directory
 	// durable; nothing is safe there.
 	ErrNoSync = errors.New("this file system can't keep mail safe: it doesn't sync directories")
+	// ErrNoLocks: a file system on which a lock keeps nobody out, as some that are
+	// shared over a network.
+	ErrNoLocks = errors.New("locks have no effect on this file system, so that two programs could do one thing twice: use a local one, or mount it with locks that work")
 	// ErrName: a name that is empty, ".", ".." or holds a slash or a NUL.
 	ErrName = errors.New("not a file name")
 )
@@ -209,6 +212,28 @@ func Settle(d Dir) error {
 		return s.settle()
 	}
 	return nil
+}
+
+// Excludes says why the flock(2) lock that the caller holds on f, the file that is name
+// in d, keeps nobody out: who opens the file anew gets it too (R27). A name that
+// leads elsewhere by now is for Named to find.
+func Excludes(d Dir, name string, f File) error {
+	second, err := d.Open(name, ReadWrite)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer second.Close() // nothing was written
+	got, err := second.TryLock()
+	if err != nil || !got {
+		return err
+	}
+	if same, err := Named(d, name, f); err != nil || !same {
+		return err
+	}
+	return ErrNoLocks
 }
 
 // Named reports whether name in d still is the open file f: the second look

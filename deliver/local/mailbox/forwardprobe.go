@@ -14,6 +14,7 @@ import (
 // looks once for each extension, with the account's ids.
 type forwardProbe struct {
 	fs    disk.FS
+	homes Homes
 	a     account.Account
 	place *stalled.Place // told of each step
 
@@ -26,8 +27,8 @@ type forwardProbe struct {
 // Elsewhere returns the answer to a delivery that a .forward of the account
 // takes elsewhere, or of which that is not known now; nil for any other. It
 // looks with our ids.
-func Elsewhere(fsys disk.FS, a account.Account, d local.Delivery) *local.Result {
-	l := forwardProbe{fs: fsys, a: a}
+func Elsewhere(fsys disk.FS, homes Homes, a account.Account, d local.Delivery) *local.Result {
+	l := forwardProbe{fs: fsys, homes: homes, a: a}
 	defer l.close()
 	return l.elsewhere(d)
 }
@@ -73,10 +74,10 @@ func (l *forwardProbe) forwards(extension string) (bool, error) {
 	return forwarded(home, extension)
 }
 
-// OpenHome opens the home directory once; see the function of that name.
+// openHome is Homes.Open, once.
 func (l *forwardProbe) openHome() (disk.Dir, error) {
 	if !l.opened {
-		l.home, l.homeErr = OpenHome(l.fs, l.a)
+		l.home, l.homeErr = l.homes.Open(l.fs, l.a)
 		l.opened = true
 	}
 	return l.home, l.homeErr
@@ -123,7 +124,7 @@ func (m *Mailboxes) Forwards(ctx context.Context, user, extension string) (yes b
 	crowded := func() bool { return m.questions.Load() >= maxQuietQuestions }
 	return stalled.Ask(ctx, m.busy, []string{inHome: a.Home}, crowded, func(p *stalled.Place) (yes bool, err error) {
 		err = m.o.As(a, -1, func() (err error) {
-			l := forwardProbe{fs: m.o.FS, a: a, place: p}
+			l := forwardProbe{fs: m.o.FS, homes: m.o.Homes, a: a, place: p}
 			defer l.close()
 			yes, err = l.forwards(extension)
 			return err

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 
+	"postoffice/deliver/local/stalled"
 	"postoffice/internal/account"
 	"postoffice/internal/disk"
 )
@@ -32,9 +33,15 @@ func ForwardNames(extension string) []string {
 	return names
 }
 
-// OpenHome opens an account's home directory, which takes the account's ids. nil and no
+// Homes says what becomes of mail for an account whose home directory isn't there.
+type Homes struct {
+	Required  bool                    // it waits (option require-home)
+	Unmounted func(dir string) string // as stalled.Tables.Unmounted; nil: as this machine says
+}
+
+// Open opens an account's home directory, which takes the account's ids. nil and no
 // error: it is not there, and need not be.
-func OpenHome(fsys disk.FS, a account.Account) (disk.Dir, error) {
+func (h Homes) Open(fsys disk.FS, a account.Account) (disk.Dir, error) {
 	err := error(fs.ErrNotExist)
 	if filepath.IsAbs(a.Home) {
 		var home disk.Dir
@@ -42,16 +49,28 @@ func OpenHome(fsys disk.FS, a account.Account) (disk.Dir, error) {
 			return home, nil
 		}
 	}
-	return nil, HomeError(a, err)
+	return nil, h.Missing(a, err)
 }
 
-// HomeError explains why an account's home directory can't be opened. nil: it is
-// not there, and need not be for a system's account or one whose home is
-// /nonexistent. Any other home that is missing may be on a file system that is
-// not mounted now (A49).
-func HomeError(a account.Account, err error) error {
-	if gone := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR); gone && (a.UID < firstUser || a.Home == noHome) {
-		return nil
+// Missing explains why an account's home directory can't be opened. nil: it is not
+// there, and need not be: the account is a system's or has /nonexistent for a home, or
+// nothing says that it may be on a file system that is not mounted now (A49).
+func (h Homes) Missing(a account.Account, err error) error {
+	if gone := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR); gone {
+		if a.UID < firstUser || a.Home == noHome {
+			return nil
+		}
+		if !h.Required && filepath.IsAbs(a.Home) {
+			look := h.Unmounted
+			if look == nil {
+				look = stalled.Tables{}.Unmounted
+			}
+			why := look(a.Home)
+			if why == "" {
+				return nil
+			}
+			return fmt.Errorf("home directory %q of %s (%s): %w", a.Home, a.Name, why, err)
+		}
 	}
 	return fmt.Errorf("home directory %q of %s (is its file system mounted? who has none has /nonexistent in passwd): %w", a.Home, a.Name, err)
 }

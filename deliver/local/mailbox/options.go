@@ -22,6 +22,8 @@ type Options struct {
 	// Folders are those in the home directory ("~/path") that a Delivery may
 	// name: whoever asks for one is not believed to know a good file there.
 	Folders []string
+	// Homes says what a home directory that isn't there means.
+	Homes Homes
 	// Virtual has the mailboxes of virtual domains.
 	Virtual  Virtual
 	Hostname string        // in the names of a Maildir's files; "": the machine's

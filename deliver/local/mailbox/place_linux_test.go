@@ -181,7 +181,7 @@ var hostilePlaces = []struct {
 	{"link on the way", "is a link", "~/d/x", func(t *testing.T, r *real, home, victim string) { link(t, r, filepath.Dir(victim), home+"/d") }},
 	{"file on the way", "is a link or no directory", "~/d/x", func(t *testing.T, r *real, home, _ string) { file(t, r, home+"/d", 0o600) }},
 	{"closed home", "permission denied", "~/d/x", func(t *testing.T, r *real, home, _ string) { check(t, os.Chmod(home, 0o500)) }},
-	{"home not mounted", "mounted", "~/x", func(t *testing.T, r *real, home, _ string) { check(t, os.Remove(home)) }},
+	{"no home", "has no home directory", "~/x", func(t *testing.T, r *real, home, _ string) { check(t, os.Remove(home)) }},
 
 	{"Maildir is a link", "is a link", "~/M/", func(t *testing.T, r *real, home, victim string) { link(t, r, filepath.Dir(victim), home+"/M") }},
 	{"Maildir is a file", "is a link or no directory", "~/M/", func(t *testing.T, r *real, home, _ string) { file(t, r, home+"/M", 0o600) }},
@@ -205,7 +205,7 @@ var hostilePlaces = []struct {
 		check(t, os.Chmod(home+"/M/new", 0o500))
 	}},
 	{"home closed to a Maildir", "permission denied", "~/M/", func(t *testing.T, r *real, home, _ string) { check(t, os.Chmod(home, 0o500)) }},
-	{"home of the Maildir not mounted", "mounted", "~/M/", func(t *testing.T, r *real, home, _ string) { check(t, os.Remove(home)) }},
+	{"no home for the Maildir", "has no home directory", "~/M/", func(t *testing.T, r *real, home, _ string) { check(t, os.Remove(home)) }},
 
 	{"mail directory closed", "permission denied", "", func(t *testing.T, r *real, _, _ string) { check(t, os.Chmod(r.mail, 0o555)) }},
 	{"mail directory missing", "mail directory", "", func(t *testing.T, r *real, _, _ string) { check(t, os.Remove(r.mail)) }},

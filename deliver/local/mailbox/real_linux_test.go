@@ -21,6 +21,7 @@ import (
 type real struct {
 	*mailbox.Mailboxes
 	a         account.Account
+	homes     mailbox.Homes
 	mail      string // 2775 root:mail, as Debian has it
 	box, home string
 }
@@ -52,7 +53,7 @@ var folders = []string{"~/mail/spam", "~/Maildir/.Junk/"}
 // with begins anew with option mailbox.
 func (r *real) with(spec string) {
 	r.Mailboxes = mailbox.New(mailbox.Options{
-		FS: disk.OS(), Dir: r.mail, Accounts: account.Only(r.a), As: creds.As,
+		FS: disk.OS(), Dir: r.mail, Accounts: account.Only(r.a), As: creds.As, Homes: r.homes,
 		Mailbox: spec, Folders: folders, Hostname: "host/a:b", LockWait: 100 * time.Millisecond,
 	})
 }
@@ -98,7 +99,17 @@ func TestForwardedBeforeTheMailboxIsOpened(t *testing.T) {
 		{"a dangling link counts too", func(t *testing.T, r *real) {
 			check(t, os.Symlink("/nowhere", filepath.Join(r.home, ".forward")))
 		}, local.Delivery{}, "forwarded", ""},
-		{"home not mounted (A49)", func(t *testing.T, r *real) { check(t, os.Remove(r.home)) }, local.Delivery{}, "deferred", "mounted"},
+		{"no home", func(t *testing.T, r *real) { check(t, os.Remove(r.home)) }, local.Delivery{}, "delivered", ""},
+		{"home not mounted (A49)", func(t *testing.T, r *real) {
+			check(t, os.Remove(r.home))
+			r.homes.Unmounted = func(string) string { return "/home has nothing mounted" }
+			r.with("")
+		}, local.Delivery{}, "deferred", "/home has nothing mounted"},
+		{"no home, and one is required (A49)", func(t *testing.T, r *real) {
+			check(t, os.Remove(r.home))
+			r.homes.Required = true
+			r.with("")
+		}, local.Delivery{}, "deferred", "is its file system mounted?"},
 		{"home closed to its user", func(t *testing.T, r *real) { check(t, os.Chmod(r.home, 0)) }, local.Delivery{}, "deferred", "permission denied"},
 		{"no mail directory, but a .forward", func(t *testing.T, r *real) {
 			check(t, os.Remove(r.mail))
@@ -126,22 +137,36 @@ func forwardFile(name string) func(t *testing.T, r *real) {
 	return func(t *testing.T, r *real) { check(t, os.WriteFile(filepath.Join(r.home, name), nil, 0o600)) }
 }
 
-// TestHomesThatNeedNotBeThereA49: a system's account and one whose home is
-// /nonexistent have no .forward; root's never counts.
+// TestHomesThatNeedNotBeThereA49: a system's account, one whose home is /nonexistent and
+// one whose home is on no file system that could be missing have no .forward; root's
+// never counts.
 func TestHomesThatNeedNotBeThereA49(t *testing.T) {
 	for _, tt := range []struct {
-		uid  int
-		home string
-		want bool // known to have none
+		uid            int
+		home           string
+		want, required bool // known to have none, also where homes are required
 	}{
-		{999, "/no/such/home", true}, {1000, "/no/such/home", false}, {1000, "/nonexistent", true},
-		{999, "/dev/null", true}, {1000, "/dev/null", false}, {999, "", true}, {1000, "", false},
-		{0, "/root", true},
+		{999, "/no/such/home", true, true}, {1000, "/no/such/home", true, false}, {1000, "/nonexistent", true, true},
+		{1000, "/not/mounted", false, false}, {999, "/not/mounted", true, true},
+		{999, "/dev/null", true, true}, {1000, "/dev/null", true, false}, {999, "", true, true}, {1000, "", false, false},
+		{0, "/root", true, true},
 	} {
 		a := account.Account{Name: "x", UID: tt.uid, GID: tt.uid, Home: tt.home}
-		m := mailbox.New(mailbox.Options{FS: disk.OS(), Dir: "/", Accounts: account.Only(a)})
-		if yes, err := m.Forwards(t.Context(), "x", ""); yes || (err == nil) != tt.want {
-			t.Errorf("uid %d, home %q: %v, %v, want known %v", tt.uid, tt.home, yes, err, tt.want)
+		for _, homes := range []mailbox.Homes{{}, {Required: true}} {
+			homes.Unmounted = func(dir string) string {
+				if dir == "/not/mounted" {
+					return "it is not mounted"
+				}
+				return ""
+			}
+			want := tt.want
+			if homes.Required {
+				want = tt.required
+			}
+			m := mailbox.New(mailbox.Options{FS: disk.OS(), Dir: "/", Accounts: account.Only(a), Homes: homes})
+			if yes, err := m.Forwards(t.Context(), "x", ""); yes || (err == nil) != want {
+				t.Errorf("uid %d, home %q, required %v: %v, %v, want known %v", tt.uid, tt.home, homes.Required, yes, err, want)
+			}
 		}
 	}
 	m := mailbox.New(mailbox.Options{FS: disk.OS(), Dir: "/", Accounts: account.Passwd("/etc/passwd"), As: creds.As})

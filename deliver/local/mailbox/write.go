@@ -71,7 +71,7 @@ func (m *Mailboxes) refuse(at place, w *waiting, err error) {
 // the place, once that is locked; before that it answers for what a .forward
 // takes elsewhere. An error means that it took nothing else.
 func (m *Mailboxes) write(a account.Account, at place, w *waiting, p *stalled.Place) error {
-	t := &task{m: m, a: a, at: at, place: p, look: forwardProbe{fs: m.o.FS, a: a, place: p}}
+	t := &task{m: m, a: a, at: at, place: p, look: forwardProbe{fs: m.o.FS, homes: m.o.Homes, a: a, place: p}}
 	p.Go(inPlace)
 	mode, gid, openErr := t.openTop()
 	p.Step()

@@ -17,4 +17,6 @@
 //
 //	places.go  places, and who waits for one
 //	mounts.go  which file system a path leads to
+//	unmounted.go
+//	           what may be missing where a directory isn't there
 package stalled

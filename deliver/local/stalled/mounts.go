@@ -22,7 +22,8 @@ const ownDisks = " ext2 ext3 ext4 xfs btrfs zfs f2fs bcachefs jfs nilfs2 reiserf
 type mount struct {
 	dev   string // major:minor
 	point string
-	own   bool // on a disk of this machine
+	kind  string // "" not known
+	own   bool   // on a disk of this machine
 }
 
 // table finds the file system of a path without a call that it would have to
@@ -48,7 +49,6 @@ func (t *table) refresh(now time.Time) {
 		return
 	}
 	t.at, t.points = now, map[string]mount{}
-	unescape := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
 	for line := range strings.Lines(t.read()) {
 		f := strings.Fields(line)
 		_, behind, ok := strings.Cut(line, " - ")
@@ -56,9 +56,14 @@ func (t *table) refresh(now time.Time) {
 		if !ok || len(f) < 5 || len(kind) == 0 {
 			continue
 		}
-		point := unescape.Replace(f[4])
-		t.points[point] = mount{f[2], point, strings.Contains(ownDisks, " "+kind[0]+" ")} // the last one lies over the others
+		point := unescape(f[4])
+		t.points[point] = mount{f[2], point, kind[0], strings.Contains(ownDisks, " "+kind[0]+" ")} // the last one lies over the others
 	}
+}
+
+// unescape reads a path in mountinfo or fstab(5).
+func unescape(text string) string {
+	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(text)
 }
 
 // of returns the file system of a path. Links are followed on disks of this

@@ -50,7 +50,7 @@ func (u *User) home() (*disk.Walk, error) {
 			return home, nil
 		}
 	}
-	return nil, mailbox.HomeError(u.o.Account, err)
+	return nil, u.o.Homes.Missing(u.o.Account, err)
 }
 
 // checkHome says why a file in the home directory may be somebody else's doing.

@@ -159,8 +159,13 @@ func TestForwardA49B54(t *testing.T) {
 		{"link to itself", func(p *fixture) { p.instead(func(path string) error { return os.Symlink(".forward", path) }) }, "is a symbolic link"},
 		{"no right to read", func(p *fixture) { must(t, os.Chmod(p.path(".forward"), 0)) }, "permission denied"},
 		{"no right to enter the home", func(p *fixture) { must(t, os.Chmod(p.home, 0)) }, "permission denied"},
-		{"no home", func(p *fixture) { must(t, os.RemoveAll(p.home)) }, "no such file"},
-		{"a home on no file system", func(p *fixture) { p.o.Account.Home = "/nonexistent/alice" }, "no such file"},
+		{"no home", func(p *fixture) { must(t, os.RemoveAll(p.home)) }, "none"},
+		{"no home, and one is required", func(p *fixture) { must(t, os.RemoveAll(p.home)); p.o.Homes.Required = true }, "no such file"},
+		{"no home, which may not be mounted", func(p *fixture) {
+			must(t, os.RemoveAll(p.home))
+			p.o.Homes.Unmounted = func(string) string { return "/home is not mounted" }
+		}, "/home is not mounted"},
+		{"a home on no file system", func(p *fixture) { p.o.Account.Home = "/nonexistent/alice" }, "none"},
 		{"an account without a home", func(p *fixture) { p.o.Account.Home = "/nonexistent" }, "none"},
 	} {
 		p := newUser(t, nil)

@@ -54,6 +54,8 @@ type Options struct {
 	Alone func(a account.Account) (bool, error)
 	Log   *slog.Logger // nil: nothing is logged
 
+	// Homes says what a home directory that isn't there means.
+	Homes mailbox.Homes
 	// Mounts returns the text of mountinfo; nil: this process's.
 	Mounts func() string
 
@@ -165,7 +167,7 @@ func (u *User) runText(ctx context.Context, text string, own bool, j local.Job) 
 // likes, unless the user has a .forward.
 func (u *User) runMailer(ctx context.Context, j local.Job) local.Result {
 	a := u.o.Account
-	if res := mailbox.Elsewhere(u.o.FS, a, local.Delivery{Extension: j.Envelope.Extension, Final: j.Final}); res != nil {
+	if res := mailbox.Elsewhere(u.o.FS, u.o.Homes, a, local.Delivery{Extension: j.Envelope.Extension, Final: j.Final}); res != nil {
 		return *res
 	}
 	c, err := mailerCommand(u.o.Mailer, mailerValues(a, j.Envelope))

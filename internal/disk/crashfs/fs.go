@@ -43,6 +43,7 @@ type world struct {
 	fcntl map[int]*file
 	now   func() time.Time
 
+	lockless bool
 	journal  bool
 	portable bool
 	room     *disk.Space // nil: without end
@@ -129,6 +130,13 @@ func (f *FS) SetClock(now func() time.Time) {
 	f.w.mu.Lock()
 	defer f.w.mu.Unlock()
 	f.w.now = now
+}
+
+// SetLockless makes locks keep nobody out, as on some network file systems.
+func (f *FS) SetLockless() {
+	f.w.mu.Lock()
+	defer f.w.mu.Unlock()
+	f.w.lockless = true
 }
 
 // SetPortable makes RenameNoReplace two steps, link and unlink, between which

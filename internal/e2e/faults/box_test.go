@@ -58,7 +58,7 @@ func (k boxKind) letters(s *lan.Site) (n int) {
 func boxFaults(t *testing.T, k boxKind) *lan.Site {
 	l := lan.New(t)
 	l.DNS("one.test. IN A 10.77.0.2", "one.test. IN MX 10 one.test.")
-	return l.Host("one.test").Install(strings.Fields("minfree=0 " + k.setting)...)
+	return l.Host("one.test").Install(strings.Fields("minfree=0 require-home=yes " + k.setting)...)
 }
 
 // defers breaks something, sends bob a letter and wants it to wait with these
@@ -121,7 +121,8 @@ func TestBoxFaultsA45(t *testing.T) {
 }
 
 // TestBoxMissingA49: a home directory, or the mail directory, that isn't there
-// may be on a file system that is not mounted: mail waits, and nobody makes it.
+// may be on a file system that is not mounted: with require-home=yes mail waits, and
+// nobody makes it.
 func TestBoxMissingA49(t *testing.T) {
 	for _, k := range boxKinds {
 		t.Run(k.name, func(t *testing.T) {
