@@ -2,7 +2,6 @@ package applets
 
 import (
 	"context"
-	"os"
 
 	"postoffice/applets/checkrelay"
 	"postoffice/applets/client"
@@ -38,10 +37,7 @@ var checkRelay = cmdline.Applet{
 		if err != nil {
 			return cmdline.ExitWith(checkrelay.Finding, err)
 		}
-		if os.Getuid() != 0 {
-			return task.Do(ctx, env.Stdout)
-		}
-		return client.AsServer(ctx, env, conf, checkRole, task.Encode())
+		return client.AsServer(ctx, env, conf, checkRole, task)
 	},
 }
 
@@ -50,12 +46,5 @@ var checkRelay = cmdline.Applet{
 const checkRole = "postoffice: check"
 
 func runCheckRole(ctx context.Context, env *cmdline.Env) error {
-	if os.Getuid() == 0 {
-		return cmdline.Usagef("this is a part of check-relay")
-	}
-	task, err := checkrelay.Read(env.Stdin)
-	if err != nil {
-		return err
-	}
-	return task.Do(ctx, env.Stdout)
+	return client.DoTask[checkrelay.Task](ctx, env, "check-relay")
 }

@@ -3,7 +3,6 @@ package applets
 import (
 	"context"
 	"errors"
-	"os"
 
 	"postoffice/applets/client"
 	"postoffice/applets/cmdline"
@@ -31,10 +30,7 @@ var milterApplet = cmdline.Applet{
 		if err != nil {
 			return cmdline.Usagef("%v", err)
 		}
-		if os.Getuid() != 0 {
-			return triedWith(task.Do(ctx, env.Stdout))
-		}
-		return client.AsServer(ctx, env, conf, trialRole, task.Encode())
+		return triedWith(client.AsServer(ctx, env, conf, trialRole, task))
 	},
 }
 
@@ -43,14 +39,7 @@ var milterApplet = cmdline.Applet{
 const trialRole = "postoffice: trial"
 
 func runTrialRole(ctx context.Context, env *cmdline.Env) error {
-	if os.Getuid() == 0 {
-		return cmdline.Usagef("this is a part of milter test")
-	}
-	task, err := trymilter.Read(env.Stdin)
-	if err != nil {
-		return err
-	}
-	return triedWith(task.Do(ctx, env.Stdout))
+	return triedWith(client.DoTask[trymilter.Task](ctx, env, "milter test"))
 }
 
 // triedWith gives a filter's failure its exit code.

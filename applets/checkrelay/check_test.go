@@ -78,9 +78,7 @@ func TestCheck(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if task, err = Read(bytes.NewReader(task.Encode())); err != nil { // as it comes to the other process
-			t.Fatal(err)
-		}
+		task = testenv.ByJSON(t, task) // as it comes to the other process
 		var out bytes.Buffer
 		err = task.Do(t.Context(), &out)
 		code := 0
@@ -139,9 +137,7 @@ func TestCheckAll(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if task, err = Read(bytes.NewReader(task.Encode())); err != nil {
-		t.Fatal(err)
-	}
+	task = testenv.ByJSON(t, task) // as it comes to the other process
 	var out bytes.Buffer
 	if err := task.Do(t.Context(), &out); cmdline.ExitStatus(err) != Finding {
 		t.Errorf("%v, want the exit code of a finding", err)

@@ -7,5 +7,5 @@
 // Files:
 //
 //	check.go  the check, and what it says
-//	task.go   what one process hands to the other
+//	task.go   what is to be tried, with all that it takes
 package checkrelay

@@ -3,10 +3,8 @@ package checkrelay
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 
 	"postoffice/applets/config"
 	"postoffice/applets/passwords"
@@ -76,24 +74,6 @@ func (h *Host) read(ctx context.Context, source *passwords.Source) {
 	if err != nil {
 		h.Missing = err.Error()
 	}
-}
-
-// Encode writes the task for another process.
-func (t Task) Encode() []byte {
-	b, err := json.Marshal(t)
-	if err != nil {
-		panic("checkrelay: " + err.Error()) // it has nothing that can't be written
-	}
-	return b
-}
-
-// Read reads a task that Encode has written.
-func Read(r io.Reader) (t Task, err error) {
-	b, err := io.ReadAll(r)
-	if err == nil {
-		err = json.Unmarshal(b, &t)
-	}
-	return t, err
 }
 
 // Password returns the one that was read.

@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"os"
@@ -70,12 +71,37 @@ func asOwner(ctx context.Context, env *cmdline.Env, conf *config.Config, change 
 	return asUser(ctx, env, owner, argv, bytes.NewReader(conf.Encode()))
 }
 
-// AsServer runs a role for root as the server-user, with some text on its standard
-// input: it is to hear what root must not.
-func AsServer(ctx context.Context, env *cmdline.Env, conf *config.Config, role string, stdin []byte) error {
+// A Task is work that root leaves to the server-user, since it means to hear what root must
+// not: a value that JSON can hold, with all of what it needs that its process can't read.
+type Task interface {
+	Do(ctx context.Context, out io.Writer) error
+}
+
+// AsServer does a task: for root a role does it as the server-user, by DoTask.
+func AsServer(ctx context.Context, env *cmdline.Env, conf *config.Config, role string, task Task) error {
+	if os.Getuid() != 0 {
+		return task.Do(ctx, env.Stdout)
+	}
 	owner, err := server.ServerUser(conf)
 	if err != nil {
 		return err
 	}
-	return asUser(ctx, env, owner, []string{role}, bytes.NewReader(stdin))
+	text, err := json.Marshal(task)
+	if err != nil {
+		return err
+	}
+	return asUser(ctx, env, owner, []string{role}, bytes.NewReader(text))
+}
+
+// DoTask is a role that does a task of AsServer's, which comes on standard input. part says
+// to who calls it otherwise whose part it is.
+func DoTask[T Task](ctx context.Context, env *cmdline.Env, part string) error {
+	if os.Getuid() == 0 {
+		return cmdline.Usagef("this is a part of %s", part)
+	}
+	var task T
+	if err := json.NewDecoder(env.Stdin).Decode(&task); err != nil {
+		return err
+	}
+	return task.Do(ctx, env.Stdout)
 }

@@ -6,6 +6,6 @@
 //
 // Files:
 //
-//	task.go  what is tried, and how one process hands it to the other
+//	task.go  what is tried
 //	try.go   the trial, and what it says
 package trymilter

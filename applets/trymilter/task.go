@@ -1,7 +1,6 @@
 package trymilter
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -48,24 +47,6 @@ func NewTask(conf *config.Config, name, file string) (Task, error) {
 	}
 	t.Message = []byte(strings.ReplaceAll(string(t.Message), "\r\n", "\n"))
 	return t, nil
-}
-
-// Encode writes the task for another process.
-func (t Task) Encode() []byte {
-	b, err := json.Marshal(t)
-	if err != nil {
-		panic("trymilter: " + err.Error()) // it has nothing that can't be written
-	}
-	return b
-}
-
-// Read reads a task that Encode has written.
-func Read(r io.Reader) (t Task, err error) {
-	b, err := io.ReadAll(r)
-	if err == nil {
-		err = json.Unmarshal(b, &t)
-	}
-	return t, err
 }
 
 // errNone is that no filter is set.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"postoffice/applets/config"
+	"postoffice/internal/testenv"
 	"postoffice/internal/testenv/testfilter"
 )
 
@@ -47,9 +48,7 @@ func TestTrial(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if task, err = Read(strings.NewReader(string(task.Encode()))); err != nil {
-				t.Fatal(err)
-			}
+			task = testenv.ByJSON(t, task) // as it comes to the other process
 			var out strings.Builder
 			if err := task.Do(t.Context(), &out); err != tt.err {
 				t.Errorf("got %v, want %v", err, tt.err)

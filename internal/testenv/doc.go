@@ -24,7 +24,8 @@
 //	           a collection of messages, and of recipients nobody may send to, and
 //	           reports, as programs read them
 //	process.go what a test binary is where the code under test has started it, how
-//	           long its tests wait, and on which address; its log and descriptors
+//	           long its tests wait, and on which address; its log and descriptors; a
+//	           value as another process reads it
 //	strace.go  faults in system calls by strace
 //	trace_linux.go, calls_linux.go, calls_linux_amd64.go, calls_linux_arm64.go
 //	           faults in system calls by seccomp(2)

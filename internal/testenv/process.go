@@ -1,6 +1,7 @@
 package testenv
 
 import (
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
@@ -138,4 +139,17 @@ func OpenFiles() string {
 		}
 	}
 	return strings.Join(list, " ")
+}
+
+// ByJSON returns a value as another process gets it that reads it as JSON.
+func ByJSON[T any](tb testing.TB, v T) (read T) {
+	tb.Helper()
+	text, err := json.Marshal(v)
+	if err == nil {
+		err = json.Unmarshal(text, &read)
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return read
 }
