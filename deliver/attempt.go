@@ -51,7 +51,7 @@ func (r *Runner) workOn(w *schedule.Work, stop, work context.Context) {
 
 func newAttempt(msg *message, w *schedule.Work, stop, work context.Context) *attempt {
 	a := &attempt{
-		message: msg, tree: newTree(msg), todo: newTodo(msg.env.Folder), turn: w,
+		message: msg, tree: newTree(msg), todo: newTodo(msg.env.Folder, msg.s.virtualFolder(msg.env.Folder)), turn: w,
 		answers: make(chan []reply), routed: make(chan routed),
 	}
 	a.stop, a.halt = context.WithCancel(stop)

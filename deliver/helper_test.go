@@ -161,6 +161,7 @@ type rig struct {
 	log     *logBuffer
 	client  string        // who mail comes from; "": a client without an address
 	params  []smtp.Param  // of MAIL
+	folder  string        // see envelope.Envelope
 	skew    time.Duration // of the wall clock
 	stuck   atomic.Bool   // nothing can be recorded
 	full    atomic.Bool   // no message can be queued
@@ -287,7 +288,7 @@ func (r *rig) mail(from string, to ...string) spool.ID {
 
 func (r *rig) mailText(text string, arrived time.Time, from string, to ...string) spool.ID {
 	r.t.Helper()
-	env := envelope.Envelope{Arrived: arrived, Client: cmp.Or(r.client, "client"), Session: "s1", ReversePath: path(r.t, from), Params: r.params}
+	env := envelope.Envelope{Arrived: arrived, Client: cmp.Or(r.client, "client"), Session: "s1", ReversePath: path(r.t, from), Params: r.params, Folder: r.folder}
 	for _, a := range to {
 		env.Recipients = append(env.Recipients, smtp.Recipient{Path: path(r.t, a)})
 	}

@@ -367,7 +367,7 @@ func TestNoPlaceAtTheStore(t *testing.T) {
 	}
 	defer m.Close()
 	msg := run.opened(m)
-	a := &attempt{message: msg, tree: newTree(msg), todo: newTodo(""), turn: turn, work: t.Context()}
+	a := &attempt{message: msg, tree: newTree(msg), todo: newTodo("", ""), turn: turn, work: t.Context()}
 	a.stop, a.halt = context.WithCancel(t.Context())
 	defer a.halt()
 	a.begin(a.due())

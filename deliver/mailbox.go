@@ -2,6 +2,7 @@ package deliver
 
 import (
 	"fmt"
+	"strings"
 
 	"postoffice/deliver/local"
 	"postoffice/deliver/outcome"
@@ -43,13 +44,28 @@ func (d *delivery) toFile() answer {
 
 // formOf is the form of a message in a target's mailbox.
 func (s *settings) formOf(t *localTarget) local.Form {
-	if _, _, virtual := account.SplitVirtual(t.name); !virtual {
+	if !isVirtual(t.name) {
 		return local.FormOf(s.Mailbox, t.folder)
 	}
 	if s.VirtualMailbox == route.Maildir {
 		return local.FormMaildir
 	}
 	return local.FormMbox
+}
+
+// isVirtual reports whether a mailbox is a virtual domain's.
+func isVirtual(name string) bool {
+	_, _, virtual := account.SplitVirtual(name)
+	return virtual
+}
+
+// virtualFolder is where mail for a folder goes that is for a user of a virtual domain; "":
+// into the mailbox.
+func (s *settings) virtualFolder(folder string) string {
+	if folder == "" || strings.HasPrefix(s.VirtualMailbox, "lmtp:") {
+		return ""
+	}
+	return s.VirtualFolder
 }
 
 // byMailer has the program of option mailer run for it.

@@ -8,7 +8,6 @@ import (
 	"postoffice/deliver/local"
 	"postoffice/deliver/route"
 	"postoffice/deliver/schedule"
-	"postoffice/internal/account"
 )
 
 const (
@@ -88,7 +87,7 @@ func (s *settings) gateOf(t *localTarget) schedule.Gate {
 func (s *settings) mailboxKind(t *localTarget) schedule.Kind {
 	switch s.router.Way(t.step.Account, t.folder) {
 	case route.IntoStore:
-		if _, _, virtual := account.SplitVirtual(t.name); virtual {
+		if isVirtual(t.name) {
 			return schedule.Virtual
 		}
 		return schedule.Stored

@@ -7,7 +7,6 @@ import (
 	"postoffice/deliver/outcome"
 	"postoffice/deliver/route"
 	"postoffice/deliver/schedule"
-	"postoffice/internal/account"
 	"postoffice/internal/smtp"
 	"postoffice/spool/envelope"
 )
@@ -20,6 +19,7 @@ type todo struct {
 	questions questions                 // of these, what DNS is to be asked about
 	boxes     map[string]*box           // by account
 	folder    string                    // of each, see local.Delivery
+	virtual   string                    // the same of virtual domains
 	letters   queue                     // for mailboxes, to be started
 	items     map[envelope.Agent]*localTarget
 	errands   queue                    // to programs, files and lists, to be started
@@ -42,10 +42,10 @@ type work struct {
 }
 
 // newTodo is the work for a message whose mail for mailboxes goes into a folder of
-// them; "" is none.
-func newTodo(folder string) todo {
+// them, and for those of virtual domains into another; "" is none.
+func newTodo(folder, virtual string) todo {
 	return todo{
-		folder:  folder,
+		folder: folder, virtual: virtual,
 		domains: map[string][]envelope.Key{}, boxes: map[string]*box{}, items: map[envelope.Agent]*localTarget{},
 		hops: map[string]*hop{}, remotes: map[string]*remoteTarget{},
 	}
@@ -133,8 +133,8 @@ func (t *todo) letter(b *box, rc envelope.Recipient, s route.Step) {
 	}
 	to := newLocal(rc, s, s.Account.Name)
 	to.final, to.box = s.Final, b
-	if _, _, virtual := account.SplitVirtual(to.name); !virtual {
-		to.folder = t.folder
+	if to.folder = t.folder; isVirtual(to.name) {
+		to.folder = t.virtual
 	}
 	b.targets = append(b.targets, to)
 	t.serve(b)

@@ -2,6 +2,7 @@ package deliver
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -52,6 +53,25 @@ func TestVirtualMailboxes(t *testing.T) {
 	}
 	if left := r.list(); len(left) != 0 {
 		t.Errorf("the queue has %q", left)
+	}
+}
+
+// TestVirtualFolder: mail for a folder goes into that of each account, and into that of
+// virtual domains where there is one.
+func TestVirtualFolder(t *testing.T) {
+	for _, folder := range []string{"", "Junk"} {
+		r := newRig(t)
+		r.o.Virtual, r.o.VirtualFolder = virtuals{}, folder
+		got := map[string]string{}
+		r.mailer.seen = func(d local.Delivery) { got[d.User] = d.Folder }
+		r.folder = "~/junk"
+		r.mail("x@far.example", "bob", "bob@v.example")
+		r.folder = ""
+		r.mail("x@far.example", "carol@v.example")
+		r.pass()
+		if want := map[string]string{"bob": "~/junk", "bob@v.example": folder, "Carol@v.example": ""}; !maps.Equal(got, want) {
+			t.Errorf("it went into %q, want %q", got, want)
+		}
 	}
 }
 

@@ -294,6 +294,11 @@ func vhostMailbox(s string) (string, bool) {
 	return "lmtp:" + socket, ok
 }
 
+// vhostFolder takes a name that can stand in a file's.
+func vhostFolder(s string) (string, bool) {
+	return s, len(s) <= 32 && !strings.ContainsAny(s, "/.:~") && smtp.Printable(s, 32) == s
+}
+
 // command takes an absolute path and arguments.
 func command(s string) (string, bool) { return s, filepath.IsAbs(s) }
 

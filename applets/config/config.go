@@ -39,6 +39,7 @@ type Config struct {
 	VHostUser    string
 	VHostQuota   int64  // octets of a mailbox; 0: no bound
 	VHostMailbox string // VHostFile, VHostMaildir, or "lmtp:" and an absolute path
+	VHostFolder  string // of who asks for a folder there; "" none
 
 	Usermap             []string // each pattern:targets, in the order given
 	Delimiter           string   // one octet or ""

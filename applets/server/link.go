@@ -304,7 +304,7 @@ func virtualDomains(ctx context.Context, conf *config.Config) (v preflight.Virtu
 
 // virtualBoxes are the mailboxes of virtual domains, all of one account.
 func virtualBoxes(conf *config.Config, a account.Account, missing string) mailbox.Virtual {
-	return mailbox.Virtual{Dir: conf.VHostSpool, User: a, Missing: missing, Maildir: conf.VHostMailbox == config.VHostMaildir}
+	return mailbox.Virtual{Dir: conf.VHostSpool, User: a, Missing: missing, Maildir: conf.VHostMailbox == config.VHostMaildir, Folder: conf.VHostFolder}
 }
 
 // whereVirtual is what the process of virtual domains is told. Where an LMTP server has

@@ -150,6 +150,7 @@ func (s *settings) route(g ground) route.Options {
 
 		VirtualMailbox: virtualMailbox(s.conf),
 		VirtualQuota:   s.conf.VHostQuota,
+		VirtualFolder:  s.conf.VHostFolder,
 		Users:          g.mailer,
 	}
 	if g.virtual != nil {

@@ -48,6 +48,9 @@ type Options struct {
 	// VirtualMailbox is the same for users of virtual domains: "" for a file of each,
 	// "maildir", or "lmtp:/socket".
 	VirtualMailbox string
+	// VirtualFolder is the folder of users of virtual domains where mail is for one; ""
+	// is their mailbox, as with an LMTP server.
+	VirtualFolder string
 	// VirtualQuota is how many octets the mailbox of such a user may have for whom the
 	// domain's files say nothing else; 0: there is no bound.
 	VirtualQuota int64

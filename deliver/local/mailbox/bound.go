@@ -2,9 +2,11 @@ package mailbox
 
 import (
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"postoffice/deliver/local/quota"
+	"postoffice/internal/disk"
 )
 
 // overQuota says that a message does not fit into what its mailbox may have.
@@ -29,7 +31,7 @@ func (d *maildir) mayStore(j *job) error {
 	if j.d.Quota <= 0 {
 		return nil
 	}
-	if n, ok := quota.Recorded(d.dir); ok && fits(j, n+d.octets) == nil {
+	if n, ok := quota.Recorded(d.box()); ok && fits(j, n+d.octets) == nil {
 		return nil
 	}
 	if err := d.count(); err != nil {
@@ -47,7 +49,7 @@ func (d *maildir) count() (err error) {
 	var ok bool
 	if d.sum, ok = book.Get(key, from); !ok {
 		began := time.Now()
-		if d.sum, err = quota.Maildir(d.dir, d.place.Step); err != nil {
+		if d.sum, err = quota.Maildir(d.box(), d.place.Step); err != nil {
 			return err
 		}
 		d.sum -= d.octets // of this batch, which are there already
@@ -57,13 +59,27 @@ func (d *maildir) count() (err error) {
 	return nil
 }
 
+// box is the Maildir whose octets are counted: of a folder the one above it.
+func (d *maildir) box() disk.Dir {
+	if d.at.folder {
+		return d.dirs[len(d.at.below)-1] // dirs begins with the directory above them
+	}
+	return d.dir
+}
+
 // boxKey names the Maildir among all places.
-func (d *maildir) boxKey() string { return d.a.Name + " " + d.at.path() }
+func (d *maildir) boxKey() string {
+	path := d.at.path()
+	if d.at.folder {
+		path = filepath.Dir(path)
+	}
+	return d.a.Name + " " + path
+}
 
 // record notes what came for those who count it.
 func (d *maildir) record() {
 	d.m.book.Add(d.boxKey(), d.octets)
-	if err := quota.Record(d.dir, d.a.UID, d.octets, len(d.stored)); err != nil {
+	if err := quota.Record(d.box(), d.a.UID, d.octets, len(d.stored)); err != nil {
 		d.warn("maildirsize not kept up, readers that go by it count too little until they count anew", err)
 	}
 }

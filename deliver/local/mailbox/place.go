@@ -21,6 +21,7 @@ type place struct {
 	foreign bool   // top is for the account to open, not for us
 	below   []string
 	name    string // the file; "" for a Maildir, the last directory of all
+	folder  bool   // that is a folder of the Maildir above it (Maildir++)
 	word    string // what people call it
 
 	check func(way []disk.Step) error // what is wrong with the way to top, where that is a file's

@@ -18,6 +18,7 @@ type Virtual struct {
 	Dir     string          // "": there are none
 	User    account.Account // whose they are; without a Name there is none
 	Maildir bool            // each is a Maildir
+	Folder  string          // the one folder that each may have; "": none
 	Missing string          // why there is no User
 }
 
@@ -41,15 +42,22 @@ func (v *Virtual) account(user, domain string) (a account.Account, o outcome.Out
 
 // place is where mail of a user of a virtual domain is written.
 func (v *Virtual) place(user, domain, folder string) (place, error) {
-	if folder != "" {
-		return place{}, errors.New("users of virtual domains have no folders")
+	if folder != v.Folder && folder != "" {
+		return place{}, fmt.Errorf("users of virtual domains have no folder %q: option vhost-folder names the one that there is", folder)
 	}
 	p := place{top: filepath.Join(v.Dir, domain), foreign: true, name: user, word: "mailbox", check: v.checkWay}
 	p.mend = fmt.Sprintf("make it: mkdir %s, then chown %s: and chmod 700 it", p.top, v.User.Name)
 	if v.Maildir {
 		p.name, p.below = "", []string{user}
 	}
-	return p, errors.Join(account.CheckName(user), account.CheckName(domain), checkLength(user))
+	switch {
+	case folder == "":
+	case v.Maildir: // Maildir++
+		p.below, p.folder, p.word = append(p.below, "."+folder), true, "folder"
+	default:
+		p.name, p.word = user+":"+folder, "folder" // no user has a colon in its name
+	}
+	return p, errors.Join(account.CheckName(user), account.CheckName(domain), checkLength(user+folder))
 }
 
 // Used returns how many octets are in the mailbox of a user of a virtual domain, counted

@@ -80,6 +80,40 @@ func TestVirtualMailbox(t *testing.T) {
 	}
 }
 
+// TestVirtualFolder: mail for the folder of option vhost-folder goes into a file beside the
+// mailbox, or into a folder of the Maildir, whose octets count for it.
+func TestVirtualFolder(t *testing.T) {
+	for maildir, name := range map[bool]string{false: "Bob:Junk", true: "Bob/.Junk/new"} {
+		dir := t.TempDir()
+		m, _ := virtualBoxes(t, dir, maildir)
+		m.o.Virtual.Folder = "Junk"
+		for i, want := range []string{"delivered", "deferred"} {
+			r := put(m, local.Delivery{User: "Bob@v.example", Folder: "Junk", Quota: 20})
+			if r.String() != want || i == 1 && r.Reply.Status != "4.2.2" {
+				t.Errorf("Maildir %v: %v, %v, want it %s", maildir, r, r.Err, want)
+			}
+		}
+		if maildir {
+			if r := put(m, local.Delivery{User: "Bob@v.example", Quota: 20}); r.String() != "deferred" {
+				t.Errorf("into the Maildir: %v, %v, want no room", r, r.Err)
+			}
+		}
+		at := filepath.Join(dir, "v.example", name)
+		if maildir {
+			all, err := os.ReadDir(at)
+			must(t, err)
+			if len(all) != 1 {
+				t.Errorf("%s has %v", at, all)
+			}
+		} else if text, err := os.ReadFile(at); err != nil || strings.Count(string(text), "Subject: x\n") != 1 {
+			t.Errorf("%s has %q, %v", at, text, err)
+		}
+		if r := put(m, local.Delivery{User: "Bob@v.example", Folder: "Other"}); r.String() != "deferred" {
+			t.Errorf("Maildir %v, another folder: %v", maildir, r)
+		}
+	}
+}
+
 // TestVirtualPlaces: what is no mailbox of a virtual domain, or may be somebody else's,
 // waits, and says what to do; nothing is made outside of the domain's directory.
 func TestVirtualPlaces(t *testing.T) {
@@ -99,7 +133,7 @@ func TestVirtualPlaces(t *testing.T) {
 		{"a path for a name", local.Delivery{User: "a/b@v.example"}, nil, "octet"},
 		{"above the domain", local.Delivery{User: "..@v.example"}, nil, "begins with"},
 		{"a lock's name", local.Delivery{User: "bob.lock@v.example"}, nil, "kept for locks"},
-		{"a folder", local.Delivery{User: "bob@v.example", Folder: "Junk"}, nil, "no folders"},
+		{"a folder", local.Delivery{User: "bob@v.example", Folder: "Junk"}, nil, "option vhost-folder"},
 		{"others may write there", local.Delivery{User: "bob@v.example"}, func() error { return os.Chmod(at, 0o777) }, "chmod go-w it"},
 		{"a link in its place", local.Delivery{User: "bob@v.example"}, func() error {
 			return errors.Join(os.Chmod(at, 0o700), os.Symlink("/dev/null", filepath.Join(at, "bob")))
