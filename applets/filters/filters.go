@@ -41,8 +41,9 @@ const (
 
 // A Set is the filters of a server, with what is known of each.
 type Set struct {
-	o   Options
-	all []*filter
+	o       Options
+	all     []*filter
+	clients *peer.Room[netip.Addr] // who has sessions about which filters are asked
 }
 
 // filter is what sessions share of a filter.
@@ -59,7 +60,10 @@ type filter struct {
 
 // New returns the filters. Those that old has with the same words keep their state.
 func New(o Options, old *Set) *Set {
-	s := &Set{o: o}
+	s := &Set{o: o, clients: &peer.Room[netip.Addr]{}}
+	if old != nil {
+		s.clients = old.clients
+	}
 	for _, line := range o.Filters {
 		f := &filter{Filter: line}
 		if old != nil {
@@ -191,5 +195,7 @@ func (s *Set) session(c *smtpd.Client) *Session {
 	if len(ss.links) == 0 {
 		return nil
 	}
+	ss.from = c.Addr.Addr()
+	s.clients.Enter(ss.from, -1, -1)
 	return ss
 }

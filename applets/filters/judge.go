@@ -20,41 +20,72 @@ func Here(session string) smtpd.Client {
 	}
 }
 
+// A Judgement is what the filters say of a message that waits in the queue.
+type Judgement struct {
+	smtpd.Verdict                    // on the message, for all whom Refused doesn't have
+	Refused       map[int]smtp.Reply // recipients that they don't let have it, by number
+}
+
 // Judge shows a message that waits in the queue to the filters, as one that t.Client
-// sends. An error is that a filter can't be asked now, or doesn't want the message now:
-// whatever its line in option filter has for that, the message waits on. What a filter
-// refuses of it, be it one recipient, it refuses of all.
-func (s *Set) Judge(ctx context.Context, t *smtpd.Transaction, m smtpd.Message) (smtpd.Verdict, error) {
+// sends, with the recipients that they take. An error is that a filter can't be asked now,
+// or doesn't want the message or a recipient now: whatever its line in option filter has
+// for that, the message waits on.
+func (s *Set) Judge(ctx context.Context, t *smtpd.Transaction, m smtpd.Message) (Judgement, error) {
+	var j Judgement
 	ss := s.session(t.Client)
 	if ss == nil {
-		return smtpd.Verdict{}, nil
+		return j, nil
 	}
 	ss.waits = true
 	defer ss.Close()
-	steps := []func() smtpd.Verdict{
+	// ask makes a step, and reports whether it goes on.
+	ask := func(step func() smtpd.Verdict) (bool, error) {
+		j.Verdict = step()
+		switch {
+		case ss.err != nil:
+			return false, ss.err
+		case j.Reply.Temporary():
+			return false, errors.New(j.Reply.String())
+		}
+		return j.Accepted(), nil
+	}
+	for _, step := range []func() smtpd.Verdict{
 		func() smtpd.Verdict { return ss.Connect(ctx) },
 		func() smtpd.Verdict { return ss.Helo(ctx) },
 		func() smtpd.Verdict { return ss.Mail(ctx, t) },
-	}
-	for _, rc := range t.Recipients {
-		steps = append(steps, func() smtpd.Verdict { return ss.Rcpt(ctx, t, rc.Path) })
-	}
-	steps = append(steps,
-		func() smtpd.Verdict { return ss.Data(ctx, t) },
-		func() smtpd.Verdict { return ss.Message(ctx, t, m) })
-	var v smtpd.Verdict
-	for _, step := range steps {
-		v = step()
-		switch {
-		case ss.err != nil:
-			return smtpd.Verdict{}, ss.err
-		case v.Reply.Temporary():
-			return smtpd.Verdict{}, errors.New(v.Reply.String())
-		case !v.Accepted():
-			return v, nil
+	} {
+		if on, err := ask(step); !on {
+			return j, err
 		}
 	}
-	return v, nil
+	all := t.Recipients
+	t.Recipients = nil
+	for i, rc := range all {
+		on, err := ask(func() smtpd.Verdict { return ss.Rcpt(ctx, t, rc.Path) })
+		switch {
+		case err != nil:
+			return j, err
+		case on:
+			t.Recipients = append(t.Recipients, rc)
+			continue
+		case j.Refused == nil:
+			j.Refused = map[int]smtp.Reply{}
+		}
+		j.Refused[i] = j.Reply
+	}
+	j.Verdict = smtpd.Verdict{}
+	if len(t.Recipients) == 0 {
+		return j, nil
+	}
+	for _, step := range []func() smtpd.Verdict{
+		func() smtpd.Verdict { return ss.Data(ctx, t) },
+		func() smtpd.Verdict { return ss.Message(ctx, t, m) },
+	} {
+		if on, err := ask(step); !on {
+			return j, err
+		}
+	}
+	return j, nil
 }
 
 // waitsFor notes why a message that waits in the queue waits on.

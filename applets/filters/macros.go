@@ -52,6 +52,7 @@ func (s *Session) connectMacros() []milter.Macro {
 		{Name: "client_name", Value: name},
 		{Name: "client_port", Value: strconv.Itoa(int(c.Addr.Port()))},
 		{Name: "client_ptr", Value: ptr},
+		{Name: "client_connections", Value: strconv.Itoa(s.set.clients.InsideOf(s.from))},
 		{Name: "client_resolve", Value: [...]string{smtpd.Unnamed: "FAIL", smtpd.Named: "OK", smtpd.Forged: "FORGED", smtpd.Uncertain: "TEMP"}[c.Naming]},
 	}
 	if c.Hello != "" {

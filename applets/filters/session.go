@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"strings"
 
 	"postoffice/applets/smtpd"
@@ -18,6 +19,7 @@ import (
 type Session struct {
 	set    *Set
 	client *smtpd.Client
+	from   netip.Addr      // for whom it is counted
 	ctx    context.Context // of all connections
 	cancel context.CancelFunc
 	links  []*link
@@ -180,6 +182,7 @@ func (s *Session) Close() {
 	if s.cancel != nil {
 		s.cancel()
 	}
+	s.set.clients.Leave(s.from)
 }
 
 // message asks those about a step that are asked about the message.

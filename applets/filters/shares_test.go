@@ -85,3 +85,34 @@ func TestRest(t *testing.T) {
 		t.Error("when its rest is over not one session tries it")
 	}
 }
+
+// TestClientConnections: a filter is told how many sessions the client's address has, also
+// across a reload.
+func TestClientConnections(t *testing.T) {
+	line := []filterline.Filter{{Name: "a", Address: "/none"}}
+	old := New(Options{Filters: line}, nil)
+	client := func(a string) *smtpd.Client { return &smtpd.Client{Addr: netip.MustParseAddrPort(a + ":1")} }
+	first, other := old.Session(client("192.0.2.1")), old.Session(client("192.0.2.2"))
+	set := New(Options{Filters: line}, old)
+	second := set.Session(client("192.0.2.1"))
+	told := func(s *Session) string {
+		for _, m := range s.connectMacros() {
+			if m.Name == "client_connections" {
+				return m.Value
+			}
+		}
+		return ""
+	}
+	if told(first) != "2" || told(second) != "2" || told(other) != "1" {
+		t.Errorf("told are %s, %s and %s sessions, want 2, 2 and 1", told(first), told(second), told(other))
+	}
+	first.Close()
+	if told(second) != "1" {
+		t.Errorf("with one session less: %s", told(second))
+	}
+	second.Close()
+	other.Close()
+	if n := set.clients.Inside(); n != 0 {
+		t.Errorf("%d are counted that have gone", n)
+	}
+}
