@@ -111,25 +111,30 @@ func (r *Runner) Bounce(ctx context.Context, id spool.ID, by string) error {
 // message but its header goes back.
 var errUnwanted = errors.New("refused here")
 
-// Refuse returns a message that is claimed to its senders, with the reply that speaks
-// against it, and closes it.
-func (r *Runner) Refuse(m *spool.Message, reply smtp.Reply) error {
-	defer m.Close()
+// Refuse returns a message that is claimed to its senders, for those of its recipients for
+// whom reply has what speaks against it. left says that there are others, who are to get
+// it still; else the message is closed.
+func (r *Runner) Refuse(m *spool.Message, reply func(envelope.Key) smtp.Reply) (left bool, err error) {
 	msg := r.opened(m)
 	var t tally
 	for rc := range m.Pending() {
-		t.failed = append(t.failed, failure{key: rc.Key, outcome: &outcome.Outcome{Action: outcome.Bounced, Reply: reply, Err: errUnwanted}, tried: true})
+		if said := reply(rc.Key); !said.IsZero() {
+			t.failed = append(t.failed, failure{key: rc.Key, outcome: &outcome.Outcome{Action: outcome.Bounced, Reply: said, Err: errUnwanted}, tried: true})
+		}
 	}
 	t.bounce(msg)
 	switch {
 	case t.broken:
-		return fmt.Errorf("what was refused could not be recorded: %w", spool.ErrLater)
+		err = fmt.Errorf("what was refused could not be recorded: %w", spool.ErrLater)
 	case t.held:
-		return nil
+	case t.unreported != nil:
+		err = fmt.Errorf("a report could not be queued: %w", t.unreported)
 	case msg.pending():
-		return fmt.Errorf("a report could not be queued: %w", t.unreported)
+		return true, nil
+	default:
+		return false, msg.finish("filters")
 	}
-	return msg.finish("filters")
+	return false, errors.Join(err, m.Close())
 }
 
 // Remove takes all pending recipients out: nothing more is delivered, and

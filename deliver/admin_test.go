@@ -2,13 +2,16 @@ package deliver
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
 
 	"postoffice/deliver/local"
+	"postoffice/internal/smtp"
 	"postoffice/internal/testenv"
 	"postoffice/spool"
+	"postoffice/spool/envelope"
 )
 
 // waiting queues a message to alice and bob, of whom alice has it and bob's
@@ -85,6 +88,44 @@ func TestBounceByHandNobody(t *testing.T) {
 		}
 	}
 	r.want("active:  -> postmaster@us.example pending")
+}
+
+// TestRefuse: those whom filters refuse get one report, with the words for each, before the
+// others get the message; where the report has no room nobody is recorded.
+func TestRefuse(t *testing.T) {
+	for _, all := range []bool{false, true} {
+		r := newRig(t)
+		run, id := NewRunner(r.o), r.mail("carol@us.example", "alice", "bob", "dave@far.example")
+		refuse := func() (bool, error) {
+			m, err := r.queue.Claim(id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer m.Close()
+			return run.Refuse(m, func(k envelope.Key) (reply smtp.Reply) {
+				if k.Index != 0 || all {
+					reply = smtp.Reply{Code: 550, Status: "5.7.1", Text: fmt.Sprint("not to number ", k.Index)}
+				}
+				return reply
+			})
+		}
+		r.full.Store(true)
+		if _, err := refuse(); !errors.Is(err, spool.ErrFull) {
+			t.Errorf("%v, want ErrFull", err)
+		}
+		r.full.Store(false)
+		if left, err := refuse(); err != nil || left == all {
+			t.Fatalf("others are left: %v, %v", left, err)
+		}
+		r.settleAll()
+		p := testenv.ParseReport(t, r.wantBox("carol", 1)[0])
+		if n := map[bool]int{false: 3, true: 4}[all]; len(p.Fields) != n || !strings.Contains(p.Text, "not to number 1") || !strings.Contains(p.Text, "not to number 2") || strings.Contains(p.Text, "not to number 0") != all {
+			t.Errorf("the report has %d parts, want %d:\n%s", len(p.Fields), n, p.Text)
+		}
+		r.wantBox("alice", map[bool]int{false: 1}[all])
+		r.wantBox("bob", 0)
+		r.want()
+	}
 }
 
 func TestRemoveByHand(t *testing.T) {

@@ -26,16 +26,24 @@ func Filtered(ctx context.Context, set *filters.Set, q *spool.Queue, m *spool.Me
 		ID: string(m.ID()), Client: &client, ReversePath: env.ReversePath, Params: env.Params,
 		UTF8: utf8, Arrived: env.Arrived, SessionID: env.Session,
 	}
+	var keys []envelope.Key
 	for r := range m.Pending() {
-		t.Recipients = append(t.Recipients, r.Original())
+		keys, t.Recipients = append(keys, r.Key), append(t.Recipients, r.Original())
 	}
 	begin := func() (smtpd.Scratch, error) { return texts.begin(q, env) }
-	v, err := set.Judge(ctx, t, smtpd.NewMessage(m.Data(), m.Size(), trace(m.Data()), begin))
+	j, err := set.Judge(ctx, t, smtpd.NewMessage(m.Data(), m.Size(), trace(m.Data()), begin))
 	if err != nil {
 		texts.end()
 		return Verdict{}, err
 	}
-	return Verdict{Refuse: v.Reply, Discard: v.Discard, Hold: v.Hold, Edits: v.Edits, Done: texts.end}, nil
+	v := Verdict{Refuse: j.Reply, Discard: j.Discard, Hold: j.Hold, Edits: j.Edits, Done: texts.end, Nobody: len(j.Refused) == len(keys)}
+	for i, r := range j.Refused {
+		if v.Refused == nil {
+			v.Refused = map[envelope.Key]smtp.Reply{}
+		}
+		v.Refused[keys[i]] = r
+	}
+	return v, nil
 }
 
 // trace is how many octets our own trace field has, at the front of a message that we

@@ -13,6 +13,7 @@ import (
 	"postoffice/internal/testenv"
 	"postoffice/internal/testenv/testfilter"
 	"postoffice/spool"
+	"postoffice/spool/envelope"
 )
 
 // filterSet are the filters at some addresses, which fail as words say.
@@ -104,5 +105,75 @@ func TestFiltered(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestRefusedRecipients: each recipient is judged by itself. Those that a filter refuses get
+// their report, with its words for them, and the others the message; where one can't be
+// judged now, the message waits for all.
+func TestRefusedRecipients(t *testing.T) {
+	edit := testfilter.Reply('h', "X-Seen\x00yes\x00") + testfilter.Reply('c', "")
+	for _, tt := range []struct {
+		name    string
+		refuse  string // recipients
+		later   string // one that isn't judged now
+		end     string
+		left    string // recipients to whom it goes on; "": none
+		replies string
+		seen    bool // by the filter, as a whole
+		waits   bool
+	}{
+		{"one", "s", "", "", "r t", "s 550 5.7.1 not to s", true, false},
+		{"one and edited", "r", "", edit, "s t", "r 550 5.7.1 not to r", true, false},
+		{"all", "rst", "", "", "", "r 550 5.7.1 not to r, s 550 5.7.1 not to s, t 550 5.7.1 not to t", false, false},
+		{"one and then all", "s", "", testfilter.Reply('y', "554 5.7.1 no\x00"), "", "r 554 5.7.1 no, s 550 5.7.1 not to s, t 554 5.7.1 no", true, false},
+		{"one and thrown away", "s", "", testfilter.Reply('d', ""), "", "s 550 5.7.1 not to s", true, false},
+		{"one and one not now", "r", "s", "", "", "", false, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newStage(t)
+			f := &testfilter.Filter{Answer: func(p testfilter.Packet) (string, bool) {
+				switch p.Command {
+				case 'R':
+					switch name, _, _ := strings.Cut(strings.TrimPrefix(p.Data, "<"), "@"); {
+					case strings.Contains(tt.refuse, name):
+						return testfilter.Reply('y', "550 5.7.1 not to "+name+"\x00"), true
+					case name == tt.later:
+						return testfilter.Reply('t', ""), true
+					}
+				case 'E':
+					return tt.end, tt.end != ""
+				}
+				return "", false
+			}}
+			set := filterSet(t, "", testenv.ServeFilter(t, f))
+			id := s.come("a", "joe", false, "s", "t")
+			m, _, err := s.queue.ClaimWaiting(id)
+			testenv.Must(t, err)
+			v, err := Filtered(t.Context(), set, s.queue, m)
+			if tt.waits {
+				if m.Close(); err == nil {
+					t.Errorf("%+v, want it to wait", v)
+				}
+				return
+			}
+			testenv.Must(t, err)
+			defer v.Done()
+			if _, err := s.apply(m, v); err != nil {
+				t.Fatal(err)
+			}
+			seen := slices.ContainsFunc(f.Seen(), func(p testfilter.Packet) bool { return p.Command == 'E' })
+			var left []string
+			if l, err := s.queue.Read(id); err == nil {
+				for _, r := range l.Recipients {
+					if r.State == envelope.Pending {
+						left = append(left, r.Path.Local)
+					}
+				}
+			}
+			if strings.Join(left, " ") != tt.left || strings.Join(s.replies, ", ") != tt.replies || seen != tt.seen {
+				t.Errorf("it goes on to %q, refused are %q, the filter saw it: %v", left, s.replies, seen)
+			}
+		})
 	}
 }

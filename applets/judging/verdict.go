@@ -14,23 +14,35 @@ import (
 
 // A Verdict is what becomes of a message. The zero Verdict lets it pass.
 type Verdict struct {
-	Refuse  smtp.Reply   // it goes back to its sender with this; the zero Reply: it doesn't
-	Discard string       // why it is thrown away; "": it isn't
-	Hold    string       // why it is held; "": it isn't
-	Edits   *edits.Edits // nil: none
-	Mark    string       // the reason in a field X-Spam; "": no such field
-	Folder  string       // where local recipients' copies go, see local.Delivery
-	Done    func()       // called when nothing of it is needed any more; nil: nobody waits for that
+	Refuse  smtp.Reply                  // it goes back to its sender with this; the zero Reply: it doesn't
+	Refused map[envelope.Key]smtp.Reply // recipients for whom it goes back in any case, each with a reply of its own
+	Nobody  bool                        // Refused has all recipients
+	Discard string                      // why it is thrown away; "": it isn't
+	Hold    string                      // why it is held; "": it isn't
+	Edits   *edits.Edits                // nil: none
+	Mark    string                      // the reason in a field X-Spam; "": no such field
+	Folder  string                      // where local recipients' copies go, see local.Delivery
+	Done    func()                      // called when nothing of it is needed any more; nil: nobody waits for that
+}
+
+// reply is with what the message goes back for a recipient; the zero Reply: it doesn't.
+func (v Verdict) reply(k envelope.Key) smtp.Reply {
+	if r, ok := v.Refused[k]; ok {
+		return r
+	}
+	return v.Refuse
 }
 
 // apply does what v says with a message, and closes it. passed says that it is in the queue
 // now.
 func (w *Waiting) apply(m *spool.Message, v Verdict) (passed bool, err error) {
 	defer m.Close()
-	switch {
-	case !v.Refuse.IsZero():
-		return false, w.o.Refuse(m, v.Refuse)
-	case v.Discard != "":
+	if !v.Refuse.IsZero() || len(v.Refused) > 0 {
+		if left, err := w.o.Refuse(m, v.reply); err != nil || !left {
+			return false, err
+		}
+	}
+	if v.Discard != "" {
 		return false, w.discard(m, v.Discard)
 	}
 	switch err := edit(m, v); {

@@ -36,8 +36,9 @@ type Options struct {
 	// Over is told of a message that is not in the queue after its turn and doesn't wait
 	// either: it was refused, thrown away or held.
 	Over func(id spool.ID, env envelope.Envelope)
-	// Refuse returns a message to its sender, and closes it.
-	Refuse func(m *spool.Message, r smtp.Reply) error
+	// Refuse returns a message to its senders for those recipients for whom reply has one.
+	// left says that there are others; else the message is closed.
+	Refuse func(m *spool.Message, reply func(envelope.Key) smtp.Reply) (left bool, err error)
 	// Passed is told of a message that is in the queue now; later says that it is to wait
 	// there for the next run.
 	Passed func(id spool.ID, env envelope.Envelope, later bool)

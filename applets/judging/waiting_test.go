@@ -36,6 +36,8 @@ type stage struct {
 	waits  []string
 	refuse []string
 	over   []string
+
+	replies []string // with which recipients were refused
 }
 
 func newStage(t *testing.T) *stage {
@@ -50,13 +52,20 @@ func newStage(t *testing.T) *stage {
 	s.queue = q
 	s.Waiting = NewWaiting(Options{
 		Queue: q, Log: slog.New(slog.NewTextHandler(&s.log, nil)), Judges: func() bool { return true }, Judge: s.look,
-		Refuse: func(m *spool.Message, r smtp.Reply) error {
+		Refuse: func(m *spool.Message, reply func(envelope.Key) smtp.Reply) (left bool, err error) {
 			s.note(&s.refuse, m.Envelope().ReversePath.Local)
 			var keys []envelope.Key
 			for r := range m.Pending() {
-				keys = append(keys, r.Key)
+				said := reply(r.Key)
+				if left = left || said.IsZero(); !said.IsZero() {
+					keys = append(keys, r.Key)
+					s.note(&s.replies, r.Path.Local+" "+said.String())
+				}
 			}
-			return errors.Join(m.Record(keys, envelope.Bounced), m.Finish())
+			if err := m.Record(keys, envelope.Bounced); err != nil || left {
+				return left, err
+			}
+			return false, m.Finish()
 		},
 		Passed: func(_ spool.ID, env envelope.Envelope, later bool) {
 			s.note(&s.passed, env.ReversePath.Local+strings.Repeat(" later", map[bool]int{true: 1}[later]))
@@ -96,12 +105,13 @@ func (s *stage) look(ctx context.Context, m *spool.Message) (Verdict, error) {
 	return judge(env.ReversePath.Local)
 }
 
-func (s *stage) come(client, from string, later bool) spool.ID {
+func (s *stage) come(client, from string, later bool, more ...string) spool.ID {
 	s.t.Helper()
-	in, err := s.queue.Create(envelope.Envelope{
-		Arrived: time.Now(), Client: client, ReversePath: smtp.Path{Local: from, Domain: "a.example"},
-		Recipients: []smtp.Recipient{{Path: smtp.Path{Local: "r", Domain: "b.example"}}},
-	})
+	env := envelope.Envelope{Arrived: time.Now(), Client: client, ReversePath: smtp.Path{Local: from, Domain: "a.example"}}
+	for _, to := range append([]string{"r"}, more...) {
+		env.Recipients = append(env.Recipients, smtp.Recipient{Path: smtp.Path{Local: to, Domain: "b.example"}})
+	}
+	in, err := s.queue.Create(env)
 	if err != nil {
 		s.t.Fatal(err)
 	}

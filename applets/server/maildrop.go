@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -256,11 +258,9 @@ func (s *system) judge(ctx context.Context, m *spool.Message) (v judging.Verdict
 		if v, err = judging.Filtered(ctx, set, s.queue, m); err != nil {
 			return v, err
 		}
-		if v.Refuse.Permanent() {
-			v = s.found(conf, v, v.Refuse.Text, policy.Unwanted(conf.Spam.Why, v.Refuse))
-		}
+		v = s.unwanted(conf, v)
 	}
-	if conf.AV == "" || !v.Refuse.IsZero() || v.Discard != "" || v.Mark != "" {
+	if conf.AV == "" || !v.Refuse.IsZero() || v.Nobody || v.Discard != "" || v.Mark != "" {
 		return v, nil
 	}
 	f, err := s.scan(ctx, env.Client, string(m.ID()), v.Edits.Reader(m.Data(), m.Size()))
@@ -269,6 +269,22 @@ func (s *system) judge(ctx context.Context, m *spool.Message) (v judging.Verdict
 	}
 	s.log.LogAttrs(ctx, slog.LevelWarn, "message found bad", maillog.QueueID(m.ID()), maillog.Client(env.Client), maillog.From(env.ReversePath), maillog.Reason(f.Text))
 	return s.found(conf, v, f.Text, policy.Infected(conf.Spam.Why)), nil
+}
+
+// unwanted is v where filters refuse the message, or recipients of it, by option spam.
+func (s *system) unwanted(conf *config.Config, v judging.Verdict) judging.Verdict {
+	if v.Refuse.Permanent() {
+		v = s.found(conf, v, v.Refuse.Text, policy.Unwanted(conf.Spam.Why, v.Refuse))
+	}
+	if !conf.Spam.Take || len(v.Refused) == 0 {
+		return v
+	}
+	if v.Mark == "" {
+		first := slices.MinFunc(slices.Collect(maps.Keys(v.Refused)), envelope.Key.Compare)
+		v = s.found(conf, v, v.Refused[first].Text, smtp.Reply{})
+	}
+	v.Refused, v.Nobody = nil, false
+	return v
 }
 
 // found is v of a message that is found bad, by option spam: refused with r, or marked

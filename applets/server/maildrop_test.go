@@ -5,7 +5,10 @@ import (
 	"io"
 	"testing"
 
+	"postoffice/applets/config"
+	"postoffice/applets/judging"
 	"postoffice/internal/smtp"
+	"postoffice/spool/envelope"
 	"postoffice/spool/maildrop"
 )
 
@@ -36,6 +39,36 @@ func TestTaken(t *testing.T) {
 		err := taken(tt.res, tt.err)
 		if (err == nil) != tt.taken || errors.Is(err, maildrop.ErrNever) != tt.never {
 			t.Errorf("%s: %v; want taken %v, never %v", tt.name, err, tt.taken, tt.never)
+		}
+	}
+}
+
+// TestUnwanted: what filters refuse of mail that waits goes back, in the words of option spam
+// where it is the message, or is marked; who takes bad mail takes it for all recipients.
+func TestUnwanted(t *testing.T) {
+	no := smtp.Reply{Code: 554, Status: "5.7.1", Text: "it is bad"}
+	two := func() map[envelope.Key]smtp.Reply {
+		return map[envelope.Key]smtp.Reply{{Index: 2}: {Code: 550, Text: "not third"}, {Index: 1}: {Code: 550, Text: "not second"}}
+	}
+	for _, tt := range []struct {
+		name    string
+		spam    config.Action
+		v       judging.Verdict
+		refuse  string
+		refused int
+		mark    string
+		folder  string
+	}{
+		{"passed", config.Action{Take: true, Folder: "junk"}, judging.Verdict{}, "", 0, "", ""},
+		{"refused", config.Action{}, judging.Verdict{Refuse: no}, "it is bad", 0, "", ""},
+		{"refused, in other words", config.Action{Why: "not here"}, judging.Verdict{Refuse: no, Refused: two()}, "not here", 2, "", ""},
+		{"taken", config.Action{Take: true, Folder: "junk"}, judging.Verdict{Refuse: no, Refused: two()}, "", 0, "it is bad", "junk"},
+		{"two recipients", config.Action{Why: "not here"}, judging.Verdict{Refused: two()}, "", 2, "", ""},
+		{"two recipients, taken", config.Action{Take: true, Folder: "junk"}, judging.Verdict{Refused: two(), Nobody: true}, "", 0, "not second", "junk"},
+	} {
+		v := new(system).unwanted(&config.Config{Spam: tt.spam}, tt.v)
+		if v.Refuse.Text != tt.refuse || len(v.Refused) != tt.refused || v.Mark != tt.mark || v.Folder != tt.folder || v.Nobody {
+			t.Errorf("%s: %+v", tt.name, v)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package envelope
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"strings"
@@ -121,6 +122,11 @@ type Key struct{ Block, Index int }
 
 // NoKey is the Parent of the envelope's recipients.
 var NoKey = Key{-1, -1}
+
+// Compare orders keys as the recipients stand in the file.
+func (k Key) Compare(l Key) int {
+	return cmp.Or(cmp.Compare(k.Block, l.Block), cmp.Compare(k.Index, l.Index))
+}
 
 func (k Key) String() string { return fmt.Sprintf("%d.%d", k.Block, k.Index) }
 
