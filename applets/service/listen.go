@@ -151,7 +151,8 @@ func endpoints(ctx context.Context, address string) ([]endpoint, error) {
 		if ip = ip.Unmap(); ip.Is4() {
 			network = "tcp4"
 		}
-		list = append(list, newEndpoint(network, ip.String(), port, len(ips) > 1 && network == "tcp6"))
+		// A machine without IPv6 lacks nothing where its own address of that is named.
+		list = append(list, newEndpoint(network, ip.String(), port, network == "tcp6" && (len(ips) > 1 || ip.IsLoopback())))
 	}
 	return list, nil
 }

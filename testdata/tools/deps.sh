@@ -41,6 +41,7 @@ needs() {
 	/usr/share/zoneinfo/Etc/GMT-14 tzdata
 	dpkg dpkg
 	apt-get apt
+	mmdebstrap mmdebstrap
 	LIST
 }
 

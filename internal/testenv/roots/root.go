@@ -1,0 +1,61 @@
+package roots
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Root is a root directory that a test may do with as it likes.
+type Root string
+
+// Debian is a fresh root with some packages.
+func Debian(t testing.TB, packages ...string) Root {
+	t.Helper()
+	tree := Tree(t, packages...)
+	dir := filepath.Join(t.TempDir(), "root")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("tar", "-C", dir, "--numeric-owner", "-xpf", tree).CombinedOutput(); err != nil {
+		t.Fatalf("unpack %s: %v\n%s", tree, err, out)
+	}
+	return Root(dir)
+}
+
+// Path is where a file of the root is.
+func (r Root) Path(name string) string { return filepath.Join(string(r), name) }
+
+// scriptWait is what a script in a root may take.
+const scriptWait = 2 * time.Minute
+
+// enter makes proc(5) and the loopback interface, and becomes a script in a root.
+const enter = `ip link set lo up && mount -t proc proc "$1/proc" && exec chroot "$1" /bin/sh -euc "$2"`
+
+// Try runs a script in the root, as its process 1 in namespaces of its own: what the
+// script has started ends with it. It returns what was printed.
+func (r Root) Try(t testing.TB, script string) (string, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), scriptWait)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "unshare", "--mount", "--pid", "--net", "--uts", "--ipc", "--fork", "--kill-child", "--propagation", "private",
+		"sh", "-c", enter, "sh", string(r), script)
+	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", "HOME=/root", "USER=root", "LOGNAME=root"}
+	cmd.Stdin = strings.NewReader("")
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// Run is Try for a script that must not fail.
+func (r Root) Run(t testing.TB, script string) string {
+	t.Helper()
+	out, err := r.Try(t, script)
+	if err != nil {
+		t.Fatalf("%v\n%s\nprinted:\n%s", err, script, out)
+	}
+	return out
+}
