@@ -11,6 +11,7 @@
 //	front_test.go       HAProxy in front, and XCLIENT
 //	tls_test.go         TLS to peers
 //	starttls_test.go    TLS from peers and clients, and a renewed certificate
+//	tlsagain_test.go    TLS once more: resumed sessions, renegotiation, early data
 //	return_test.go      bounces from and to others
 //	readers_test.go     mutt and Dovecot while mail arrives
 package peers
