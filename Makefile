@@ -48,7 +48,7 @@ FEWER = POSTOFFICE_CRASH_IMAGES=1
 # The tests of the house read files, and there is no race in them either.
 RACED = $$($(GO) list ./... | grep -v /internal/house$$)
 
-.PHONY: all lite go pebble-check deps test quick race check vuln fuzz torture faults mutants bench demo cover man install uninstall clean help
+.PHONY: all lite go pebble-check deps test quick race check vuln fuzz torture faults mutants bench demo cover man package install uninstall clean help
 
 all: go ## build ./postoffice: static, stripped, the same from any directory
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags='$(LDFLAGS)' -o $(OUT) .
@@ -124,9 +124,13 @@ cover: ## print how much of each package the tests run
 	CGO_ENABLED=0 $(GO) test -skip '^TestCrashMutants$$' -coverpkg=./... -coverprofile=cover.out ./... >/dev/null
 	@$(GO) tool cover -func=cover.out | awk 'END { print }'
 
-man: ## renew what is made from the code: the lists of options in the manual, docs/limits.md, docs/replies.md
+man: ## renew what is made from the code: the lists of options in the manual, docs/limits.md, docs/replies.md, completions of shells
 	@sh testdata/tools/man.sh
 	$(GO) test -count=1 -run '^(TestLimitsPage|TestRepliesPage)$$' ./internal/house -update
+	$(GO) test -count=1 -run '^TestCompletions$$' ./applets -update-completions
+
+package: go ## make deb, rpm and apk in dist/, the same octets from the same tree; GOARCH chooses the machine
+	@GO='$(GO)' packaging/package.sh dist
 
 $(OUT):
 	@$(MAKE) --no-print-directory all
@@ -148,6 +152,7 @@ uninstall: ## remove what install put there
 
 clean: ## remove what was built
 	rm -f postoffice cover.out
+	rm -rf dist
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile

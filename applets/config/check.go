@@ -45,8 +45,12 @@ func digit(c byte) bool  { return '0' <= c && c <= '9' }
 // host takes a host name and drops a final dot.
 func host(s string) (string, bool) { return smtp.CheckHost(s) }
 
-// hostname takes auto, literal or a name that is no address.
+// hostname takes auto, literal, the path of a file with a name, or a name that is no
+// address.
 func hostname(s string) (string, bool) {
+	if filepath.IsAbs(s) {
+		return path(s)
+	}
 	s = smtp.AsHost(s) // an address with a final dot is none either
 	for _, word := range []string{"auto", "literal"} {
 		if smtp.EqualFold(s, word) {

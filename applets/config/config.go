@@ -52,7 +52,7 @@ type Config struct {
 
 	ServerUser   string
 	TrustedUsers []string // account names, besides root and ServerUser
-	Hostname     string   // "auto", "literal" or a name with no trailing dot
+	Hostname     string   // Auto, "literal" or a name with no trailing dot; that of a file where one is named
 	LocalDomains []string // lower case, no trailing dot
 	LocalByDNS   bool
 	Trusted      []string // each an address, a prefix (a/n) or a host name

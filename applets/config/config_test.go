@@ -216,6 +216,24 @@ func TestOldNames(t *testing.T) {
 	}
 }
 
+// TestMailName: hostname may be a file's first line, and is auto, which is told, where
+// there is none.
+func TestMailName(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "mailname")
+	for text, want := range map[string]string{"Example.org\n": "Example.org", "  mx.example.org. \nmore\n": "mx.example.org", "": "auto", "\n": "auto", "a b\n": "auto", "192.0.2.1\n": "auto"} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := read(t, "hostname="+name+"\n")
+		if told := len(c.Odd()) > 0; err != nil || c.Hostname != want || told != (want == "auto") {
+			t.Errorf("%q: %s, %v, told %q, want %s", text, c.Hostname, err, c.Odd(), want)
+		}
+	}
+	if c, err := read(t, "hostname=/nowhere/at/all\n"); err != nil || c.Hostname != "auto" || len(c.Odd()) != 1 {
+		t.Errorf("no file: %s, %v, told %q", c.Hostname, err, c.Odd())
+	}
+}
+
 // TestNotes: what an old option was is told where it is set otherwise than by default,
 // and what is shown of a configuration, read again, has nothing to tell.
 func TestNotes(t *testing.T) {

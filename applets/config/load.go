@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -48,6 +49,7 @@ func load(o Options) (*Config, error) {
 	for _, set := range o.Sets {
 		l.flag(set, o.UID)
 	}
+	l.mailName()
 	if len(l.errs) > 0 {
 		return l.conf, l.errs
 	}
@@ -220,4 +222,31 @@ func reason(err error) error {
 		return no
 	}
 	return err
+}
+
+// mailName puts the name that a file has in the place of the file's, as option
+// hostname may name one. Mail must go on where it can't be read.
+func (l *loader) mailName() {
+	file := l.conf.Hostname
+	if !filepath.IsAbs(file) {
+		return
+	}
+	l.conf.Hostname = Auto
+	text, err := os.ReadFile(file)
+	first, _, _ := strings.Cut(string(text), "\n")
+	name := strings.TrimSpace(first)
+	if name == "" && err == nil {
+		err = errors.New("its first line has no name")
+	}
+	if err == nil {
+		good := false
+		if name, good = host(name); !good {
+			err = fmt.Errorf("%q is no host name", first)
+		}
+	}
+	if err != nil {
+		l.note(l.conf.origins[Index("hostname")], fmt.Sprintf("hostname: it is auto, since %s has no name: %v", file, reason(err)))
+		return
+	}
+	l.conf.Hostname = name
 }

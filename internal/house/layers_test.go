@@ -76,6 +76,7 @@ var layers = map[string][]string{
 	"internal/e2e/lan":         {"internal/testenv"},
 	"internal/e2e/letters":     {"internal/e2e/lan", "internal/testenv"},
 	"internal/e2e/memory":      {},
+	"internal/e2e/packages":    {},
 	"internal/e2e/peers":       {},
 	"internal/e2e/programs":    {},
 	"internal/e2e/milters":     {},
