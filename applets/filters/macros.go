@@ -59,16 +59,29 @@ func (s *Session) connectMacros() []milter.Macro {
 		all = append(all, milter.Macro{Name: "s", Value: c.Hello})
 	}
 	if t := c.TLS; t != nil {
-		cipher := tls.CipherSuiteName(t.Cipher)
-		all = append(all,
-			milter.Macro{Name: "tls_version", Value: strings.ReplaceAll(tls.VersionName(t.Version), "TLS ", "TLSv")},
-			milter.Macro{Name: "cipher", Value: cipher},
-			milter.Macro{Name: "cipher_bits", Value: bits(cipher)})
+		verified, cipher := "NO", tls.CipherSuiteName(t.Cipher)
 		if t.Certificate != "" {
+			verified = "FAIL" // nobody has tried
 			all = append(all, milter.Macro{Name: "cert_subject", Value: t.Peer}, milter.Macro{Name: "cert_issuer", Value: t.Issuer})
 		}
+		all = append(all,
+			milter.Macro{Name: "tls_version", Value: strings.ReplaceAll(tls.VersionName(t.Version), "TLS ", "TLSv")},
+			milter.Macro{Name: "cipher", Value: cipherName(t.Version, cipher)},
+			milter.Macro{Name: "cipher_bits", Value: bits(cipher)},
+			milter.Macro{Name: "verify", Value: verified})
 	}
 	return all
+}
+
+// cipherName is a cipher's name as OpenSSL has it, and so sendmail and Postfix.
+func cipherName(version uint16, name string) string {
+	if version >= tls.VersionTLS13 {
+		return name
+	}
+	for _, change := range [...][2]string{{"TLS_", ""}, {"RSA_WITH_", "RSA_"}, {"ECDSA_WITH_", "ECDSA_"}, {"AES_", "AES"}, {"_CBC", ""}, {"POLY1305_SHA256", "POLY1305"}, {"_", "-"}} {
+		name = strings.ReplaceAll(name, change[0], change[1])
+	}
+	return name
 }
 
 // bits are those of a cipher's key.
@@ -91,11 +104,27 @@ func (s *Session) mailMacros(t *smtpd.Transaction) []milter.Macro {
 		all = append(all,
 			milter.Macro{Name: "auth_type", Value: c.Mechanism},
 			milter.Macro{Name: "auth_authen", Value: c.Account},
-			milter.Macro{Name: "auth_author", Value: from.String()},
 			milter.Macro{Name: "auth_ssf", Value: "0"}) // no mechanism here encrypts what follows
+		if s.author != "" {
+			all = append(all, milter.Macro{Name: "auth_author", Value: s.author})
+		}
 	}
 	return all
 }
+
+// authorOf is who a message's author is, as the client says by the parameter AUTH of MAIL
+// (RFC 4954 section 5): arguments are all of them. What can't be printed is none.
+func authorOf(arguments string) string {
+	for arg := range strings.FieldsSeq(arguments) {
+		name, value, _ := strings.Cut(arg, "=")
+		if who := smtp.DecodeXtext(value); smtp.EqualFold(name, "AUTH") && who == smtp.Printable(who, maxAuthor) {
+			return who
+		}
+	}
+	return ""
+}
+
+const maxAuthor = 320 // octets of an address: RFC 5321 section 4.5.3.1 allows 64, an @ and 255
 
 // rcptMacros are those of a recipient.
 func (s *Session) rcptMacros(t *smtpd.Transaction, to smtp.Path) []milter.Macro {

@@ -27,6 +27,7 @@ type Session struct {
 	waits   bool   // the message waits in the queue for the filters
 	err     error  // why it waits on
 	id      string // of the message
+	author  string // that the client says of it
 	discard string // which filter has the message thrown away
 }
 
@@ -85,7 +86,7 @@ func (s *Session) Helo(ctx context.Context) smtpd.Verdict {
 func (s *Session) Mail(ctx context.Context, t *smtpd.Transaction) smtpd.Verdict {
 	defer s.guard(ctx)()
 	s.reset()
-	s.id = t.ID
+	s.id, s.author = t.ID, authorOf(t.Arguments)
 	for _, l := range s.links {
 		l.asked = l.sees()
 	}
@@ -165,7 +166,7 @@ func (s *Session) Aborted() {
 
 // reset forgets the message.
 func (s *Session) reset() {
-	s.id, s.discard = "", ""
+	s.id, s.author, s.discard = "", "", ""
 	for _, l := range s.links {
 		l.asked, l.hold = false, ""
 	}

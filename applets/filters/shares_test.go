@@ -1,6 +1,7 @@
 package filters
 
 import (
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net/netip"
@@ -114,5 +115,32 @@ func TestClientConnections(t *testing.T) {
 	other.Close()
 	if n := set.clients.Inside(); n != 0 {
 		t.Errorf("%d are counted that have gone", n)
+	}
+}
+
+// TestMacroWords: ciphers have the names that they have for OpenSSL, and the author is who the
+// client says, where that can be told.
+func TestMacroWords(t *testing.T) {
+	for id, want := range map[uint16]string{
+		tls.TLS_AES_128_GCM_SHA256:                        "TLS_AES_128_GCM_SHA256",
+		tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384:         "ECDHE-RSA-AES256-GCM-SHA384",
+		tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256: "ECDHE-ECDSA-CHACHA20-POLY1305",
+		tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA:            "ECDHE-RSA-AES128-SHA",
+	} {
+		version := uint16(tls.VersionTLS12)
+		if id == tls.TLS_AES_128_GCM_SHA256 {
+			version = tls.VersionTLS13
+		}
+		if got := cipherName(version, tls.CipherSuiteName(id)); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	for arguments, want := range map[string]string{
+		"": "", "SIZE=5": "", "SIZE=5 auth=ann@a.example BODY=8BITMIME": "ann@a.example", "AUTH=<>": "<>", "AUTH=a+2Bb@a.example": "a+b@a.example",
+		"AUTH=a+00b": "", "AUTH=a+0Ab": "", "AUTH=" + strings.Repeat("a", 400): "",
+	} {
+		if got := authorOf(arguments); got != want {
+			t.Errorf("%q: %q, want %q", arguments, got, want)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import Milter
 
 
 @Milter.header_leading_space
+@Milter.rejected_recipients
 class Beside(Milter.Base):
     def envfrom(self, path, *params):
         self.act, self.key = path.strip("<>").split("@")[0].split(".")
@@ -57,6 +58,28 @@ class Beside(Milter.Base):
     def do_beyond(self): self.chgheader("X-Twice", 9, " made")
     def do_delete(self): self.chgheader("x-twice", 1, "")
     def do_received(self): self.chgheader("Received", 1, "")
+    # What people have reported of servers: deleting in order of place, the first field of
+    # all, an empty value, a fold by CR LF, and addresses written in other ways.
+    def do_forward(self):
+        for n in range(1, 4):
+            self.chgheader("X-Twice", n, "")
+
+    def do_first(self):
+        self.chgheader("From", 1, " other@client.test")
+        self.chgheader("Received", 1, " by a filter")
+
+    def do_empty(self):
+        self.addheader("X-Nothing", "")
+        self.addheader("X-Front", "", 1)
+
+    def do_crlf(self): self.addheader("X-Folded-In", " a;\r\n\tb;\r\n c")
+
+    def do_written(self):
+        self.addrcpt("written.%s.bare@far.test" % self.key)
+        self.addrcpt("<written.%s.0@far.test>" % self.key)
+        self.delrcpt("written.%s.1@FAR.test" % self.key)
+        self.delrcpt("<nobody@far.test>")
+
     def do_body(self): self.replacebody("a new\r\nbody\r\n.\r\n\xc3\xbc and no last line end")
     def do_nobody(self): self.replacebody("")
 
