@@ -124,7 +124,7 @@ func authorOf(arguments string) string {
 	return ""
 }
 
-const maxAuthor = 320 // octets of an address: RFC 5321 section 4.5.3.1 allows 64, an @ and 255
+const maxAuthor = 320 // octets of who a filter is told to be the author of a message: RFC 5321 section 4.5.3.1 allows 64, an @ and 255
 
 // rcptMacros are those of a recipient.
 func (s *Session) rcptMacros(t *smtpd.Transaction, to smtp.Path) []milter.Macro {
