@@ -87,6 +87,7 @@ type workload struct {
 	lines  []line
 	mode   benchMode
 	rounds int
+	each   int                                            // messages of a round, for the processor time that one takes; 0: it isn't printed
 	run    func(t *testing.T, c *contender) []float64     // a figure for each line
 	floor  func(t *testing.T, dir string) float64         // what the disk alone gives; nil: none
 	ours   func(t *testing.T, c *contender) (what string) // what only we are measured for; nil: nothing
@@ -101,27 +102,27 @@ var workloads = []workload{
 	// delivered: ours runs with queue-only, Postfix without its queue manager. The
 	// clock runs from the start of smtp-source to its end. The floor is 20 writers
 	// that each create a file of 4 KiB, sync it and sync its directory.
-	{key: "a", mode: benchMode{queueOnly: true}, rounds: 5, floor: diskFloor,
+	{key: "a", mode: benchMode{queueOnly: true}, rounds: 5, each: 4000, floor: diskFloor,
 		lines: []line{{"accepted durably, deliveries stopped", "messages/s", "1.7 or more"}},
 		run: func(t *testing.T, c *contender) []float64 {
 			return []float64{c.accept(t, 4000, "alice@"+c.Name)}
 		}},
 	// The same with deliveries, all to alice's mailbox. The clock stops when no
 	// message is left in the queue.
-	{key: "b", rounds: 3,
+	{key: "b", rounds: 3, each: 3000,
 		lines: []line{{"accepted and delivered to one mailbox", "messages/s", "2 or more"}},
 		run: func(t *testing.T, c *contender) []float64 {
 			return []float64{c.acceptAndDrain(t, 3000, "alice@"+c.Name)}
 		}},
 	// The same to 1,000 users, one message each, to mailboxes that don't exist yet.
-	{key: "c", rounds: 3,
+	{key: "c", rounds: 3, each: 1000,
 		lines: []line{{"accepted and delivered to 1,000 mailboxes", "messages/s", "1.5 or more"}},
 		run: func(t *testing.T, c *contender) []float64 {
 			return []float64{c.acceptAndDrain(t, 1000, "u@"+c.Name, "-N")}
 		}},
 	// The same to another host by relay-host, where smtp-sink takes and forgets
 	// them. Postfix has up to 20 sessions to it at once, its default.
-	{key: "d", rounds: 3, mode: benchMode{relay: "10.77.0.4"},
+	{key: "d", rounds: 3, each: 3000, mode: benchMode{relay: "10.77.0.4"},
 		lines: []line{{"relayed through to smtp-sink", "messages/s", "2 or more"}},
 		run: func(t *testing.T, c *contender) []float64 {
 			return []float64{c.acceptAndDrain(t, 3000, "x@sink.test")}
@@ -160,15 +161,19 @@ func (w workload) measure(t *testing.T, sides []*contender) {
 	for i := range figures {
 		figures[i] = map[string][]float64{}
 	}
-	alone := ""
+	alone, used := "", map[string][]float64{}
 	for round := range w.rounds {
 		for turn := range sides {
 			c := sides[(round+turn)%len(sides)]
 			p := c.start(w.mode)
 			c.warm(t, w.mode)
 			unix.Sync()
+			before := c.processorTime()
 			for i, f := range w.run(t, c) {
 				figures[i][c.name] = append(figures[i][c.name], f)
+			}
+			if w.each > 0 {
+				used[c.name] = append(used[c.name], float64((c.processorTime()-before)/time.Microsecond)/float64(w.each))
 			}
 			if w.ours != nil && c == sides[0] {
 				alone = w.ours(t, c)
@@ -183,6 +188,9 @@ func (w workload) measure(t *testing.T, sides []*contender) {
 	}
 	for i, l := range w.lines {
 		l.print(w.key, sides, figures[i])
+	}
+	if w.each > 0 {
+		line{"processor time of the servers, a message", "µs", ""}.print(w.key, sides, used)
 	}
 	if alone != "" {
 		fmt.Printf("(%s) %s\n", w.key, alone)

@@ -36,7 +36,7 @@ func TestBenchFilters(t *testing.T) {
 		}
 		ours := oursWith(one, append(lines, "size=0")...)
 		theirs := postfixWith(other, "smtpd_milters="+strings.Join(sockets, " "), "milter_default_action=tempfail")
-		workload{key: "y", mode: benchMode{queueOnly: true}, rounds: 3,
+		workload{key: "y", mode: benchMode{queueOnly: true}, rounds: 3, each: 2000,
 			lines: []line{{fmt.Sprintf("accepted through %d filters", n), "messages/s", "1.5 or more"}},
 			run: func(t *testing.T, c *contender) []float64 {
 				return []float64{c.accept(t, 2000, "alice@"+c.Name)}

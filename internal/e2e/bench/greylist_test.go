@@ -43,14 +43,16 @@ func TestBenchGreylist(t *testing.T) {
 	client := l.Host("client.test")
 	client.Many("10.128.0.0/9", ours.Host, theirs.Host)
 	sides := []*contender{ours, theirs}
-	decisions, worst := map[string][]float64{}, map[string][]float64{}
+	decisions, worst, used := map[string][]float64{}, map[string][]float64{}, map[string][]float64{}
 	for round := range greyRounds {
 		for turn := range sides {
 			c := sides[(round+turn)%len(sides)]
 			c.from = client
 			p := c.start(benchMode{})
 			c.decide(t, round, time.Second/2)
+			before := c.processorTime()
 			took := c.decide(t, greyRounds+round, greyTime)
+			used[c.name] = append(used[c.name], float64((c.processorTime()-before)/time.Microsecond)/float64(len(took)))
 			p.Stop()
 			decisions[c.name] = append(decisions[c.name], float64(len(took))/greyTime.Seconds())
 			worst[c.name] = append(worst[c.name], float64(took[len(took)*99/100])/1e6)
@@ -58,6 +60,7 @@ func TestBenchGreylist(t *testing.T) {
 	}
 	line{"greylist decisions, 20 clients", "a second", "5 or more"}.print("p", sides, decisions)
 	line{"one transaction, p99", "ms", ""}.print("p", sides, worst)
+	line{"processor time of the servers, a decision", "µs", "0.2 or less"}.print("p", sides, used)
 }
 
 // decide has clients ask for decisions for a while, and returns how long each transaction

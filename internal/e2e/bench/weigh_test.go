@@ -121,7 +121,32 @@ func (c *contender) fill(t *testing.T, sessions, each int) {
 }
 
 // allPSS is that of all processes in the host's network namespace, in KiB.
-func (c *contender) allPSS() int {
+func (c *contender) allPSS() (sum int) {
+	for _, pid := range c.pids() {
+		kb, _ := lan.PSS(pid)
+		sum += kb
+	}
+	return sum
+}
+
+// processorTime is what all processes in the host's network namespace have used so far,
+// and those that they have waited for.
+func (c *contender) processorTime() (sum time.Duration) {
+	const tick = 10 * time.Millisecond // USER_HZ, which is the same on every machine
+	for _, pid := range c.pids() {
+		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		_, behind, _ := strings.Cut(string(stat), ") ") // behind the name, which may have blanks
+		fields := strings.Fields(behind)
+		for i := 11; i < 15 && i < len(fields); i++ { // utime, stime, cutime, cstime: proc(5)
+			n, _ := strconv.Atoi(fields[i])
+			sum += time.Duration(n) * tick
+		}
+	}
+	return sum
+}
+
+// pids are the processes in the host's network namespace.
+func (c *contender) pids() (all []int) {
 	ns, err := os.Stat(filepath.Join("/run/netns", c.Namespace))
 	if err != nil {
 		c.T.Fatal(err)
@@ -130,18 +155,16 @@ func (c *contender) allPSS() int {
 	if err != nil {
 		c.T.Fatal(err)
 	}
-	sum := 0
 	for _, name := range procs {
 		st, err := os.Stat(name)
 		if err != nil || !os.SameFile(st, ns) {
 			continue
 		}
 		if pid, err := strconv.Atoi(strings.Split(name, "/")[2]); err == nil {
-			kb, _ := lan.PSS(pid)
-			sum += kb
+			all = append(all, pid)
 		}
 	}
-	return sum
+	return all
 }
 
 // big is the size of weighBig's message.
