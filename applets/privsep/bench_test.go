@@ -48,7 +48,7 @@ func (nowhereDir) Close() error                                   { return nil }
 
 type nowhereFile struct{ disk.File }
 
-func (nowhereFile) Allocate(int64) error                  { return nil }
+func (nowhereFile) Allocate(int64, int64) error           { return nil }
 func (nowhereFile) Stat() (disk.Info, error)              { return nowhereDir{}.Lstat("") }
 func (nowhereFile) Write(p []byte) (int, error)           { return len(p), nil }
 func (nowhereFile) ReadAt(p []byte, _ int64) (int, error) { return len(p), nil }

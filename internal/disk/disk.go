@@ -90,9 +90,9 @@ type File interface {
 
 	Truncate(size int64) error
 
-	// Allocate reserves room for the first size octets and leaves the length
+	// Allocate reserves room for size octets from an offset on and leaves the length
 	// as it is. errors.ErrUnsupported where the file system cannot.
-	Allocate(size int64) error
+	Allocate(off, size int64) error
 
 	// Sync makes data, length, mode and owner durable (not the name: that is
 	// Dir.Sync). After an error what was pending may be lost for ever, and a

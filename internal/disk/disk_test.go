@@ -338,7 +338,7 @@ func TestInfo(t *testing.T) {
 		if s := must[disk.Space](t)(d.Space()); s.Octets <= 0 || s.Inodes <= 0 {
 			t.Errorf("%+v", s)
 		}
-		if err := f.Allocate(1 << 16); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		if err := f.Allocate(0, 1<<16); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 			t.Error(err)
 		}
 		if i := must[disk.Info](t)(f.Stat()); i.Size != 5 {

@@ -83,8 +83,8 @@ func (f *osFile) Truncate(size int64) error {
 	return f.fail("truncate", retry(func() error { return unix.Ftruncate(f.fd, size) }))
 }
 
-func (f *osFile) Allocate(size int64) error {
-	return f.fail("allocate", retry(func() error { return allocate(f.fd, size) }))
+func (f *osFile) Allocate(off, size int64) error {
+	return f.fail("allocate", retry(func() error { return allocate(f.fd, off, size) }))
 }
 
 func (f *osFile) Sync() error {

@@ -57,8 +57,8 @@ func (d *osDir) settle() error {
 
 func datasync(fd int) error { return unix.Fdatasync(fd) }
 
-func allocate(fd int, size int64) error {
-	return unix.Fallocate(fd, unix.FALLOC_FL_KEEP_SIZE, 0, size)
+func allocate(fd int, off, size int64) error {
+	return unix.Fallocate(fd, unix.FALLOC_FL_KEEP_SIZE, off, size)
 }
 
 func info(st *unix.Stat_t) Info {

@@ -25,7 +25,7 @@ func (f *osFile) append(p []byte) (int, error) { return unix.Write(f.fd, p) }
 
 func datasync(fd int) error { return unix.Fsync(fd) }
 
-func allocate(int, int64) error { return errors.ErrUnsupported }
+func allocate(int, int64, int64) error { return errors.ErrUnsupported }
 
 func info(st *unix.Stat_t) Info {
 	return Info{

@@ -97,11 +97,11 @@ func (f *faultyFile) Sync() error {
 	return f.File.Sync()
 }
 
-func (f *faultyFile) Allocate(n int64) error {
+func (f *faultyFile) Allocate(off, n int64) error {
 	if f.f.allocate != nil {
 		return f.f.allocate
 	}
-	return f.File.Allocate(n)
+	return f.File.Allocate(off, n)
 }
 
 func (f *faultyFile) Truncate(n int64) error {

@@ -19,7 +19,7 @@ func reserve(f disk.File, end, size int64) error {
 	if size < 0 {
 		return nil
 	}
-	if err := f.Allocate(end + size); disk.Full(err) {
+	if err := f.Allocate(end, size); disk.Full(err) {
 		return err
 	}
 	return nil // it is only a help: what else it may say the write says too

@@ -159,7 +159,7 @@ func (r *room) makeBallast() error {
 // fill gives the ballast its octets: those that a file system sets aside, or, where it
 // doesn't do that, some that it can't make less of.
 func fill(f disk.File) error {
-	if err := f.Allocate(ballastSize); err == nil {
+	if err := f.Allocate(0, ballastSize); err == nil {
 		if info, err := f.Stat(); err == nil && info.Allocated >= ballastSize {
 			return nil
 		}

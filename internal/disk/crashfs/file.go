@@ -77,16 +77,17 @@ func (f *file) Truncate(size int64) error {
 	})
 }
 
-func (f *file) Allocate(size int64) error {
+func (f *file) Allocate(off, size int64) error {
 	return f.do(opAllocate, f.path, func(w *world) error {
 		n := w.disk.nodes[f.id]
-		grow := size - max(int64(len(n.data)), n.reserved)
+		end := off + size
+		grow := end - max(int64(len(n.data)), n.reserved)
 		if got := w.grow(grow); got < grow {
 			w.room.Octets += got
 			return syscall.ENOSPC
 		}
 		if grow > 0 {
-			w.disk.edit(f.id).reserved = size
+			w.disk.edit(f.id).reserved = end
 		}
 		return nil
 	})

@@ -240,10 +240,10 @@ func TestSpace(t *testing.T) {
 	if _, err := h.y.Create("b", 0o600); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("no inode left: %v", err)
 	}
-	if err := g.Allocate(4); !errors.Is(err, syscall.ENOSPC) {
+	if err := g.Allocate(0, 4); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("allocate 4 of 3: %v", err)
 	}
-	h.ok(g.Allocate(3))
+	h.ok(g.Allocate(0, 3))
 	h.write(g, "xyz")
 	s, err := h.x.Space()
 	if h.ok(err); s != (disk.Space{}) {
