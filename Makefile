@@ -33,6 +33,10 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # What stands in for modules that Pebble imports: modules in internal/dbm/standin.
 STANDINS = github.com/cockroachdb/errors/... github.com/prometheus/client_golang/...
 
+# What the program is to run on: decisions/0036.
+PLATFORMS = linux/amd64 linux/arm64 linux/arm linux/386 linux/riscv64 linux/mips linux/mipsle linux/ppc64le linux/s390x \
+	freebsd/amd64 netbsd/amd64 openbsd/amd64 dragonfly/amd64 darwin/amd64 darwin/arm64
+
 FUZZTIME = 20s
 IMAGES   = 300
 SEEDS    = 1
@@ -48,7 +52,7 @@ FEWER = POSTOFFICE_CRASH_IMAGES=1
 # The tests of the house read files, and there is no race in them either.
 RACED = $$($(GO) list ./... | grep -v /internal/house$$)
 
-.PHONY: all lite go pebble-check deps test quick race check vuln fuzz torture faults mutants bench demo cover man package install uninstall clean help
+.PHONY: all lite go pebble-check deps test quick race check platforms vuln fuzz torture faults mutants bench demo cover man package install uninstall clean help
 
 all: go ## build ./postoffice: static, stripped, the same from any directory
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags='$(LDFLAGS)' -o $(OUT) .
@@ -86,11 +90,19 @@ check: deps ## gofmt, go.mod, vet, staticcheck, import table, banned calls, manu
 	$(GO) vet -tags peerflag ./applets/...
 	$(GO) vet -tags lite . ./applets ./applets/larger ./internal/dbm ./internal/dbm/store ./internal/idn
 	GOOS=freebsd CGO_ENABLED=0 $(GO) build -o /dev/null .
+	$(GO) run testdata/tools/platforms.go $(PLATFORMS)
+	$(GO) run testdata/tools/platforms.go -tags lite linux/mips linux/arm
 	$(GO) run $(STATICCHECK) -tags e2e,bench ./...
 	$(GO) test -count=1 -run '^(TestLayers|TestImportsRunDown|TestArchitecturePage|TestBanned|TestNothingLeftForLater|TestRules|TestPrefixes|TestLoggingPage|TestFileLists|TestSizes|TestLimitsPage|TestRepliesPage|TestSecurityPage)$$' ./internal/house
 	$(GO) test -count=1 -run '^TestManualPage$$' ./applets/config
 	mandoc -T lint -W warning docs/man/*.[1-9]
 	@sh testdata/tools/vuln.sh
+
+platforms: go ## build it for every platform that it is to run on (a minute for each)
+	@for platform in $(PLATFORMS); do \
+		echo $$platform; \
+		GOOS=$${platform%/*} GOARCH=$${platform#*/} CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o /dev/null . || exit 1; \
+	done
 
 vuln: ## look for known advisories in what is linked, outside the standard library
 	@sh testdata/tools/vuln.sh

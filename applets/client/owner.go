@@ -19,11 +19,8 @@ import (
 // asUser runs one of the roles with another user's ids and waits for it. What
 // it printed is all that there is to say; its exit code is ours.
 func asUser(ctx context.Context, env *cmdline.Env, u service.User, argv []string, stdin io.Reader) error {
-	cmd := exec.CommandContext(ctx, "/proc/self/exe")
-	cmd.Args, cmd.Env, cmd.Dir = argv, []string{}, "/"
-	if zone, ok := os.LookupEnv("TZ"); ok { // so that times are the same with and without a server
-		cmd.Env = append(cmd.Env, "TZ="+zone)
-	}
+	cmd := exec.CommandContext(ctx, service.Program())
+	cmd.Args, cmd.Env, cmd.Dir = argv, service.ChildEnv(), "/"
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, env.Stdout, env.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Credential: &syscall.Credential{Uid: uint32(u.UID), Gid: uint32(u.GID)},

@@ -14,6 +14,7 @@ import (
 	"postoffice/applets/config"
 	"postoffice/applets/service"
 	"postoffice/internal/alias"
+	"postoffice/internal/disk"
 	"postoffice/spool"
 )
 
@@ -97,14 +98,17 @@ func takesMail(path string, minFree int64) error {
 	if err := access(path, unix.W_OK|unix.X_OK); err != nil {
 		return at("open", path, err)
 	}
-	var st unix.Statfs_t
-	if unix.Statfs(path, &st) != nil {
+	dir, err := disk.OS().OpenDir(path)
+	if err != nil {
 		return nil // it isn't known
 	}
-	size := uint64(st.Bsize)
-	free, total := int64(uint64(st.Bavail)*size), int64(uint64(st.Blocks)*size)
-	if want := spool.KeptFree(minFree, total); free < want {
-		return fmt.Errorf("%w: %d KiB are free on %s, and minfree keeps %d", spool.ErrFull, free>>10, path, want>>10)
+	defer dir.Close()
+	room, err := dir.Space()
+	if err != nil {
+		return nil
+	}
+	if want := spool.KeptFree(minFree, room.Total); room.Octets < want {
+		return fmt.Errorf("%w: %d KiB are free on %s, and minfree keeps %d", spool.ErrFull, room.Octets>>10, path, want>>10)
 	}
 	return nil
 }

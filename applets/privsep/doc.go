@@ -30,8 +30,10 @@
 //     that others need: it is counted by itself, and answered with a deferral.
 //   - A message whose stream ends without its last frame is not delivered: the
 //     server may die at any instant.
-//   - Ids are switched for one thread, never for the process (privsep/creds).
-//   - Children are /proc/self/exe with their role in argv[0], and get standard
+//   - Ids are switched for one thread, never for the process (privsep/creds). Where a
+//     thread can't have ids, mailboxes are written by processes of their users, which
+//     run nothing.
+//   - Children are this program again (service.Program) with their role in argv[0], and get standard
 //     error or /dev/null and their link, nothing else. They can't be traced by
 //     other processes of their user, from their first instruction on
 //     (privsep/birth), leave no core, have no capability, and end when their link
@@ -52,13 +54,13 @@
 //	                        of virtual domains
 //	master_users.go         users' processes, as many as are needed
 //	master_user.go          the master's side of one of them
+//	master_mail.go          mailboxes that users' processes write, where threads have no ids
 //	server_link.go          the server's end
 //	server_read.go          what the master says
 //	server_ask.go           questions, and the link to the process of virtual domains
 //	server_deliver.go       deliveries
 //	user_link.go            the end of a user's process
-//	wire_conn.go            a link: frames and descriptors
-//	wire_frame.go           one frame as octets
+//	wire_conn.go            a link: frames and descriptors; one frame as octets
 //	wire_ops.go             what a frame can say, and to whom; results as frames
 //	wire_stream.go          the octets of a message or a list
 package privsep

@@ -99,19 +99,11 @@ func (s *serverLife) deliver(f []string, from io.ReadCloser) error {
 	if err := account.CheckName(user); err != nil {
 		return fmt.Errorf("deliver to %q: %w", user, err)
 	}
-	if err := checkFinal(f[2]); err != nil {
-		return err
-	}
-	size, err := parseSize(f[5])
+	d, err := parseDelivery(f)
 	if err != nil {
 		return err
 	}
-	quota, err := parseSize(f[6])
-	if err != nil {
-		return err
-	}
-	d := local.Delivery{User: user, Size: size, Quota: max(quota, 0), Final: f[2] == final, Extension: f[3], Folder: f[4]}
-	return s.once(token, user, from, func(over func()) { s.write(token, d, from, over) })
+	return s.once(token, user, from, func(over func()) { s.deliverAs(f, d, from, over) })
 }
 
 // once has a delivery made that was not made before, and closes from. work calls

@@ -34,6 +34,7 @@ type MasterOptions struct {
 	Mailboxes mailbox.Options    // As is filled in where it is nil, and Accounts with Names
 	Names     account.Names      // where local accounts are found
 	Users     UserOptions        // for users' processes
+	ByUsers   bool               // users' processes write mailboxes, as everywhere but on Linux
 	Bare      bool               // these and what they start never have a capability, by set-id programs neither
 	Probe     bool               // begin with looking whether users' processes can be started
 	Auth      Helper             // the process of virtual domains, with a link for questions and one for logins
@@ -187,6 +188,7 @@ func newMaster(ctx context.Context, o MasterOptions) *master {
 	if o.Mailboxes.As == nil {
 		o.Mailboxes.As = creds.As
 	}
+	o.ByUsers = o.ByUsers || !creds.Threads && os.Geteuid() == 0
 	m := &master{ctx: ctx, results: results{kept: map[string]*kept{}}}
 	system := account.NewSystem(o.Names)
 	m.accounts = o.Mailboxes.Accounts

@@ -27,7 +27,14 @@ import (
 )
 
 func TestDeliver(t *testing.T) {
-	h := start(t, nil)
+	t.Run("threads", func(t *testing.T) { deliverAll(t, start(t, nil)) })
+	t.Run("processes", func(t *testing.T) { deliverAll(t, start(t, byUsers)) })
+}
+
+// byUsers has users' processes write mailboxes, as where threads have no ids.
+func byUsers(o *MasterOptions) { o.ByUsers = true }
+
+func deliverAll(t *testing.T, h *harness) {
 	k := h.dial()
 	k.want("delivered 2.0.0 <nil>", "deliver t1 u0 From-a")
 	k.want("delivered", "deliver t2 U0 From-b") // R14

@@ -42,7 +42,8 @@ var errUserEnded = errors.New("the user's process ended")
 type userProcess struct {
 	users      *users
 	account    account.Account
-	generation int // of the settings
+	mail       bool // it writes the account's mailbox, and runs nothing
+	generation int  // of the settings
 	settings   []byte
 	runTime    time.Duration
 	started    chan struct{} // closed when the process runs or err is set
@@ -191,21 +192,17 @@ func (p *userProcess) ask(limit time.Duration, f frame, file *os.File) (frame, e
 	p.waiting[serial] = answer
 	p.mu.Unlock()
 	defer p.forget(serial)
-	f = frame{f.op, append([]string{serial, p.account.Name}, f.fields[2:]...)}
-	if source := local.Source(f.fields[2]); source == local.FromForward || source == local.FromMailer {
-		f.fields[3] = p.account.Name // it is the user's own, however it was spelt
-	}
-	err := p.conn.send(f, file)
-	file.Close()
+	err := p.send(serial, f, file)
 	if err != nil {
 		p.fail(fmt.Errorf("ask a user's process: %w", err))
 		return frame{}, errUserEnded
 	}
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
-	if f.op == opList {
+	switch f.op {
+	case opList:
 		defer p.users.watchList(p)()
-	} else {
+	case opRun:
 		defer p.users.watchRun(p)()
 	}
 	select {
@@ -237,7 +234,7 @@ func (p *userProcess) ended() error {
 // fitting returns the answer if it is of the kind that was asked for: the
 // server would wait for ever for any other.
 func (p *userProcess) fitting(asked, a frame) (frame, error) {
-	if (asked.op == opRun) != (a.op == opResult) {
+	if a.op != answerTo(asked.op) {
 		p.fail(fmt.Errorf("%w: op %d in answer to op %d", errFrame, a.op, asked.op))
 		return frame{}, errUserEnded
 	}
@@ -301,13 +298,7 @@ func (p *userProcess) read() {
 
 // answer hands an answer on, once, if it is one that a process of ours gives.
 func (p *userProcess) answer(f frame) error {
-	var err error
-	if f.op == opResult {
-		_, err = parseResult(f.fields)
-	} else if e := parseListed(f); errors.Is(e, errFrame) {
-		err = e
-	}
-	if err != nil {
+	if err := checkAnswer(f); err != nil {
 		return err
 	}
 	p.mu.Lock()
@@ -359,7 +350,11 @@ func (u *users) start(ctx context.Context, p *userProcess) {
 	defer close(p.started)
 	groups, err := u.system.Groups(ctx, p.account)
 	var b *birth.Child
-	if err == nil {
+	switch {
+	case err != nil:
+	case p.mail:
+		b, err = u.startMailer(p.account)
+	default:
 		// Whoever has taken over the server may write a .forward for the server's user.
 		b, err = startUser(p.account, groups, u.bare, p.account.UID == u.server)
 	}

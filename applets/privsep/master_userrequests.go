@@ -79,6 +79,29 @@ func checkItem(f []string) error {
 	return fmt.Errorf("item of a source %q", source)
 }
 
+// checkOwner says why the items of aliases, or the program that looks at mail, are not
+// for this user. A server may not know yet that this is the default-user no longer.
+func (u *users) checkOwner(source local.Source, user string) error {
+	if source == local.FromForward || source == local.FromMailer || source == local.FromUsermap {
+		return nil
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if source == local.FromScanner {
+		if user != u.options.ScanUser {
+			return fmt.Errorf("%s does not look at mail", user)
+		}
+		return nil
+	}
+	switch user {
+	case u.options.DefaultUser:
+		return nil
+	case u.former:
+		return fmt.Errorf("%s is the default-user no longer", user)
+	}
+	return fmt.Errorf("%w: items of aliases for %s", errForbidden, user)
+}
+
 // run has a user's process run or write one item.
 func (s *serverLife) run(f frame, from *os.File) error {
 	if err := errors.Join(checkPipe(from), checkItem(f.fields), checkFinal(f.fields[5])); err != nil {
@@ -178,16 +201,6 @@ func (s *serverLife) listAs(f frame, into *os.File, begun func()) (frame, error)
 	return s.m.users.ask(s.ctx, a, forList, f, into, begun)
 }
 
-// answers says that the file system of a home directory does not answer: a thread of
-// ours that hangs there is counted with the others of that file system, and a
-// process would be one for each user.
-func (s *serverLife) answers(a account.Account) error {
-	if _, err := s.m.boxes.Forwards(s.ctx, a.Name, ""); errors.Is(err, stalled.ErrStalled) {
-		return err
-	}
-	return nil
-}
-
 // forwards looks for a .forward with the user's ids.
 func (s *serverLife) forwards(serial, user, extension string) error {
 	if err := errors.Join(checkSerial(serial), account.CheckName(user)); err != nil {
@@ -200,15 +213,8 @@ func (s *serverLife) forwards(serial, user, extension string) error {
 		defer s.end(&s.lookups)
 		ctx, cancel := context.WithTimeout(s.ctx, listTime)
 		defer cancel()
-		yes, err := s.m.boxes.Forwards(ctx, user, extension)
-		f := frame{opForwarded, []string{serial, forwardsNo, ""}}
-		switch {
-		case err != nil:
-			f.fields[1], f.fields[2] = forwardsLater, clip(err.Error())
-		case yes:
-			f.fields[1] = forwardsYes
-		}
-		s.reply(f)
+		yes, err := s.m.forwards(ctx, user, extension)
+		s.reply(forwardedFrame(serial, yes, err))
 	})
 	return nil
 }

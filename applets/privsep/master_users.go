@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"postoffice/deliver/local"
 	"postoffice/deliver/local/stalled"
 	"postoffice/internal/account"
 	"postoffice/internal/maillog"
@@ -44,6 +43,7 @@ type kind int
 const (
 	forRun kind = iota
 	forList
+	forMail // mailboxes: deliveries, and questions after a .forward
 	kinds
 )
 
@@ -57,14 +57,15 @@ var (
 // users are the processes of users: each is started when somebody
 // needs it and ended when nobody did for a while.
 type users struct {
-	system *account.System
-	log    *slog.Logger
-	idle   time.Duration
-	wait   time.Duration
-	spare  time.Duration
-	slow   time.Duration
-	bare   bool // none of them may have a capability
-	server int  // uid of the server
+	system  *account.System
+	log     *slog.Logger
+	idle    time.Duration
+	wait    time.Duration
+	spare   time.Duration
+	slow    time.Duration
+	bare    bool   // none of them may have a capability
+	server  int    // uid of the server
+	mailDir string // whose group its mailboxes may be made in; "": they are in homes
 
 	watching sync.WaitGroup // one for each process, until it is gone
 
@@ -83,31 +84,8 @@ func newUsers(o MasterOptions, s *account.System) *users {
 	return &users{
 		system: s, log: o.Log, options: o.Users, bare: o.Bare, server: o.Server.UID,
 		idle: cmp.Or(o.idleTime, idleTime), wait: cmp.Or(o.placeWait, placeWait), spare: cmp.Or(o.runSpare, runSpare), slow: cmp.Or(o.slowRun, slowRun),
-		all: map[*userProcess]bool{}, changed: make(chan struct{}),
+		mailDir: mailDirOf(o.Mailboxes), all: map[*userProcess]bool{}, changed: make(chan struct{}),
 	}
-}
-
-// checkOwner says why the items of aliases, or the program that looks at mail, are not
-// for this user. A server may not know yet that this is the default-user no longer.
-func (u *users) checkOwner(source local.Source, user string) error {
-	if source == local.FromForward || source == local.FromMailer || source == local.FromUsermap {
-		return nil
-	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if source == local.FromScanner {
-		if user != u.options.ScanUser {
-			return fmt.Errorf("%s does not look at mail", user)
-		}
-		return nil
-	}
-	switch user {
-	case u.options.DefaultUser:
-		return nil
-	case u.former:
-		return fmt.Errorf("%s is the default-user no longer", user)
-	}
-	return fmt.Errorf("%w: items of aliases for %s", errForbidden, user)
 }
 
 // reload changes the options. Processes with the old ones end after their work.
@@ -149,7 +127,7 @@ func (u *users) ask(ctx context.Context, a account.Account, k kind, f frame, fil
 	defer u.leave(p, k)
 	begun()
 	limit := listTime
-	if k == forRun {
+	if k != forList {
 		limit = p.runTime + u.spare
 	}
 	return p.ask(limit, f, file)
@@ -194,7 +172,7 @@ func (u *users) slot(a account.Account, k kind) (p *userProcess, isNew bool, cha
 	}
 	hang, running := 0, u.running()
 	for p := range u.all {
-		if p.account != a || p.generation != u.generation || p.leaving {
+		if p.account != a || p.mail != (k == forMail) || p.generation != u.generation || p.leaving {
 			if p.aside && p.account.UID == a.UID {
 				hang++
 			}
@@ -214,7 +192,7 @@ func (u *users) slot(a account.Account, k kind) (p *userProcess, isNew bool, cha
 	}
 	if len(u.all)-u.aside-u.apart < maxUsers {
 		p := &userProcess{
-			users: u, account: a, generation: u.generation, runTime: u.options.RunTime, settings: u.options.Settings,
+			users: u, account: a, mail: k == forMail, generation: u.generation, runTime: u.options.RunTime, settings: u.options.Settings,
 			started: make(chan struct{}), lost: make(chan struct{}), waiting: map[string]chan frame{},
 		}
 		p.busy[k]++
@@ -228,7 +206,10 @@ func (u *users) slot(a account.Account, k kind) (p *userProcess, isNew bool, cha
 // most returns how much of a kind a process of the account does at one time. The
 // caller holds mu.
 func (u *users) most(a account.Account, k kind) int {
-	if a.Name == u.options.DefaultUser {
+	switch {
+	case k == forMail:
+		return perMail
+	case a.Name == u.options.DefaultUser:
 		return perDefault
 	}
 	return perUser

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,6 +21,10 @@ import (
 type Worker interface {
 	Run(ctx context.Context, j local.Job) local.Result
 	List(ctx context.Context, g local.Listing) ([]local.Line, error)
+
+	// In a process that writes mailboxes alone, as mailbox.Mailboxes does:
+	Deliver(ctx context.Context, d local.Delivery) local.Result
+	Forwards(ctx context.Context, user, extension string) (bool, error)
 }
 
 // UserLink is the end of a user's process.
@@ -100,6 +106,12 @@ func (l *UserLink) Serve(ctx context.Context, w Worker) {
 			working.Go(func() { l.run(ctx, w, f.fields, files[0]) })
 		case opList:
 			working.Go(func() { l.list(ctx, w, f.fields, files[0]) })
+		case opDeliver:
+			working.Go(func() { l.deliver(ctx, w, f.fields, files[0]) })
+		case opSmall:
+			working.Go(func() { l.mail(ctx, w, f.fields, strings.NewReader(f.fields[7])) })
+		case opForwards:
+			working.Go(func() { l.forwards(ctx, w, f.fields) })
 		}
 	}
 	l.conn.close()
@@ -147,4 +159,36 @@ func (l *UserLink) list(ctx context.Context, w Worker, f []string, into *os.File
 		return sendStream(into, bytes.NewReader(b))
 	})
 	_ = l.conn.send(listedFrame(f[0], err))
+}
+
+// deliver writes a message that comes through a pipe into a mailbox.
+func (l *UserLink) deliver(ctx context.Context, w Worker, f []string, from *os.File) {
+	defer from.Close()
+	defer context.AfterFunc(ctx, func() { from.SetReadDeadline(time.Unix(1, 0)) })()
+	body := newStreamReader(from)
+	defer body.release()
+	l.mail(ctx, w, f, body)
+}
+
+// mail writes a message into a mailbox.
+func (l *UserLink) mail(ctx context.Context, w Worker, f []string, body io.Reader) {
+	d, err := parseDelivery(f)
+	var res local.Result
+	if err == nil {
+		d.Body = body
+		err = creds.Guard(func() error { res = w.Deliver(ctx, d); return nil })
+	}
+	if err != nil {
+		res = failed("the user's process has a fault", err)
+	}
+	_ = l.conn.send(resultFrame(local.TokenResult{Token: f[0], Result: res}))
+}
+
+// forwards looks for a .forward.
+func (l *UserLink) forwards(ctx context.Context, w Worker, f []string) {
+	ctx, cancel := context.WithTimeout(ctx, listTime)
+	defer cancel()
+	yes := false
+	err := creds.Guard(func() (err error) { yes, err = w.Forwards(ctx, f[1], f[2]); return err })
+	_ = l.conn.send(forwardedFrame(f[0], yes, err))
 }

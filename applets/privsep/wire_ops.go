@@ -16,7 +16,8 @@ import (
 type op byte
 
 // What the server tells the master. opRun and opList go on to a user's
-// process, with a number in the place of the token.
+// process, with a number in the place of the token, and so do opDeliver, opSmall and
+// opForwards where it writes mailboxes.
 const (
 	opReady    op = 1 + iota // it answers
 	opDone                   // the single pass is over
@@ -105,14 +106,14 @@ func toMaster() side {
 	return side{
 		opReady:    {"ready", nil, 0},
 		opDone:     {"done", nil, 0},
-		opDeliver:  {"deliver", mailboxFields[:len(mailboxFields)-1], 1},
-		opSmall:    {"deliver", mailboxFields[:], 0},
+		opDeliver:  deliverShape(),
+		opSmall:    smallShape(),
 		opRecorded: {"recorded", []int{maxToken}, 0},
 		opLookup:   {"lookup", []int{maxNumber, maxName}, 0},
 		opBroken:   {"broken listener", []int{maxAddress}, 0},
 		opRun:      runShape(),
 		opList:     listShape(),
-		opForwards: {"forwards", []int{maxNumber, maxName, maxPart}, 0},
+		opForwards: forwardsShape(),
 		opKeepOut:  {"keep out", []int{addressSize}, 0},
 		opPassword: {"password", []int{maxNumber, maxPart, maxPart, maxNumber}, 0},
 		opAuth:     {"auth", nil, 0},
@@ -132,7 +133,7 @@ func toServer() side {
 		opReload:    {"reload", nil, 0},
 		opStop:      {"stop", nil, 0},
 		opListed:    listedShape(),
-		opForwarded: {"forwarded", []int{maxNumber, maxNumber, maxWords}, 0},
+		opForwarded: forwardedShape(),
 		opAudit:     {"audit", nil, 0},
 
 		opCertificate: {"certificate", []int{maxPiece}, 0},
@@ -148,14 +149,54 @@ func toServer() side {
 // toUser is what a user's process may be told, fromUser what it may say.
 
 func toUser() side {
-	return side{opSettings: settingsShape(), opAccount: accountShape(), opRun: runShape(), opList: listShape()}
+	return side{
+		opSettings: settingsShape(), opAccount: accountShape(), opRun: runShape(), opList: listShape(),
+		opDeliver: deliverShape(), opSmall: smallShape(), opForwards: forwardsShape(),
+	}
 }
 
-func fromUser() side { return side{opResult: resultShape(), opListed: listedShape()} }
+func fromUser() side {
+	return side{opResult: resultShape(), opListed: listedShape(), opForwarded: forwardedShape()}
+}
+
+// answerTo is what a user's process says to a request.
+func answerTo(asked op) op {
+	switch asked {
+	case opList:
+		return opListed
+	case opForwards:
+		return opForwarded
+	}
+	return opResult
+}
+
+// checkAnswer says why an answer is none that a user's process of ours gives.
+func checkAnswer(f frame) error {
+	switch f.op {
+	case opResult:
+		_, err := parseResult(f.fields)
+		return err
+	case opForwarded:
+		if _, err := parseForwarded(f.fields); errors.Is(err, errFrame) {
+			return err
+		}
+	case opListed:
+		if err := parseListed(f); errors.Is(err, errFrame) {
+			return err
+		}
+	}
+	return nil
+}
 
 func settingsShape() shape { return shape{"settings", []int{maxPiece}, 0} }
 func runShape() shape      { return shape{"run", runFields[:], 1} }
 func listShape() shape     { return shape{"list", listFields[:], 1} }
+
+func deliverShape() shape { return shape{"deliver", mailboxFields[:len(mailboxFields)-1], 1} }
+func smallShape() shape   { return shape{"deliver", mailboxFields[:], 0} }
+
+func forwardsShape() shape  { return shape{"forwards", []int{maxNumber, maxName, maxPart}, 0} }
+func forwardedShape() shape { return shape{"forwarded", []int{maxNumber, maxNumber, maxWords}, 0} }
 
 func resultShape() shape {
 	return shape{"result", []int{maxToken, maxNumber, maxNumber, maxNumber, maxWords, maxWords}, 0}
@@ -178,6 +219,18 @@ func resultFrame(t local.TokenResult) frame {
 	return frame{opResult, []string{
 		t.Token, r.String(), strconv.Itoa(r.Reply.Code), r.Reply.Status, clip(r.Reply.Text), clip(text),
 	}}
+}
+
+// forwardedFrame says whether there is a .forward, or why that isn't known.
+func forwardedFrame(serial string, yes bool, err error) frame {
+	f := frame{opForwarded, []string{serial, forwardsNo, ""}}
+	switch {
+	case err != nil:
+		f.fields[1], f.fields[2] = forwardsLater, clip(err.Error())
+	case yes:
+		f.fields[1] = forwardsYes
+	}
+	return f
 }
 
 // parseResult reads the fields of a result, which may come from a user's
@@ -213,4 +266,20 @@ func parseWord(word string) (local.Result, error) {
 		}
 	}
 	return local.Result{}, fmt.Errorf("%w: result %q", errFrame, word)
+}
+
+// parseDelivery reads mailboxFields, but for the message.
+func parseDelivery(f []string) (d local.Delivery, err error) {
+	if err := checkFinal(f[2]); err != nil {
+		return d, err
+	}
+	size, err := parseSize(f[5])
+	if err != nil {
+		return d, err
+	}
+	quota, err := parseSize(f[6])
+	if err != nil {
+		return d, err
+	}
+	return local.Delivery{User: f[1], Size: size, Quota: max(quota, 0), Final: f[2] == final, Extension: f[3], Folder: f[4]}, nil
 }

@@ -24,7 +24,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"postoffice/deliver/local"
+	"postoffice/deliver/local/mailbox"
 	"postoffice/deliver/outcome"
+	"postoffice/internal/account"
+	"postoffice/internal/disk"
 	"postoffice/internal/testenv"
 )
 
@@ -120,6 +123,29 @@ func (w fakeWorker) List(ctx context.Context, g local.Listing) ([]local.Line, er
 		syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	}
 	return nil, fmt.Errorf("no list for %s %s %q", g.Item.Source, g.Item.Name, g.Extension)
+}
+
+// boxes are the mailboxes that a process writes, where it does.
+func (w fakeWorker) boxes() *mailbox.Mailboxes {
+	writing.once.Do(func() {
+		writing.boxes = mailbox.New(mailbox.Options{
+			FS: disk.OS(), Dir: filepath.Join(filepath.Dir(string(w.l.Settings())), "mail"), Accounts: account.Only(w.l.Account()),
+		})
+	})
+	return writing.boxes
+}
+
+var writing struct {
+	once  sync.Once
+	boxes *mailbox.Mailboxes
+}
+
+func (w fakeWorker) Deliver(ctx context.Context, d local.Delivery) local.Result {
+	return w.boxes().Deliver(ctx, d)
+}
+
+func (w fakeWorker) Forwards(ctx context.Context, user, extension string) (bool, error) {
+	return w.boxes().Forwards(ctx, user, extension)
 }
 
 // numbered are n lines of a list.

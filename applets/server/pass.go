@@ -219,7 +219,7 @@ func letGo(conn *os.File) (*os.File, error) {
 	err = unix.Fstat(fd, &here)
 	for i := 0; i < 3 && err == nil; i++ {
 		if err = unix.Fstat(i, &there); err == nil && here.Dev == there.Dev && here.Ino == there.Ino {
-			err = unix.Dup3(int(null.Fd()), i, 0)
+			err = service.Duplicate(int(null.Fd()), i)
 		}
 	}
 	if err != nil {

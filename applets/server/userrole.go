@@ -42,6 +42,10 @@ type userSettings struct {
 	ProgramDir  string
 	ProgramTime time.Duration
 	RequireHome bool
+	MailDir     string
+	Mailbox     string
+	Folders     []string
+	Virtual     mailbox.Virtual // but for its User
 	Scanner     user.Scanner
 }
 
@@ -62,6 +66,10 @@ func userOptions(ctx context.Context, conf *config.Config) (privsep.UserOptions,
 		ProgramDir:  conf.ProgramDir,
 		ProgramTime: conf.ProgramTime,
 		RequireHome: conf.RequireHome,
+		MailDir:     conf.MailDir,
+		Mailbox:     conf.Mailbox,
+		Folders:     foldersOf(conf),
+		Virtual:     virtualBoxes(conf, account.Account{}, ""),
 		Scanner:     scanner,
 	})
 	return privsep.UserOptions{Settings: data, DefaultUser: runner.Name, ScanUser: scanner.User, RunTime: max(conf.ProgramTime, scanner.Time)}, err
@@ -296,7 +304,12 @@ func runUserRole(ctx context.Context, _ *cmdline.Env) error {
 		return fmt.Errorf("settings: %w", err)
 	}
 	system := account.Machine()
-	link.Serve(ctx, user.New(user.Options{
+	s.Virtual.User = link.Account()
+	homes := mailbox.Homes{Required: s.RequireHome}
+	boxes := mailbox.New(mailbox.Options{
+		FS: disk.OS(), Dir: s.MailDir, Mailbox: s.Mailbox, Folders: s.Folders, Virtual: s.Virtual, Homes: homes, Accounts: account.Only(link.Account()),
+	})
+	link.Serve(ctx, userWorker{boxes, user.New(user.Options{
 		Account:     link.Account(),
 		DefaultUser: s.DefaultUser,
 		Accounts:    system,
@@ -309,8 +322,15 @@ func runUserRole(ctx context.Context, _ *cmdline.Env) error {
 		ProgramDir:  s.ProgramDir,
 		ProgramTime: s.ProgramTime,
 		Scanner:     s.Scanner,
-		Homes:       mailbox.Homes{Required: s.RequireHome},
+		Homes:       homes,
 		FS:          disk.OS(),
-	}))
+		Files:       boxes,
+	})})
 	return nil
+}
+
+// userWorker is what a user's process does.
+type userWorker struct {
+	*mailbox.Mailboxes
+	*user.User
 }

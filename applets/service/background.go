@@ -33,7 +33,7 @@ type Background struct {
 	Wait    time.Duration // for it to be ready; 0: one minute
 }
 
-// Start starts /proc/self/exe as MasterRole in a session of its own and returns
+// Start starts this program as MasterRole in a session of its own and returns
 // when it is ready; it has then let go of our terminal. If it ends before, its
 // exit code is in the *ExitError and its words went to our standard error. One
 // that is not ready in time, or when ctx ends, is killed; one that let go of us
@@ -57,7 +57,7 @@ func (b Background) Start(ctx context.Context) error {
 		env = append(env, "HOME="+home)
 	}
 	cmd := &exec.Cmd{
-		Path:        "/proc/self/exe",
+		Path:        Program(),
 		Args:        append([]string{MasterRole}, b.Args...),
 		Env:         env,
 		Dir:         "/",

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime"
 )
 
 // User is who a server runs as.
@@ -12,10 +14,34 @@ type User struct {
 	UID, GID int
 }
 
+// programEnv tells a process that we start where this program is, on systems that have
+// no name for the file that a process was started from.
+const programEnv = "POSTOFFICE_PROGRAM"
+
+// Program is this program's file, for processes that we start. On Linux it is the very
+// file that runs, also after another has taken its name. Elsewhere it is the path
+// by which it was started, as the process says that started us: our argv[0] is a role.
+func Program() string {
+	if runtime.GOOS == "linux" {
+		return "/proc/self/exe"
+	}
+	if path := os.Getenv(programEnv); filepath.IsAbs(path) {
+		return path
+	}
+	path, err := os.Executable()
+	if err != nil {
+		return os.Args[0]
+	}
+	return path
+}
+
 // ChildEnv returns the environment of every process that we start: a PATH, and
-// of ours the time zone alone.
+// of ours the time zone alone; where it is needed, Program.
 func ChildEnv() []string {
 	env := []string{"PATH=/usr/bin:/bin"}
+	if runtime.GOOS != "linux" {
+		env = append(env, programEnv+"="+Program())
+	}
 	if zone, ok := os.LookupEnv("TZ"); ok {
 		env = append(env, "TZ="+zone)
 	}

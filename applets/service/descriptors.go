@@ -43,7 +43,7 @@ func Detach() error {
 	defer null.Close()
 	return WithDescriptors([]*os.File{null}, nil, func(fds []int) error {
 		for fd := range 3 {
-			if err := unix.Dup3(fds[0], fd, 0); err != nil {
+			if err := Duplicate(fds[0], fd); err != nil {
 				return fmt.Errorf("let go of descriptor %d: %w", fd, err)
 			}
 		}

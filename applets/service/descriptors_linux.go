@@ -28,3 +28,15 @@ func CloseOnExecAll() error {
 	}
 	return nil
 }
+
+// Socketpair is socketpair(2), close-on-exec.
+func Socketpair(kind int) ([2]int, error) {
+	return unix.Socketpair(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC, 0)
+}
+
+// socket is socket(2), close-on-exec.
+func socket(family, kind int) (int, error) { return unix.Socket(family, kind|unix.SOCK_CLOEXEC, 0) }
+
+// Duplicate makes a descriptor another name of one that is open, which programs that are
+// started inherit.
+func Duplicate(from, to int) error { return unix.Dup3(from, to, 0) }

@@ -39,7 +39,7 @@ func Below(argv []string) error {
 	if sockets > 0 {
 		os.Setenv("LISTEN_PID", handedDown)
 	}
-	child, err := syscall.ForkExec("/proc/self/exe", argv, &syscall.ProcAttr{Env: os.Environ(), Files: files})
+	child, err := syscall.ForkExec(Program(), argv, &syscall.ProcAttr{Env: os.Environ(), Files: files})
 	if err != nil {
 		return fmt.Errorf("start %s below process 1: %w", argv[0], err)
 	}

@@ -103,7 +103,7 @@ func (l *Listener) try() error {
 	if a.Zone != "" {
 		return nil // Listen knows its number
 	}
-	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	fd, err := socket(family, unix.SOCK_STREAM)
 	if err == nil {
 		defer unix.Close(fd)
 		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)

@@ -37,8 +37,9 @@ func Notify(state string) error {
 // Reloading is the state for a reload that begins now: the service manager
 // wants to know when, to tell it from an older one.
 func Reloading() string {
+	const monotonic = 1 // on Linux: systemd(1) is nowhere else
 	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+	if err := unix.ClockGettime(monotonic, &now); err != nil {
 		return "RELOADING=1"
 	}
 	return fmt.Sprintf("RELOADING=1\nMONOTONIC_USEC=%d", now.Nano()/1000)

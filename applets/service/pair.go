@@ -10,7 +10,7 @@ import (
 // ConnPair returns a unix stream connection with one end for us and one, as a
 // file, for another process.
 func ConnPair() (*net.UnixConn, *os.File, error) {
-	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	fds, err := Socketpair(syscall.SOCK_STREAM)
 	if err != nil {
 		return nil, nil, fmt.Errorf("socketpair: %w", err)
 	}

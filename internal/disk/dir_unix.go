@@ -248,11 +248,8 @@ func (d *osDir) Sync() error {
 }
 
 func (d *osDir) Space() (Space, error) {
-	var st unix.Statfs_t
-	if err := retry(func() error { return unix.Fstatfs(d.fd, &st) }); err != nil {
-		return Space{}, d.fail("statfs", "", err)
-	}
-	return space(&st), nil
+	s, err := spaceAt(d.fd)
+	return s, d.fail("statfs", "", err)
 }
 
 func (d *osDir) Chmod(mode fs.FileMode) error {

@@ -29,11 +29,13 @@
 //	os_unix.go    the operating system behind them
 //	dir_unix.go   directories
 //	file_unix.go  files
-//	version.go, version_linux.go, version_other.go
+//	version.go
 //	              whether a file is still the one that was read
 //	os_linux.go, os_other.go
 //	              what systems do in different ways
-//	blind_linux.go, blind_other.go
+//	os_bsd.go, os_dragonfly.go, os_netbsd.go, os_openbsd.go
+//	              and where each of the others has a way of its own
+//	blind_linux.go
 //	              directories that may be written and not read
 //	walk.go, walk_linux.go, walk_other.go
 //	              ways that others may change, step by step

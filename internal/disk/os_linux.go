@@ -1,7 +1,7 @@
 package disk
 
 import (
-	"math"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -69,19 +69,15 @@ func info(st *unix.Stat_t) Info {
 	}
 }
 
-// space: a file system that counts no inodes (btrfs) says 0 of 0.
-func space(st *unix.Statfs_t) Space {
-	s := Space{Octets: product(st.Bavail, uint64(st.Frsize)), Inodes: math.MaxInt64, Total: product(st.Blocks, uint64(st.Frsize))}
-	if st.Files > 0 {
-		s.Inodes = int64(min(st.Ffree, math.MaxInt64))
-	}
-	return s
+// spaceAt is the room of the file system that a descriptor is on.
+func spaceAt(fd int) (Space, error) {
+	var st unix.Statfs_t
+	err := retry(func() error { return unix.Fstatfs(fd, &st) })
+	return space(uint64(st.Frsize), st.Bavail, st.Blocks, st.Files, st.Ffree), err
 }
 
-// product is blocks × size without overflow.
-func product(blocks, size uint64) int64 {
-	if size != 0 && blocks > math.MaxInt64/size {
-		return math.MaxInt64
-	}
-	return int64(blocks * size)
+func changeTime(st *syscall.Stat_t) time.Time { return time.Unix(st.Ctim.Unix()) }
+
+func readlinkat(dir int, name string, buf []byte) (int, error) {
+	return unix.Readlinkat(dir, name, buf)
 }

@@ -4,7 +4,8 @@ package disk
 
 import (
 	"errors"
-	"math"
+	"io/fs"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -35,16 +36,20 @@ func info(st *unix.Stat_t) Info {
 	}
 }
 
-func space(st *unix.Statfs_t) Space {
-	s := Space{Octets: math.MaxInt64, Inodes: math.MaxInt64}
-	if free := max(int64(st.Bavail), 0); free < math.MaxInt64/int64(max(st.Bsize, 1)) {
-		s.Octets = free * int64(st.Bsize)
-	}
-	if st.Blocks < math.MaxInt64/uint64(max(st.Bsize, 1)) {
-		s.Total = int64(st.Blocks) * int64(st.Bsize)
-	}
-	if st.Files > 0 {
-		s.Inodes = max(int64(st.Ffree), 0)
-	}
-	return s
+// OpenBlind is not possible: nothing makes one name durable in a directory that
+// the caller can't read.
+func OpenBlind(path string) (Dir, error) {
+	return nil, &fs.PathError{Op: "open", Path: path, Err: errors.ErrUnsupported}
 }
+
+func (osFS) search(path string) (Dir, error) {
+	return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrPermission}
+}
+
+func (d *osDir) remember(int) error { return nil }
+
+func (d *osDir) syncBlind() error { return errors.ErrUnsupported }
+
+// changeTime is left out where its field has another name: device, inode, size
+// and modification time decide alone.
+func changeTime(*syscall.Stat_t) time.Time { return time.Time{} }

@@ -4,6 +4,7 @@ package disk
 
 import (
 	"io/fs"
+	"math"
 	"path/filepath"
 	"syscall"
 
@@ -134,4 +135,22 @@ func closeFD(fd *int) error {
 	}
 	*fd = -1
 	return unix.Close(n)
+}
+
+// space is what is free for a process without privileges: of so many blocks of a size,
+// and of inodes, where a file system that counts none (btrfs) says 0 of 0.
+func space(size, free, blocks, inodes, freeInodes uint64) Space {
+	s := Space{Octets: product(free, size), Inodes: math.MaxInt64, Total: product(blocks, size)}
+	if inodes > 0 {
+		s.Inodes = int64(min(freeInodes, math.MaxInt64))
+	}
+	return s
+}
+
+// product is blocks × size without overflow.
+func product(blocks, size uint64) int64 {
+	if size != 0 && blocks > math.MaxInt64/size {
+		return math.MaxInt64
+	}
+	return int64(blocks * size)
 }

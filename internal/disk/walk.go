@@ -167,7 +167,7 @@ func readLink(dir int, name string) (string, error) {
 	buf := make([]byte, unix.PathMax)
 	n := 0
 	err := retry(func() (err error) {
-		n, err = unix.Readlinkat(dir, name, buf)
+		n, err = readlinkat(dir, name, buf)
 		return err
 	})
 	if err == nil && n == len(buf) {

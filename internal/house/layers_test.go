@@ -157,7 +157,7 @@ var only = map[string][]string{
 	"net/smtp":                        {}, // internal/smtp
 	"net/textproto":                   {}, // ends a message at a bare LF (A5)
 	"testing":                         {"applets/smtpd/greytest", "internal/disk/crashfs", "internal/e2e/lan", "internal/e2e/letters", "internal/testenv", "internal/testenv/roots"},
-	"unsafe":                          {"applets/privsep/creds", "internal/testenv"},
+	"unsafe":                          {"applets/privsep/creds", "internal/disk", "internal/testenv"},
 }
 
 // goFiles calls check with each Go file of the tree, tests included, whatever

@@ -6,7 +6,7 @@
 // applets/smtpd.
 //
 //	peer.go        the question and the answer
-//	peer_linux.go, peer_bsd.go, peer_other.go
+//	peer_linux.go, peer_bsd.go, peer_dragonfly.go, peer_ids.go
 //	               how it is asked
 //	tcp.go         whose a connection on TCP from this machine is
 //	tcp_linux.go, tcp_other.go

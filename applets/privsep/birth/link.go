@@ -1,18 +1,24 @@
 package birth
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"postoffice/applets/service"
 )
 
 // Pair makes a link: a connected pair of SOCK_SEQPACKET sockets, an end for us
 // and one, as a file, for somebody else.
 func Pair() (ours *net.UnixConn, theirs *os.File, err error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	fds, err := service.Socketpair(unix.SOCK_SEQPACKET)
 	if err != nil {
+		if errors.Is(err, unix.EPROTONOSUPPORT) { // macOS
+			err = fmt.Errorf("%w: this system lacks the sockets that a server of root's needs between its processes; start it as an ordinary user", err)
+		}
 		return nil, nil, fmt.Errorf("make a link: %w", err)
 	}
 	theirs = os.NewFile(uintptr(fds[1]), "link")

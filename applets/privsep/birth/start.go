@@ -32,7 +32,7 @@ type Child struct {
 	who  creds.Identity
 }
 
-// Start starts /proc/self/exe in a session of its own, as root if we are. What it
+// Start starts this program in a session of its own, as root if we are. What it
 // is to be lies in its door when it is executed.
 func Start(o Options) (*Child, error) {
 	ours, theirs, err := Pair()
@@ -41,7 +41,7 @@ func Start(o Options) (*Child, error) {
 	}
 	defer theirs.Close()
 	cmd := &exec.Cmd{
-		Path:        "/proc/self/exe",
+		Path:        service.Program(),
 		Args:        []string{o.Argv0},
 		Env:         service.ChildEnv(),
 		Dir:         "/",
@@ -69,7 +69,7 @@ func Start(o Options) (*Child, error) {
 // is set for the child.
 func (o Options) start(cmd *exec.Cmd) (err error) {
 	creds.OnThread(func() bool {
-		if err = creds.Bear(o.Identity); err == nil && o.NoNewPrivs {
+		if err = creds.Bear(o.Identity, cmd.SysProcAttr); err == nil && o.NoNewPrivs {
 			err = creds.NoNewPrivs()
 		}
 		if err == nil {
@@ -99,7 +99,7 @@ func (c *Child) Link(wait time.Duration) (*net.UnixConn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("wait until it is ready: %w", err)
 	}
-	from, files, err := vouched(oob[:oobn])
+	from, files, err := vouched(oob[:oobn], sender{c.Cmd.Process.Pid, c.who.UID, c.who.GID})
 	if err == nil {
 		err = c.fitting(from, files, flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0, string(text[:n]))
 	}

@@ -29,7 +29,7 @@ func vouch(c *net.UnixConn) error {
 }
 
 // vouched reads who sent a message, and its descriptors.
-func vouched(oob []byte) (sender, []*os.File, error) {
+func vouched(oob []byte, _ sender) (sender, []*os.File, error) {
 	messages, err := unix.ParseSocketControlMessage(oob)
 	if err != nil {
 		return sender{}, nil, err

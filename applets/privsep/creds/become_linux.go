@@ -21,8 +21,9 @@ type Identity struct {
 // Bear makes the calling thread, which must end then, one whose child can become
 // somebody: it has the groups already and stays root, with no inheritable
 // capabilities. A bare child's bounding set is empty, and it inherits what it
-// needs for the last step. Who isn't root bears none but itself.
-func Bear(i Identity) error {
+// needs for the last step. Who isn't root bears none but itself. attr is for systems
+// without ids of threads.
+func Bear(i Identity, _ *syscall.SysProcAttr) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}

@@ -14,6 +14,9 @@ import (
 	"postoffice/internal/account"
 )
 
+// Threads says that single threads can have ids.
+const Threads = true
+
 // As runs f on a thread whose effective user is the account, whose group is
 // the account's or, unless it is -1, dirGID, and whose supplementary group is
 // the account's alone. Real and saved ids stay root's: the user can't signal

@@ -6,9 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 
 	"postoffice/internal/account"
 )
+
+// Threads says that single threads can have no ids: what is done as a user is done by a
+// process of theirs.
+const Threads = false
 
 var errLinux = fmt.Errorf("ids of single threads need Linux: %w", errors.ErrUnsupported)
 
@@ -36,10 +41,21 @@ type Identity struct {
 	Bare     bool
 }
 
-// Become needs Linux, unless there is nothing to become.
+// Become gives this process, which is root and has the groups since Bear, the uid for
+// good. From then on no other process of the user can trace it: the system remembers that
+// it has changed its ids.
 func Become(i Identity) error {
-	if i.UID != os.Geteuid() {
-		return errLinux
+	if i.UID == os.Geteuid() {
+		return nil
+	}
+	if err := syscall.Setuid(i.UID); err != nil { // real, effective and saved, for root
+		return fmt.Errorf("setuid: %w", err)
+	}
+	if os.Getuid() != i.UID || os.Geteuid() != i.UID || os.Getgid() != i.GID || os.Getegid() != i.GID {
+		return fmt.Errorf("ids are %d, %d, %d, %d after the switch to %d and %d", os.Getuid(), os.Geteuid(), os.Getgid(), os.Getegid(), i.UID, i.GID)
+	}
+	if i.UID != 0 && syscall.Setuid(0) == nil {
+		return errors.New("root's rights came back after the switch")
 	}
 	return nil
 }
@@ -53,5 +69,11 @@ func MayCut() bool { return false }
 // CheckSwitch does nothing.
 func CheckSwitch(int) error { return nil }
 
-// Bear does nothing.
-func Bear(Identity) error { return nil }
+// Bear has a child that attr is for begin as root with the groups, so that it can become
+// somebody. Who isn't root bears none but itself.
+func Bear(i Identity, attr *syscall.SysProcAttr) error {
+	if os.Geteuid() == 0 {
+		attr.Credential = &syscall.Credential{Uid: 0, Gid: uint32(i.GID), Groups: i.Groups}
+	}
+	return nil
+}

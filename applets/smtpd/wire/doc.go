@@ -16,6 +16,7 @@
 //	conn.go    reads, replies, time limits, the end
 //	line.go    command lines
 //	data.go    the time that a message may take
-//	hangup.go  a client that has gone while nothing is read
+//	hangup.go, hangup_rdhup.go, hangup_other.go
+//	           a client that has gone while nothing is read
 //	tls.go     the change to TLS
 package wire

@@ -66,7 +66,7 @@ func (w *Conn) Hangup() (gone <-chan struct{}, end func()) {
 
 // hungUp says that whoever is at the other end of fd sends nothing more.
 func hungUp(fd uintptr) bool {
-	look := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+	look := []unix.PollFd{{Fd: int32(fd), Events: hangupEvent}}
 	n, err := unix.Poll(look, 0)
 	return err == nil && n > 0
 }

@@ -199,6 +199,16 @@ func (m *Mailboxes) account(ctx context.Context, user string) (a account.Account
 	return a, outcome.Outcome{}, true
 }
 
+// Owner is the account whose process may write a user's mailbox, or says why there is
+// none.
+func (m *Mailboxes) Owner(ctx context.Context, user string) (a account.Account, o outcome.Outcome, ok bool) {
+	a, o, ok = m.account(ctx, user)
+	if _, _, virtual := account.SplitVirtual(user); ok && virtual {
+		a = m.o.Virtual.User
+	}
+	return a, o, ok
+}
+
 // withdraw takes back a job that no batch holds yet.
 func (m *Mailboxes) withdraw(key string, j *job) bool {
 	m.mu.Lock()

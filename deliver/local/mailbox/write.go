@@ -133,11 +133,20 @@ func (t *task) openTop() (mode fs.FileMode, gid int, err error) {
 	if err != nil {
 		return 0, -1, fmt.Errorf("open the mail directory: %w", err)
 	}
-	if info.Mode.Perm()&0o022 == 0o020 { // 2775 root:mail
-		return 0o660, info.GID, nil
+	if gid, ok := madeIn(info); ok {
+		return 0o660, gid, nil
 	}
 	return 0o600, -1, nil
 }
+
+// madeIn is the group in which mailboxes are made in a mail directory, false if that is
+// the account's own.
+func madeIn(info disk.Info) (gid int, ok bool) {
+	return info.GID, info.Mode.Perm()&0o022 == 0o020 // 2775 root:mail
+}
+
+// MadeIn is madeIn for a process that is to write mailboxes in the directory.
+func MadeIn(info fs.FileInfo) (gid int, ok bool) { return madeIn(disk.InfoOf(info)) }
 
 // run writes the jobs that take returns, in the way of the place's kind. An
 // error means that none was taken.
