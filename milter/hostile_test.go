@@ -62,7 +62,7 @@ var faults = []struct {
 const commands = "CHMRTLNBE"
 
 // TestA64Faults puts each fault at each step: the conversation ends there with an error
-// in plain words, which is given again at the steps behind it, and nothing is left.
+// in plain words, which is given again at the steps behind it, and nothing is left (S108).
 func TestA64Faults(t *testing.T) {
 	cells := 0
 	for _, fault := range faults {

@@ -317,7 +317,7 @@ func TestBody(t *testing.T) {
 	}
 }
 
-// TestR55LongHeader: a field of any length goes as far as a packet does.
+// TestR55LongHeader: a field of any length goes as far as a packet does (S115).
 func TestR55LongHeader(t *testing.T) {
 	f := &testfilter.Filter{}
 	run(t, f, Options{}, func(t *testing.T, c *Conn, err error) {

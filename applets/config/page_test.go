@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestManualPage: the option list of postoffice.cf(5) is the table's, and so is the
-// list of what smtpd(8) says is read at the start alone.
+// TestManualPage: the option list of postoffice.cf(5) is the table's (S106), and so
+// is the list of what smtpd(8) says is read at the start alone.
 func TestManualPage(t *testing.T) {
 	for _, tt := range []struct{ name, mark, want string }{
 		{"postoffice.cf.5", "options", Mdoc()},

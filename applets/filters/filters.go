@@ -15,6 +15,7 @@ import (
 	"postoffice/internal/filterline"
 	"postoffice/internal/maillog"
 	"postoffice/internal/peer"
+	"postoffice/internal/smtp"
 	"postoffice/milter"
 )
 
@@ -26,6 +27,11 @@ type Options struct {
 	// IsLocal says whether a domain's mail stays here, as far as that is known without
 	// asking DNS. nil: none does.
 	IsLocal func(domain string) bool
+	// Fits says why no message in the queue can have a recipient, or a sender. nil: each
+	// can have any.
+	Fits func(p smtp.Path, params []smtp.Param, sender bool) error
+	// MaxRecipients are those that a message in the queue can have; 0: any number.
+	MaxRecipients int
 	// Addrs returns the addresses of a host. nil: the system's resolver.
 	Addrs func(ctx context.Context, host string) ([]netip.Addr, error)
 	Log   *slog.Logger

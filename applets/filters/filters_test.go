@@ -293,8 +293,22 @@ func TestEdits(t *testing.T) {
 	}
 }
 
+// TestClosedBetween: a filter that closes its connection behind each message, as one that is
+// started again, is asked about the next one of the session too, and has not failed.
+func TestClosedBetween(t *testing.T) {
+	f := &testfilter.Filter{Closes: "E"}
+	w := newWorld(t, []*testfilter.Filter{f}, "fail=tempfail", "")
+	lines := append(slices.Clone(session[:len(session)-1]), session[1:]...)
+	if got, want := codes(w.say(lines...)), "220 250 250 250 250 354 250 250 250 250 354 250 221"; got != want {
+		t.Errorf("got %s, want %s\n%s", got, want, &w.log)
+	}
+	if n := strings.Count(f.Commands(""), "E"); n != 2 || strings.Contains(w.log.String(), "filter failed") {
+		t.Errorf("it heard of %d messages: %s\n%s", n, f.Commands("D"), &w.log)
+	}
+}
+
 // TestFailures: at each step a filter that dies has the mail go where fail= says, while
-// another goes on, and the session.
+// another goes on, and the session. Without fail= mail is taken (R56, S116).
 func TestFailures(t *testing.T) {
 	for _, tt := range []struct {
 		fail string
@@ -310,7 +324,11 @@ func TestFailures(t *testing.T) {
 			t.Run(fmt.Sprintf("%s at %c", tt.fail, at), func(t *testing.T) {
 				bad := &testfilter.Filter{Answers: map[byte]string{at: ""}, Closes: string(at)}
 				good := &testfilter.Filter{}
-				w := newWorld(t, []*testfilter.Filter{bad, good}, "fail="+tt.fail, "")
+				words := ""
+				if tt.fail != "open" {
+					words = "fail=" + tt.fail
+				}
+				w := newWorld(t, []*testfilter.Filter{bad, good}, words, "")
 				lines := session
 				if n := len(strings.Fields(want)) - 1; n < len(lines) {
 					lines = lines[:n]

@@ -181,6 +181,16 @@ func (l *link) envelope(t *smtpd.Transaction, one milter.Edit, e *edits.Edits) e
 	if !t.UTF8 && !one.Path.IsASCII() {
 		return errors.New("an address outside ASCII in a message without SMTPUTF8")
 	}
+	if o := &l.s.set.o; one.Kind != milter.DeleteRcpt {
+		if o.Fits != nil {
+			if err := o.Fits(one.Path, one.Params, one.Kind == milter.ChangeFrom); err != nil {
+				return err
+			}
+		}
+		if one.Kind == milter.AddRcpt && o.MaxRecipients > 0 && len(t.Recipients)+e.Added() >= o.MaxRecipients {
+			return fmt.Errorf("the message would have more than %d recipients", o.MaxRecipients)
+		}
+	}
 	switch one.Kind {
 	case milter.AddRcpt:
 		return e.AddRecipient(smtp.Recipient{Path: one.Path, Params: one.Params})

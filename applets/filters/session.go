@@ -3,9 +3,11 @@ package filters
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net/netip"
 	"strings"
+	"syscall"
 
 	"postoffice/applets/smtpd"
 	"postoffice/internal/filterline"
@@ -94,23 +96,40 @@ func (s *Session) Mail(ctx context.Context, t *smtpd.Transaction) smtpd.Verdict 
 		if !l.asked {
 			return milter.Verdict{}, nil
 		}
-		if l.conn == nil {
-			if v, err := l.open(); err != nil || refuses(v) {
-				return v, err
-			}
-		}
-		if l.helo != s.client.Hello {
-			if v, err := l.sayHelo(); err != nil || refuses(v) {
-				return v, err
-			}
-		}
 		l.f.count(func(c *Counts) { c.Messages++ })
-		return l.conn.Mail(bracketed(t.ReversePath), strings.Fields(t.Arguments), s.mailMacros(t))
+		kept := l.conn != nil
+		v, err := l.mail(t)
+		if kept && isClosed(err) { // it was started again since, or has had enough of the session
+			l.drop()
+			v, err = l.mail(t)
+		}
+		return v, err
 	})
 	if !r.IsZero() {
 		s.Aborted()
 	}
 	return smtpd.Refusal(r)
+}
+
+// mail tells the filter of a message that begins, and of the client where it doesn't know it
+// yet.
+func (l *link) mail(t *smtpd.Transaction) (milter.Verdict, error) {
+	if l.conn == nil {
+		if v, err := l.open(); err != nil || refuses(v) {
+			return v, err
+		}
+	}
+	if l.helo != l.s.client.Hello {
+		if v, err := l.sayHelo(); err != nil || refuses(v) {
+			return v, err
+		}
+	}
+	return l.conn.Mail(bracketed(t.ReversePath), strings.Fields(t.Arguments), l.s.mailMacros(t))
+}
+
+// isClosed reports whether an error is that the filter has closed the connection.
+func isClosed(err error) bool {
+	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
 }
 
 // Rcpt tells them of a recipient.

@@ -1,6 +1,8 @@
 package filters
 
 import (
+	"strings"
+
 	"postoffice/internal/filterline"
 	"postoffice/internal/smtp"
 	"postoffice/milter"
@@ -14,14 +16,26 @@ func reply(v milter.Verdict) smtp.Reply {
 	case milter.Tempfail:
 		return smtp.Reply{Code: 451, Status: "4.7.1", Text: "a mail filter here can't say now whether it takes this, try again later"} // a filter of option filter says tempfail
 	case milter.ReplyCode:
-		return v.Reply
+		return worded(v.Reply)
 	case milter.Shutdown, milter.ConnFail:
 		if !v.Reply.IsZero() {
-			return v.Reply
+			return worded(v.Reply)
 		}
 		return smtp.Reply{Code: 421, Status: "4.7.1", Text: "a mail filter here ends the session, try again later"} // a filter of option filter says shutdown, or ends the connection
 	}
 	return smtp.Reply{}
+}
+
+// worded is a filter's reply, in words of ours where it has none.
+func worded(r smtp.Reply) smtp.Reply {
+	switch {
+	case strings.TrimSpace(r.Text) != "":
+	case r.Permanent():
+		r.Text = reply(milter.Verdict{Action: milter.Reject}).Text
+	default:
+		r.Text = reply(milter.Verdict{Action: milter.Tempfail}).Text
+	}
+	return r
 }
 
 // greeted is a reply as a greeting may have it (RFC 5321 section 4.2.4.2 and RFC 7504).

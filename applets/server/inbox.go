@@ -372,6 +372,9 @@ func (s *system) useFilters(now *settings) {
 			IsLocal:  func(domain string) bool { return s.runner.Router().IsStatic(domain) },
 			Addrs:    now.resolver.HostAddrs,
 			Log:      s.log,
+
+			Fits:          envelope.Fits,
+			MaxRecipients: envelope.MaxRecipients,
 		}, former)
 	}
 	s.filters.Store(next)

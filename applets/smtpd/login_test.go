@@ -365,7 +365,7 @@ func TestLoginCrash(t *testing.T) {
 		c.r.ReadByte() // the end
 	}
 	text := log.String()
-	if open != 0 || strings.Count(text, "session crashed") != 3 {
+	if open != 0 || strings.Count(text, "session crashed") != 3 { // S117
 		t.Errorf("%d exchanges are open; %s", open, text)
 	}
 	for _, secret := range []string{"sesame", "c2VzYW1l", "AGFsaWNlAHNlc2FtZQ=="} {

@@ -16,7 +16,7 @@ import (
 	"postoffice/internal/testenv"
 )
 
-// R47, R51, R59, A39: peers that use up all time.
+// R47, R51, R59, S105, A39: peers that use up all time.
 func TestR47SlowPeers(t *testing.T) {
 	big := strings.Repeat("0123456789012345678901234567890123456789\n", 5000)
 	for _, tt := range []struct {

@@ -90,7 +90,7 @@ func walked(r *Router, to smtp.Path, from string) string {
 
 // TestVirtualR52S113: a name of a virtual domain is an alias of its own, a user of its
 // own, or the wildcard's, which loses to users; bare names are of the same domain, and
-// postmaster and abuse are somebody.
+// postmaster and abuse are somebody (S107).
 func TestVirtualR52S113(t *testing.T) {
 	s := newSite(t)
 	s.alias("vlist: info@v.example, alice\n")

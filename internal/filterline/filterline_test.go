@@ -9,7 +9,8 @@ import (
 // any address is a good one here.
 func anyAddress(s string) (string, bool) { return s, strings.ContainsAny(s, "/:") }
 
-// TestParse: the text of filters reads as the same ones, and what is wrong is told.
+// TestParse: the text of filters reads as the same ones, sockets (S96)
+// and hosts with ports (S104), and what is wrong is told.
 func TestParse(t *testing.T) {
 	for _, tt := range []struct {
 		text string

@@ -116,7 +116,8 @@ func buildHello(t *testing.T) string {
 	return filepath.Join(dir, "hello")
 }
 
-// TestLite: the build without databases says so where one is asked for.
+// TestLite: the build without databases says so where one is asked for; it has filters
+// (S109).
 func TestLite(t *testing.T) {
 	dir := t.TempDir()
 	lite := build(t, dir, "lite")
@@ -133,6 +134,7 @@ func TestLite(t *testing.T) {
 		{"dbm create " + dir + "/x", 69, "postoffice dbm: this build of postoffice has no databases\npostoffice dbm: hint: install the full postoffice\n"},
 		{"smtpd -bD -C /dev/null -o coal", 78, "postoffice smtpd: this build of postoffice can't keep clients out by nftables (option coal)\npostoffice smtpd: hint: take the option coal out, or install the full postoffice for Linux\n"},
 		{"smtpd -bD -C /dev/null -o greylist=on", 78, "postoffice smtpd: option greylist: this build of postoffice has no store: install the full one\npostoffice smtpd: hint: or take the option greylist out\n"},
+		{"milter -C /dev/null test x", 64, "postoffice milter: option filter names no filter: add a line filter=/socket or filter=host:port\nusage: postoffice milter [-C file] [-o name=value] test [-m file] name\npostoffice milter: hint: postoffice milter --help lists the flags\n"},
 		{"authexpire -l", 69, "postoffice authexpire: this build of postoffice has no store, and so no greylist\npostoffice authexpire: hint: install the full postoffice\n"},
 		{"dbm -d " + dir + "/x fetch a", 69, "postoffice dbm: this build of postoffice has no databases\npostoffice dbm: hint: install the full postoffice\n"},
 	} {

@@ -37,6 +37,18 @@ func CheckRecipient(p smtp.Path) error {
 	return nil
 }
 
+// Fits says why no message can have such a recipient, or such a sender, with ErrInvalid.
+func Fits(p smtp.Path, params []smtp.Param, sender bool) error {
+	if !sender {
+		_, err := appendTargets(nil, func(yield func(Target) bool) { yield(Target{Path: p, Params: params}) })
+		return err
+	}
+	if n := len(AppendParams(AppendPath(nil, p), params)); n > maxLine/2 { // other lines count for it
+		return fmt.Errorf("%w: sender's line of %d octets", ErrInvalid, n)
+	}
+	return validParams(params)
+}
+
 // validTarget is what both the writer and the reader ask of a recipient.
 func validTarget(t Target) error {
 	if int(t.Kind) >= len(keywords) || (t.Kind == Program) != (t.Agent != nil) {

@@ -144,6 +144,16 @@ func (e *Edits) AddRecipient(r smtp.Recipient) error {
 	return e.recipient(recipient{r, false})
 }
 
+// Added is how many recipients were added, those that were there already included.
+func (e *Edits) Added() (n int) {
+	for _, r := range e.recipients {
+		if !r.gone {
+			n++
+		}
+	}
+	return n
+}
+
 // DeleteRecipient has one not get the message.
 func (e *Edits) DeleteRecipient(p smtp.Path) error {
 	return e.recipient(recipient{smtp.Recipient{Path: p}, true})

@@ -142,7 +142,7 @@ var differences = [...]difference{
 
 // TestBesidePostfix: the same filter, the same messages and Postfix: what goes on is the
 // same octet for octet but for the server's own field Received, and what the filter hears
-// is the same but for the differences above, each of which there is.
+// is the same but for the differences above, each of which there is (S94).
 func TestBesidePostfix(t *testing.T) {
 	l := lan.New(t)
 	l.DNS("client.test. IN A 10.77.0.2", "2.0.77.10.in-addr.arpa. IN PTR client.test.", "far.test. IN MX 10 sink.test.", "sink.test. IN A 10.77.0.3")
