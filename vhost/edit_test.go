@@ -38,6 +38,13 @@ func TestEditUsers(t *testing.T) {
 		{"enable", func(p string) error {
 			return errors.Join(CloseUser(p, "bob", true), SetPassword(p, "bob", secret), CloseUser(p, "bob", false), CloseUser(p, "bob", false))
 		}, "bob:h1\n", "bob:NEW::::::scram=VER\n", nil},
+		{"quota", func(p string) error { return SetQuota(p, "bob", "2G") }, "bob:h1\n", "bob:h1::::::userdb_quota_rule=*:storage=2G\n", nil},
+		{"quota beside other words", func(p string) error { return errors.Join(SetQuota(p, "carol", "2G"), SetQuota(p, "carol", "5B")) }, "s:a=b scram=old c=d\r\n", "s:a=b scram=old c=d userdb_quota_rule=*:storage=5B\n", nil},
+		{"quota taken out", func(p string) error { return errors.Join(SetQuota(p, "bob", "0"), SetQuota(p, "bob", "")) }, "bob:h1\n", "bob:h1::::::\n", nil},
+		{"quota beside a rule for something else", func(p string) error {
+			return errors.Join(os.WriteFile(p, []byte("bob:h1::::::userdb_quota_rule=*:messages=9 userdb_quota_rule=x userdb_quota_storage_size=1G\n"), 0o640), SetQuota(p, "bob", "3G"))
+		}, begin, "bob:h1::::::userdb_quota_rule=*:messages=9 userdb_quota_storage_size=3G\n", nil},
+		{"quota of nobody", func(p string) error { return SetQuota(p, "dave", "1G") }, "", "", ErrMissing},
 		{"delete", func(p string) error { return DeleteUser(p, "bob") }, "bob:h1\n", "", nil},
 		{"delete a broken line", func(p string) error { return DeleteUser(p, "broken") }, "broken\n", "", nil},
 		{"delete nobody", func(p string) error { return DeleteUser(p, "#dave") }, "", "", ErrMissing},

@@ -59,6 +59,27 @@ func CloseUser(path, name string, closed bool) error {
 	return changeUser(path, name, func(u *User) { u.close(closed) })
 }
 
+// SetQuota says what a user's mailbox may have, a size as QuotaSize gives it: by the word
+// that the line has for that, else by Dovecot's to 2.3. "" takes it out of the line.
+func SetQuota(path, name, size string) error {
+	return changeUser(path, name, func(u *User) {
+		word := ruleWord + "*:storage="
+		words := slices.DeleteFunc(u.extra(), func(w string) bool {
+			if strings.HasPrefix(w, sizeWord) {
+				word = sizeWord
+				return true
+			}
+			rule, is := strings.CutPrefix(w, ruleWord)
+			octets, ok := ruleSize(rule)
+			return is && (octets != 0 || !ok) // one about something else stays
+		})
+		if size != "" {
+			words = append(words, word+size)
+		}
+		u.setExtra(words)
+	})
+}
+
 // DeleteUser takes a user out of a passwd file: all lines of the name, since of several
 // the next one would count. The mailbox stays.
 func DeleteUser(path, name string) error {

@@ -7,7 +7,7 @@ import (
 )
 
 // errLong is what is wrong with a line that doesn't fit into a lineReader's buffer, of
-// which no good line has the length.
+// which no good line has the length. It has been passed over.
 var errLong = errors.New("it is too long: want user:hash, and a line feed")
 
 // lineReader reads lines and tells where each begins.
@@ -22,7 +22,7 @@ type lineReader struct {
 }
 
 // next returns a line without its end, good until the next call; io.EOF behind the
-// last.
+// last. After errLong it goes on behind that line.
 func (l *lineReader) next() (line []byte, at int64, err error) {
 	for {
 		if i := bytes.IndexByte(l.buf[l.begin:l.end], '\n'); i >= 0 {
@@ -33,7 +33,7 @@ func (l *lineReader) next() (line []byte, at int64, err error) {
 			l.begin, l.end = 0, l.end-l.begin
 		}
 		if l.end == len(l.buf) {
-			return nil, l.at, errLong
+			return l.skip()
 		}
 		if l.err != nil {
 			break
@@ -58,4 +58,26 @@ func (l *lineReader) give(n, skip int) ([]byte, int64, error) {
 	l.at += int64(skip)
 	l.n++
 	return bytes.TrimSuffix(line, []byte("\r")), at, nil
+}
+
+// skip passes over a line that fills the buffer.
+func (l *lineReader) skip() (line []byte, at int64, err error) {
+	at = l.at
+	l.n++
+	for l.err == nil {
+		l.at += int64(l.end)
+		l.end, l.err = l.r.Read(l.buf)
+		if i := bytes.IndexByte(l.buf[:l.end], '\n'); i >= 0 {
+			l.begin = i + 1
+			l.at += int64(i + 1)
+			return nil, at, errLong
+		}
+	}
+	l.at += int64(l.end)
+	l.end = 0
+	if l.err != io.EOF {
+		return nil, at, l.err
+	}
+	l.cut = true
+	return nil, at, errLong
 }

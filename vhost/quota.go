@@ -65,6 +65,21 @@ func ruleSize(rule string) (octets int64, ok bool) {
 	return octets, ok
 }
 
+// QuotaSize is a size as people write it, in octets or with a letter, as each of the words
+// above has it; 0 is no bound.
+func QuotaSize(text string) (string, error) {
+	n, ok := sizeOf(text, 1)
+	switch {
+	case !ok:
+		return "", fmt.Errorf("%q is no size, want one such as 500M or 2G, or 0 for no bound", smtp.Printable(text, 40))
+	case n == Unbound:
+		return "0", nil
+	case strings.Trim(text, "0123456789") == "":
+		return text + "B", nil
+	}
+	return text, nil
+}
+
 // sizeOf reads a number with a letter behind it, in units without one; 0 is Unbound.
 func sizeOf(s string, unit int64) (octets int64, ok bool) {
 	letters := strings.TrimLeft(s, "0123456789")

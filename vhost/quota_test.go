@@ -40,3 +40,21 @@ func TestQuota(t *testing.T) {
 		}
 	}
 }
+
+// TestQuotaSize: what people write is what Quota reads of each of Dovecot's words.
+func TestQuotaSize(t *testing.T) {
+	for text, want := range map[string]int64{"500M": 500 << 20, "2G": 2 << 30, "1k": 1 << 10, "3gib": 3 << 30, "1234": 1234, "0": Unbound, "00": Unbound, "0M": Unbound,
+		"": 0, "-1": 0, "1X": 0, "M": 0, "none": 0, "1G userdb_uid=0": 0, "9999999999T": 0, "1G:messages=1": 0} {
+		size, err := QuotaSize(text)
+		if (err == nil) != (want != 0) {
+			t.Errorf("%q: %q, %v", text, size, err)
+		}
+		for _, word := range []string{ruleWord + "*:storage=", sizeWord} {
+			if u, err := parseUser("bob:x::::::" + word + size); err != nil {
+				t.Error(err)
+			} else if n, err := u.Quota(); want != 0 && (n != want || err != nil) {
+				t.Errorf("%q is %s%s: %d, %v, want %d", text, word, size, n, err, want)
+			}
+		}
+	}
+}

@@ -106,14 +106,15 @@ func (p *part) read(f io.ReaderAt, seed maphash.Seed) {
 		if err == io.EOF {
 			break
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, errLong) {
 			p.stopped = &fault{err: err}
-			if errors.Is(err, errLong) {
-				p.stopped.line = lines.n + 1
-			}
 			return
 		}
-		hash, named, err := hashLine(seed, line)
+		var hash uint64
+		var named bool
+		if err == nil {
+			hash, named, err = hashLine(seed, line)
+		}
 		switch {
 		case err != nil && p.broken == nil:
 			p.broken = &fault{lines.n, err}

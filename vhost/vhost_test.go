@@ -350,8 +350,17 @@ func TestParts(t *testing.T) {
 	if parts := cut(long, long.Size(), 3); len(parts) != 1 {
 		t.Errorf("a long line is cut into %d", len(parts))
 	}
-	if _, err := newIndex(long, noVersion, long.Size()); err == nil || !strings.HasPrefix(err.Error(), "line 2: it is too long") {
-		t.Error(err)
+	for _, end := range []string{"", "\n", "\nb:c\n", "\n" + strings.Repeat("y", 2*readSize) + "\nb:c\n"} {
+		long := strings.NewReader("a:b\n" + strings.Repeat("x", 3*readSize) + end)
+		x, err := newIndex(long, noVersion, long.Size())
+		if err != nil || x.broken == nil || !strings.HasPrefix(x.broken.Error(), "line 2: it is too long") {
+			t.Fatalf("a long line: %+v, %v", x, err)
+		}
+		for name, want := range map[string]bool{"a": true, "b": strings.Contains(end, "b:c"), "x": false} {
+			if u, ok, err := x.find(long, name); ok != want || err != nil || ok && u.Name != name {
+				t.Errorf("%s beside a long line: %+v, %v, %v, want %v", name, u, ok, err, want)
+			}
+		}
 	}
 }
 

@@ -40,7 +40,7 @@ type trustValue struct {
 	p *string
 }
 
-func (v trustValue) want() string   { return "fingerprint:SHA256:…, absolute path or none" }
+func (v trustValue) want() string   { return "fingerprint:SHA256:DIGITS, absolute path or none" }
 func (v trustValue) String() string { return *v.p }
 
 func (v trustValue) set(s string) error {

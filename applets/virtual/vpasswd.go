@@ -28,7 +28,7 @@ import (
 // Passwords is vpasswd.
 var Passwords = cmdline.Applet{
 	Name:  "vpasswd",
-	Usage: "add|set|del|enable|disable|list|check [user@domain|domain ...]",
+	Usage: "add|set|del|enable|disable|quota SIZE|list|check [user@domain|domain ...]",
 	Short: "look after the users of virtual domains and their passwords",
 	Run: func(_ context.Context, env *cmdline.Env) error {
 		if err := env.Parse(); err != nil {
@@ -42,12 +42,18 @@ var Passwords = cmdline.Applet{
 		if len(env.Args) > 2 && (env.Args[0] == "add" || env.Args[0] == "set") {
 			return cmdline.Usagef("%s takes one user, for one password", env.Args[0])
 		}
+		if len(env.Args) > 0 && env.Args[0] == "quota" {
+			if v.size, err = takeSize(env); err != nil {
+				return err
+			}
+		}
 		return run(env, &v, []verb[*vpasswd]{
 			{"add", func(v *vpasswd, a string) error { return v.secret(a, vhost.AddUser) }, false},
 			{"set", func(v *vpasswd, a string) error { return v.secret(a, vhost.SetPassword) }, false},
 			{"del", func(v *vpasswd, a string) error { return v.user(a, vhost.DeleteUser) }, false},
 			{"enable", func(v *vpasswd, a string) error { return v.close(a, false) }, false},
 			{"disable", func(v *vpasswd, a string) error { return v.close(a, true) }, false},
+			{"quota", func(v *vpasswd, a string) error { return v.user(a, v.quota) }, false},
 			{"list", (*vpasswd).list, false},
 			{"check", (*vpasswd).check, false},
 		}, "user@domain")
@@ -58,6 +64,21 @@ var Passwords = cmdline.Applet{
 type vpasswd struct {
 	env  *cmdline.Env
 	conf *config.Config
+	size string // of quota; "" takes a user's own out
+}
+
+// takeSize takes the size out of the arguments of quota.
+func takeSize(env *cmdline.Env) (size string, err error) {
+	if len(env.Args) < 3 {
+		return "", cmdline.Usagef("quota needs a size, or none for what the option vhost-quota says, and a user@domain")
+	}
+	if size = env.Args[1]; size == "none" {
+		size = ""
+	} else if size, err = vhost.QuotaSize(size); err != nil {
+		return "", cmdline.ExitWith(sysexits.Usage, err)
+	}
+	env.Args = append([]string{env.Args[0]}, env.Args[2:]...)
+	return size, nil
 }
 
 // userOf parts the address of a user of a virtual domain.
@@ -142,6 +163,8 @@ func (v *vpasswd) secret(address string, change func(path, name string, s vhost.
 		return change(path, name, vhost.Secret{Hash: hash, Verifier: verifier.String()})
 	})
 }
+
+func (v *vpasswd) quota(path, name string) error { return vhost.SetQuota(path, name, v.size) }
 
 func (v *vpasswd) close(address string, closed bool) error {
 	return v.user(address, func(path, name string) error { return vhost.CloseUser(path, name, closed) })

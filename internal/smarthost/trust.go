@@ -37,7 +37,7 @@ func ParseTrust(text string) (Trust, error) {
 	n := min(len(text), len(fingerprint))
 	digits := text[n:]
 	if !smtp.EqualFold(text[:n], fingerprint) {
-		return Trust{}, errors.New("want fingerprint:SHA256:… of a certificate, the absolute path of a file with authorities, or none")
+		return Trust{}, errors.New("want fingerprint:SHA256:DIGITS of a certificate, the absolute path of a file with authorities, or none")
 	}
 	if n := len(sha256Word); len(digits) > n && smtp.EqualFold(digits[:n], sha256Word) {
 		digits = strings.TrimLeft(digits[n:], ":=")

@@ -36,7 +36,7 @@ func badTLS(h smarthost.Host, err error) *Failure {
 		invalid x509.CertificateInvalidError
 		other   cert.OtherError
 	)
-	const own = "name its authority's file with relay-tls=/path, or the certificate with relay-tls=fingerprint:SHA256:…, if it is the right one"
+	const own = "name its authority's file with relay-tls=/path, or the certificate with relay-tls=fingerprint:SHA256:DIGITS, if it is the right one"
 	switch {
 	case errors.As(err, &other):
 		f.Words = "its certificate is not the one that relay-tls names: " + other.Error() + ": look whether it was renewed, and name the new one with relay-tls"

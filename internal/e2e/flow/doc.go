@@ -26,5 +26,6 @@
 //	rights_test.go          ids and capabilities of each of them
 //	virtual_test.go         virtual domains
 //	virtual_login_test.go   their users log in
+//	virtual_mail_test.go    aliases of theirs that lead round, and what their users send
 //	activate_test.go        sockets from a service manager
 package flow
