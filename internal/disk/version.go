@@ -6,9 +6,21 @@ import (
 	"time"
 )
 
-// settled is the age from which a file's times tell two writes apart; some file
-// systems count in seconds, FAT in two.
-const settled = 2 * time.Second
+// Ages from which a file's times tell two writes apart. Some file systems count in
+// seconds, FAT in two; others in the ticks of a kernel's clock, of which none is longer
+// than 10 ms, and which on another machine may be late.
+const (
+	settledCoarse = 2 * time.Second
+	settledFine   = 100 * time.Millisecond
+)
+
+// settled is that age for a file whose last change was at that time.
+func settled(last time.Time) time.Duration {
+	if last.Nanosecond()%int(time.Millisecond) == 0 {
+		return settledCoarse
+	}
+	return settledFine
+}
 
 // A Version is a file as it was when it was read. The zero Version is of no
 // file. What a fault means for what was read is left to each reader: users and
@@ -28,15 +40,15 @@ func VersionOf(info Info) Version { return Version{info: info, read: time.Now()}
 func (v Version) IsZero() bool { return v.read.IsZero() }
 
 // Is reports whether info, just taken, is certainly of what was read. A file
-// that had been changed in the last two seconds before it was read may have
-// been changed again unseen.
+// that had been changed shortly before it was read may have been changed again
+// unseen.
 func (v Version) Is(info Info) bool {
 	last := v.info.ModTime
 	if v.info.ChangeTime.After(last) {
 		last = v.info.ChangeTime
 	}
-	age := v.read.Sub(last)
-	return !v.IsZero() && v.info.Unchanged(info) && (age > settled || age < -settled) // of a clock that was set
+	age := v.read.Sub(last).Abs() // in the future it is of a clock that was set
+	return !v.IsZero() && v.info.Unchanged(info) && age > settled(last)
 }
 
 // Unchanged reports whether nothing shows a change between two looks at a

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"postoffice/internal/disk"
@@ -11,7 +12,9 @@ import (
 
 // TestVersion: a file is the one that was read while nothing about it has
 // changed, and not before it has come to rest.
-func TestVersion(t *testing.T) {
+func TestVersion(t *testing.T) { synctest.Test(t, testVersion) }
+
+func testVersion(t *testing.T) {
 	now := time.Now()
 	base := disk.Info{Mode: 0o644, Size: 10, Dev: 1, Ino: 2, ModTime: now.Add(-time.Hour), ChangeTime: now.Add(-time.Hour)}
 	with := func(change func(*disk.Info)) disk.Info {
@@ -45,6 +48,16 @@ func TestVersion(t *testing.T) {
 		fresh = with(func(i *disk.Info) { i.ChangeTime = at })
 		if disk.VersionOf(fresh).Is(fresh) {
 			t.Errorf("replaced %v before it was read, and believed", now.Sub(at))
+		}
+	}
+	fine := with(func(i *disk.Info) { i.ModTime = now.Add(-time.Second + time.Microsecond) })
+	if !disk.VersionOf(fine).Is(fine) {
+		t.Error("a file system that counts in ticks is taken for one that counts in seconds")
+	}
+	for _, age := range []time.Duration{1, -1, 20*time.Millisecond + 1} {
+		fine.ModTime = now.Add(-age)
+		if disk.VersionOf(fine).Is(fine) {
+			t.Error("changed a moment before it was read, and believed")
 		}
 	}
 	future := with(func(i *disk.Info) { i.ModTime, i.ChangeTime = now.Add(time.Hour), now.Add(time.Hour) })
