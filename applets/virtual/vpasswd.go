@@ -28,7 +28,7 @@ import (
 // Passwords is vpasswd.
 var Passwords = cmdline.Applet{
 	Name:  "vpasswd",
-	Usage: "add|set|del|enable|disable|quota SIZE|list|check [user@domain|domain ...]",
+	Usage: "add|set|del|enable|disable|quota|list|check [size] [user@domain|domain ...]",
 	Short: "look after the users of virtual domains and their passwords",
 	Run: func(_ context.Context, env *cmdline.Env) error {
 		if err := env.Parse(); err != nil {

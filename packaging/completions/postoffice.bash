@@ -59,7 +59,7 @@ _postoffice() {
 		;;
 	vpasswd)
 		flags='-C --config -o --option -V --version --help'
-		verbs='add set del enable disable list check'
+		verbs='add set del enable disable quota list check'
 		;;
 	newaliases)
 		flags='-C --config -o --option -V --version --help'

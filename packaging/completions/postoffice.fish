@@ -174,7 +174,7 @@ complete -c postoffice -n '__fish_seen_subcommand_from vpasswd' -l config -s C -
 complete -c postoffice -n '__fish_seen_subcommand_from vpasswd' -l option -s o -x -a '(__postoffice_options)=' -d 'set an option of postoffice.cf(5)'
 complete -c postoffice -n '__fish_seen_subcommand_from vpasswd' -l version -s V -d 'show the version'
 complete -c postoffice -n '__fish_seen_subcommand_from vpasswd' -l help -d 'show this help'
-complete -c postoffice -n '__fish_seen_subcommand_from vpasswd' -f -a 'add set del enable disable list check'
+complete -c postoffice -n '__fish_seen_subcommand_from vpasswd' -f -a 'add set del enable disable quota list check'
 complete -c postoffice -n '__fish_seen_subcommand_from newaliases' -l config -s C -r -d 'read file instead of /etc/postoffice.cf'
 complete -c postoffice -n '__fish_seen_subcommand_from newaliases' -l option -s o -x -a '(__postoffice_options)=' -d 'set an option of postoffice.cf(5)'
 complete -c postoffice -n '__fish_seen_subcommand_from newaliases' -l version -s V -d 'show the version'

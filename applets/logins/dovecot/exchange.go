@@ -11,9 +11,6 @@ import (
 	"postoffice/internal/smtp"
 )
 
-// maxChallenge is how many octets of a challenge a reply of SMTP has room for in base64.
-const maxChallenge = 360
-
 // id is the number of the exchange on its connection.
 const id = "1"
 
@@ -111,7 +108,7 @@ func challengeOf(f []string) ([]byte, error) {
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("the login service's challenge: %w", err)
-	case len(b) > maxChallenge:
+	case len(b) > login.MaxChallenge:
 		return nil, errChallenge
 	}
 	return b, nil

@@ -16,6 +16,10 @@ const (
 	// section 4).
 	MaxLine = 12288 + 2
 
+	// MaxChallenge is how many octets of a challenge one line of a reply has room for in
+	// base64; RFC 4954 has no challenge of several.
+	MaxChallenge = 360
+
 	maxUser = 255 // octets of an account's name
 )
 
@@ -154,6 +158,9 @@ func (d *Dialogue) step(ctx context.Context, response []byte) smtp.Reply {
 	}()
 	challenge, d.result = d.exchange.Step(ctx, response)
 	sound = true
+	if len(challenge) > MaxChallenge {
+		d.result = Result{Answer: No, Err: fmt.Errorf("a challenge of %d octets, with the client's nonce or the account's salt in it: a reply has room for %d", len(challenge), MaxChallenge)}
+	}
 	switch d.result.Answer {
 	case Asks:
 		return ask(challenge)

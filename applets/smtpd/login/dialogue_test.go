@@ -39,6 +39,8 @@ func (a *attempt) Step(_ context.Context, response []byte) ([]byte, Result) {
 	switch want, ok := a.accounts[parts[1]]; {
 	case parts[1] == "later":
 		return nil, Result{Answer: Later, Err: errors.New("away")}
+	case parts[1] == "asks":
+		return []byte(parts[2]), Result{}
 	case strings.HasPrefix(parts[1], "odd"):
 		return nil, Result{Answer: Yes, User: "a" + parts[1][len("odd"):] + "b"}
 	case !ok:
@@ -89,6 +91,8 @@ func TestDialogue(t *testing.T) {
 		{"no such mechanism", []string{"GSSAPI"}, []string{"504 5.5.4 no login by that mechanism, take one of PLAIN CRAM-MD5 LOGIN"}},
 		{"none", []string{""}, []string{"504"}},
 		{"not now", []string{"PLAIN " + b64("\x00later\x00secret")}, []string{"454 4.7.0"}},
+		{"a challenge that fills its line", []string{"PLAIN " + b64("\x00asks\x00"+strings.Repeat("x", MaxChallenge)), "*"}, []string{"334 " + b64(strings.Repeat("x", MaxChallenge)), "501"}},
+		{"one octet more, as with a nonce without end", []string{"PLAIN " + b64("\x00asks\x00"+strings.Repeat("x", MaxChallenge+1))}, []string{"535"}},
 		{"a name that is none", []string{odd("\n")}, []string{"535"}},
 		{"a name that is no UTF-8", []string{odd("\xff")}, []string{"535"}},
 		{"a name that turns text around", []string{odd("\u202e")}, []string{"535"}},
