@@ -30,7 +30,7 @@ fi
 
 # page FILE NAME puts a page of the manual where its section says.
 page() {
-	dir=$STAGE/usr/share/man/man$(echo "$2" | sed 's/.*\.\([1-9]\)[a-z]*$/\1/')
+	dir=$STAGE/doc/usr/share/man/man$(echo "$2" | sed 's/.*\.\([1-9]\)[a-z]*$/\1/')
 	mkdir -p "$dir"
 	gzip -9nc "$1" >"$dir/$2.gz"
 }
@@ -40,7 +40,7 @@ stage() {
 	STAGE=$work/$1
 	export STAGE
 	usr=$STAGE/usr
-	doc=$usr/share/doc/postoffice
+	doc=$STAGE/doc/usr/share/doc/postoffice
 	mkdir -p "$usr/sbin" "$doc" "$STAGE/etc"
 	install -m 755 "$BINARY" "$usr/sbin/postoffice"
 	for file in docs/man/*.[1-9]; do
@@ -83,8 +83,12 @@ changelog() {
 		"$VERSION" "$RELEASE" "$MAINTAINER" "$(LC_ALL=C date -u -R -d "@$SOURCE_DATE_EPOCH")"
 }
 
+(unset GOARCH GOFLAGS; CGO_ENABLED=0 GOBIN="$work" "$GO" install "$NFPM") >&2
 for format; do
 	stage "$format"
-	(unset GOARCH GOFLAGS; CGO_ENABLED=0 GOBIN="$work" "$GO" install "$NFPM") >&2
-	"$work/nfpm" package --config packaging/nfpm.yaml --packager "$format" --target "$out"
+	type= # the other formats leave out what is of this one
+	[ "$format" != rpm ] || type='type: doc'
+	(cd "$work/$format/doc" && find usr -type f | LC_ALL=C sort) | sed "s|.*|  - {src: $work/$format/doc/&, dst: /&, $type}|" >"$work/docs"
+	sed "/# Here package.sh names/r $work/docs" packaging/nfpm.yaml >"$work/nfpm.yaml"
+	"$work/nfpm" package --config "$work/nfpm.yaml" --packager "$format" --target "$out"
 done

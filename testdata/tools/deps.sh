@@ -42,6 +42,13 @@ needs() {
 	dpkg dpkg
 	apt-get apt
 	mmdebstrap mmdebstrap
+	lintian lintian
+	rpm rpm
+	rpm2cpio rpm2cpio
+	rpmlint rpmlint
+	cpio cpio
+	apparmor_parser apparmor
+	bash bash
 	LIST
 }
 

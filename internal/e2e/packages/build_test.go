@@ -9,11 +9,12 @@ import (
 	"sync"
 	"testing"
 
+	"postoffice/applets/cmdline"
 	"postoffice/internal/e2e/lan"
 )
 
-// older and newer are the versions of packages that tests install.
-const older, newer = "0.0.8", "0.0.9"
+// older and newer are the versions of packages that tests install; newer is the program's.
+const older, newer = "0.0.8", cmdline.Release
 
 // build makes packages of the binary under test.
 func build(t *testing.T, dir, version string, formats ...string) {
@@ -22,19 +23,22 @@ func build(t *testing.T, dir, version string, formats ...string) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("../../../packaging/package.sh", append([]string{dir}, formats...)...)
-	cmd.Env = append(os.Environ(), "BINARY="+lan.Binary, "VERSION="+version)
+	cmd.Env = append(os.Environ(), "BINARY="+lan.Binary)
+	if version != newer {
+		cmd.Env = append(cmd.Env, "VERSION="+version)
+	}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("package.sh: %v\n%s", err, out)
 	}
 }
 
-var made sync.Mutex
+var making sync.Mutex
 
-// made returns the file of one package, which all tests share.
+// pack returns the file of one package, which all tests share.
 func pack(t *testing.T, version, format string) string {
 	t.Helper()
-	made.Lock()
-	defer made.Unlock()
+	making.Lock()
+	defer making.Unlock()
 	dir := filepath.Join(filepath.Dir(lan.Binary), "packages", version, format)
 	found, _ := filepath.Glob(filepath.Join(dir, "*."+format))
 	if len(found) == 0 {

@@ -74,6 +74,12 @@ there() {
 		dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || return 1
 	done
 }
+# halt ends the server, whose files outlive it here, and waits for that.
+halt() {
+	pid=$(cat /run/postoffice/postoffice.pid)
+	kill "$pid"
+	while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
+}
 install() { apt-get install -q -y --allow-downgrades "$@"; }
 hostname box.example
 `
@@ -105,8 +111,7 @@ func TestReplace(t *testing.T) {
 				mails after
 				[ "$(readlink -f /usr/lib/sendmail)" = /usr/sbin/postoffice ]
 				grep -q "^From .*@$(cat /etc/mailname)" /var/mail/alice
-				postoffice smtpd -V
-				kill $(cat /run/postoffice/postoffice.pid)`)
+				halt`)
 			for _, want := range []string{"postoffice runs, and delivers mail for", "What to set next:"} {
 				if !strings.Contains(out, want) {
 					t.Errorf("the package did not say %q:\n%s", want, out)

@@ -3,5 +3,9 @@
 // removed; laid out by rpm; unpacked.
 //
 //	build_test.go  the packages, made once, and what they hold
+//	files_test.go  their files, compared, and what lintian and rpmlint say
 //	deb_test.go    the deb in place of exim4, postfix and dma
+//	senders_test.go
+//	               programs that mail by themselves
+//	rpm_test.go    the rpm, by rpm in a root
 package packages

@@ -1,0 +1,68 @@
+//go:build e2e
+
+package packages
+
+import (
+	"strings"
+	"testing"
+
+	"postoffice/internal/e2e/lan"
+)
+
+// TestRPM: the rpm lays itself out in a root by rpm's own means, has alternatives lead to
+// it with priority 90 (S91), makes a missing /var/spool/mail (R50, S102), and takes mail;
+// upgraded and erased it leaves that.
+func TestRPM(t *testing.T) {
+	t.Parallel()
+	r := debian(t)
+	rpm := func(args ...string) string {
+		t.Helper()
+		return lan.Sh(t, append([]string{"rpm", "--root", string(r), "--dbpath", "/var/lib/rpm"}, args...)...)
+	}
+	r.Run(t, `dpkg --force-depends --purge exim4-daemon-light exim4-base exim4-config
+		rm -rf /var/mail /var/spool/mail /etc/aliases
+		useradd -m alice`)
+	rpm("--install", "--nodeps", pack(t, older, "rpm"))
+	start := `. /helpers
+		/usr/sbin/postoffice smtpd
+		postoffice sessions >/dev/null
+		`
+	r.Run(t, start+`
+		[ "$(stat -c '%a %U %G' /var/spool/mail)" = "1777 root root" ]
+		update-alternatives --display mta | grep -q "/usr/sbin/sendmail.postoffice - priority 90"
+		for name in /usr/sbin/sendmail /usr/lib/sendmail /usr/bin/mailq /usr/bin/newaliases; do
+			[ "$(readlink -f $name)" = /usr/sbin/postoffice ]
+		done
+		[ -e /usr/share/man/man8/sendmail.8.gz ]
+		getent passwd postoffice postoffice-alias
+		mails first
+		halt`)
+	r.Run(t, "chmod 755 /var/spool/mail; echo '# mine' >>/etc/postoffice.cf")
+	rpm("--upgrade", "--nodeps", pack(t, newer, "rpm"))
+	r.Run(t, start+`
+		[ "$(stat -c %a /var/spool/mail)" = 755 ]
+		[ "$(readlink -f /usr/sbin/sendmail)" = /usr/sbin/postoffice ]
+		grep -q '^# mine' /etc/postoffice.cf
+		mails second
+		halt`)
+	rpm("--erase", "--nodeps", "postoffice")
+	r.Run(t, `. /helpers
+		for name in /usr/sbin/sendmail /usr/bin/mailq /usr/sbin/postoffice; do [ ! -e $name ] && [ ! -L $name ]; done
+		box alice first
+		box alice second`)
+}
+
+// TestVersion: a package's version is the program's (R50, S103).
+func TestVersion(t *testing.T) {
+	says := strings.Fields(lan.Sh(t, lan.Binary, "--version"))[1]
+	says, _, _ = strings.Cut(says, "+")
+	for format, of := range map[string][]string{
+		"rpm": {"rpm", "-qp", "--queryformat", "%{VERSION}"},
+		"deb": {"dpkg-deb", "--show", "--showformat", "${Version}"},
+	} {
+		got, _, _ := strings.Cut(lan.Sh(t, append(of, pack(t, newer, format))...), "-")
+		if got != says {
+			t.Errorf("the %s has version %q, the program %q", format, got, says)
+		}
+	}
+}
