@@ -7,7 +7,7 @@
 //	beside_test.go    the same filter beside Postfix: what goes on, and what it hears
 //	secure_test.go    the same in sessions with TLS and a login
 //	hostile_test.go   filters as an enemy would write them, and the running server
-//	judges_test.go    clamav-milter, opendmarc, spamass-milter, rspamd: good and bad letters
+//	judges_test.go    clamav-milter, opendmarc, spamass-milter, rspamd: good, bad and odd letters
 //	recorder_test.go  what a filter hears, written down
 //	sink_test.go      a mail server that keeps what comes
 //	python_test.go    pymilter and Sendmail::PMilter: each edit, and refusals

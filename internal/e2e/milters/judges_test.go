@@ -183,3 +183,45 @@ func TestRspamd(t *testing.T) {
 		{"joe@one.test", "Y" + pattern, "250", "X-Spam: Yes"},
 	})
 }
+
+// greylistConf is that rspamd with its greylist, for letters that look odd.
+const greylistConf = `
+actions { greylist = 4; }
+modules { path = "/usr/share/rspamd/plugins/greylist.lua"; }
+redis { servers = "DIR/redis.sock"; }
+greylist { timeout = 2s; expire = 1h; }
+`
+
+const oddLua = `
+rspamd_config.ODD = {
+	callback = function(task) return string.find(tostring(task:get_content()), "comeagain", 1, true) ~= nil end,
+	score = 5.0,
+}
+`
+
+// TestRspamdGreylist: rspamd's greylist has an odd letter wait, which passes at a later try,
+// and none other: a filter's refusal for now is one for the client, and the filter's own
+// memory of it outlives the session.
+func TestRspamdGreylist(t *testing.T) {
+	one, client, socket := site(t)
+	one.Lay("rspamd")
+	one.Lay("redis-server")
+	redis := one.Path("redis.sock")
+	filter(one, redis, "/usr/bin/redis-server", "--port", "0", "--unixsocket", redis, "--save", "", "--dir", one.Dir)
+	lan.WriteFile(t, one.Path("suffixes"), "test\n")
+	lan.WriteFile(t, one.Path("rspamd", "local.lua"), oddLua)
+	file := conf(one, "rspamd.conf", rspamdConf+greylistConf)
+	filter(one, socket, "/usr/bin/rspamd", "-f", "-u", "root", "-g", "root", "-i", "-c", file)
+	one.Serve()
+	if got := judged(one, client, "joe@far.test", "nothing odd"); got != "250" {
+		t.Errorf("a plain letter: %s", got)
+	}
+	if got := judged(one, client, "joe@far.test", "comeagain"); !strings.Contains(got, "451 4.7.1 Try again later") { // in its words
+		t.Errorf("an odd letter: %s, want it to wait", got)
+	}
+	lan.Until(t, time.Minute, "the odd letter is taken", func() bool { return judged(one, client, "joe@far.test", "comeagain") == "250" })
+	lan.Until(t, 20*time.Second, "bob has both", func() bool { return len(one.Messages("bob")) == 2 })
+	if log, _ := os.ReadFile(one.Log); strings.Contains(string(log), "filter failed") {
+		t.Error("a filter has failed")
+	}
+}
