@@ -17,11 +17,12 @@ import (
 )
 
 const (
-	maxFailedLogins = 3               // refused logins of a session, at the last of which it ends (A66)
-	failedLoginWait = 2 * time.Second // before the reply to the first of them, and so much more before each further
-	maxLaterLogins  = 3               // logins of a session that can't be checked now, at the last of which it ends
-	outageLog       = 5 * time.Minute // between two log lines that logins can't be checked for the same cause
-	maxOutages      = 100             // such causes that are told apart; all others are one
+	maxFailedLogins = 3                     // refused logins of a session, at the last of which it ends (A66)
+	failedLoginWait = 2 * time.Second       // before the reply to the first of them, and so much more before each further
+	challengeStep   = 10 * time.Millisecond // the time before a challenge is a whole number of these (A66)
+	maxLaterLogins  = 3                     // logins of a session that can't be checked now, at the last of which it ends
+	outageLog       = 5 * time.Minute       // between two log lines that logins can't be checked for the same cause
+	maxOutages      = 100                   // such causes that are told apart; all others are one
 )
 
 // mayLogin says who has the verb AUTH.
@@ -87,6 +88,9 @@ func (s *session) auth(ctx context.Context, arg string) smtp.Reply {
 func (s *session) exchange(ctx context.Context, r smtp.Reply) (smtp.Reply, error) {
 	until := time.Now().Add(s.o.Timeout)
 	for r.Code == 334 {
+		if r.Text != "" && s.dialogue.Mechanism() != login.Login { // a source has looked somebody up
+			s.pause(ctx, roundUp(challengeStep, challengeStep, time.Since(s.asked)), nil)
+		}
 		s.wire.Put(r)
 		line, err := s.wire.ReadLine(s.strict(), time.Until(until), s.longest(), nil)
 		switch err {
@@ -139,7 +143,7 @@ func (s *session) concludeLogin(ctx context.Context, r smtp.Reply) smtp.Reply {
 		s.server.rates.Count(time.Now(), s.client.Addr.Addr(), rates.Logins, s.o.loginLimits())
 	}
 	s.failed++
-	s.pause(ctx, roundUp(time.Duration(s.failed)*failedLoginWait, time.Since(s.asked)), nil)
+	s.pause(ctx, roundUp(failedLoginWait, time.Duration(s.failed)*failedLoginWait, time.Since(s.asked)), nil)
 	if s.failed >= maxFailedLogins {
 		return smtp.Reply{Code: 421, Status: "4.7.0", Text: "too many logins were refused, look at name and password and come again"} // the third refused login of a session
 	}
@@ -235,10 +239,10 @@ func (s *session) tell(line string, r smtp.Reply) {
 }
 
 // roundUp is how much of a wait is left after some time of it, or of as many steps more
-// as that has taken: how long a refusal took must not tell what was refused (A66).
-func roundUp(wait, taken time.Duration) time.Duration {
+// as that has taken: how long an answer took must not tell what was looked up (A66).
+func roundUp(step, wait, taken time.Duration) time.Duration {
 	for wait < taken {
-		wait += failedLoginWait
+		wait += step
 	}
 	return wait - taken
 }

@@ -23,9 +23,45 @@ func TestRefusalTakesTheSame(t *testing.T) {
 		{0, 2 * time.Second}, {time.Millisecond, 2*time.Second - time.Millisecond}, {time.Second, time.Second}, {2 * time.Second, 0},
 		{3 * time.Second, time.Second}, {61 * time.Second, time.Second},
 	} {
-		if got := roundUp(failedLoginWait, tt.taken); got != tt.want {
+		if got := roundUp(failedLoginWait, failedLoginWait, tt.taken); got != tt.want {
 			t.Errorf("after %v: %v, want %v", tt.taken, got, tt.want)
 		}
+	}
+}
+
+// asker is a login.Source that takes some time to say a challenge.
+type asker time.Duration
+
+func (asker) Mechanisms() []login.Mechanism { return []login.Mechanism{{Name: "SCRAM-SHA-256"}} }
+
+func (a asker) Begin(login.Client, string) login.Exchange { return a }
+
+func (a asker) Step(context.Context, []byte) ([]byte, login.Result) {
+	time.Sleep(time.Duration(a))
+	return []byte("r=x"), login.Result{}
+}
+
+func (asker) Close() {}
+
+// TestChallengeTakesTheSame: how long a challenge takes doesn't tell whether it is an
+// account's: who breaks each login off is asked as often as a session has commands. A66.
+func TestChallengeTakesTheSame(t *testing.T) {
+	for taken, want := range map[time.Duration]time.Duration{0: challengeStep, 25 * time.Microsecond: challengeStep, 9 * time.Millisecond: challengeStep, 12 * time.Millisecond: 2 * challengeStep} {
+		synctest.Test(t, func(t *testing.T) {
+			o := loginOptions(&memQueue{})
+			o.Logins = asker(taken)
+			c := dialFrom(t, New(o), Submission, clearAddr)
+			c.do("EHLO x")
+			for _, line := range []string{"AUTH SCRAM-SHA-256 eA==", "eA=="} {
+				begin := time.Now()
+				if r := c.do(line); r.Code != 334 || time.Since(begin) != want {
+					t.Errorf("%s, of %v: %v after %v, want %v", line, taken, r, time.Since(begin), want)
+				}
+			}
+			if r := c.do("*"); r.Code != 501 {
+				t.Errorf("broken off: %v", r)
+			}
+		})
 	}
 }
 
