@@ -17,5 +17,7 @@
 //	mute_test.go     thousands of hosts that say nothing
 //	hung_test.go     homes and lists that do not answer
 //	greylist_test.go the store of the greylist: full, killed, damaged, handed over
+//	greylist_sessions_test.go
+//	                 the greylist, a clock that jumps, and many sessions with one sender
 //	crowd_test.go    thousands of clients that say nothing, or say it slowly
 package faults
