@@ -1,23 +1,27 @@
 # postoffice. `make help` lists the targets.
 
 SHELL   = /bin/sh
-GO      = go
+GO     := $(shell sh testdata/tools/go.sh find)
 OUT     = postoffice
-COMMIT  = $(shell git describe --always --dirty --abbrev=12 --exclude '*' 2>/dev/null)
+COMMIT  = $(shell cat .commit 2>/dev/null || git describe --always --dirty --abbrev=12 --exclude '*' 2>/dev/null)
 # Functions begin at 16 octets, as they did in Go for years, and not at 32: 164 kB less.
 LDFLAGS = -s -w -funcalign=16 -X postoffice/applets/cmdline.commit=$(COMMIT)
 
-# Where `make install` puts things; DESTDIR comes in front of all.
+# A Go from 1.21 on fetches the one that go.mod names, where it is older itself.
+export GOTOOLCHAIN ?= auto
+
+# Where `make install` puts things; DESTDIR comes in front of all. MAILERCONF is the file of
+# a mailwrapper, where it isn't the system's usual one.
 PREFIX  = /usr/local
-SBINDIR = $(PREFIX)/sbin
-BINDIR  = $(PREFIX)/bin
 MANDIR  = $(PREFIX)/share/man
 
-# What other mail servers install too: it is only put there, and only removed, where
-# it is ours.
+# postoffice install does it, postoffice-install(8); the manual pages are make's.
+INSTALL = --root '$(or $(DESTDIR),/)' --prefix '$(PREFIX)'
+
+# Pages that other mail servers install too: they are only put there, and only removed,
+# where they are ours.
 PAGES   = $(wildcard docs/man/*.[1-9])
-SHARED  = $(addprefix $(DESTDIR)$(SBINDIR)/,sendmail runq smtpd newaliases authexpire) $(DESTDIR)$(BINDIR)/mailq \
-	$(foreach page,$(PAGES),$(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(notdir $(page)))
+SHARED  = $(foreach page,$(PAGES),$(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(notdir $(page)))
 
 # The lite build's packages go without inlining, which makes it 7 % smaller. Ours
 # keep it, with errors.New in them: that keeps their variables free of start-up;
@@ -52,7 +56,7 @@ FEWER = POSTOFFICE_CRASH_IMAGES=1
 # The tests of the house read files, and there is no race in them either.
 RACED = $$($(GO) list ./... | grep -v /internal/house$$)
 
-.PHONY: all lite go pebble-check deps test quick race check platforms vuln fuzz torture faults mutants bench demo cover man package install uninstall clean help
+.PHONY: all lite go pebble-check deps test quick race check platforms vuln fuzz torture faults mutants bench demo cover man package install uninstall dist clean help
 
 all: go ## build ./postoffice: static, stripped, the same from any directory
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags='$(LDFLAGS)' -o $(OUT) .
@@ -147,20 +151,21 @@ package: go ## make deb, rpm and apk in dist/, the same octets from the same tre
 $(OUT):
 	@$(MAKE) --no-print-directory all
 
-install: $(OUT) ## install what make built, its other names and the manual pages below PREFIX
+install: $(OUT) ## install what make built in sendmail's place, with its manual pages, below PREFIX
 	@sh testdata/tools/ours.sh check $(SHARED)
-	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(BINDIR)
-	install -m 755 $(OUT) $(DESTDIR)$(SBINDIR)/postoffice
-	for name in sendmail runq smtpd newaliases authexpire; do ln -sf postoffice $(DESTDIR)$(SBINDIR)/$$name; done
-	ln -sf $(SBINDIR)/postoffice $(DESTDIR)$(BINDIR)/mailq
-	for page in $(PAGES); do \
+	@install -d '$(or $(DESTDIR),/)'
+	$(abspath $(OUT)) install $(INSTALL) $(if $(MAILERCONF),--mailer-conf '$(MAILERCONF)')
+	@for page in $(PAGES); do \
 		dir=$(DESTDIR)$(MANDIR)/man$${page##*.}; \
 		install -d $$dir && install -m 644 $$page $$dir || exit 1; \
 	done
 
-uninstall: ## remove what install put there
+uninstall: ## take back what install did
 	@sh testdata/tools/ours.sh remove $(SHARED)
-	rm -f $(DESTDIR)$(SBINDIR)/postoffice
+	$(DESTDIR)$(PREFIX)/sbin/postoffice uninstall $(INSTALL)
+
+dist: go ## write postoffice-VERSION.tar.gz: the source of HEAD, which builds without a network
+	@GO='$(GO)' sh testdata/tools/dist.sh .
 
 clean: ## remove what was built
 	rm -f postoffice cover.out

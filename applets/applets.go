@@ -8,7 +8,9 @@ import (
 	"postoffice/applets/client"
 	"postoffice/applets/cmdline"
 	"postoffice/applets/config"
+	"postoffice/applets/install"
 	"postoffice/applets/larger"
+	"postoffice/applets/manage"
 	"postoffice/applets/server"
 	"postoffice/applets/virtual"
 )
@@ -18,8 +20,10 @@ import (
 // roles: one without the descriptors that it inherits ends at once.
 func programs() cmdline.Programs {
 	authExpire, greylist, vpasswd, dbm := larger.Programs()
+	all := []cmdline.Applet{smtpdApplet, sendmail, mailq, runq, queueApplet, routeApplet, sessionsApplet, limitsApplet, authExpire, greylist, virtual.Domains, vpasswd, newaliases, dbm, configApplet, checkRelay, milterApplet}
+	all = append(append(all, manage.Programs()...), install.Install(manage.Running), install.Uninstall)
 	return cmdline.Programs{
-		Applets: []cmdline.Applet{smtpdApplet, sendmail, mailq, runq, queueApplet, routeApplet, sessionsApplet, limitsApplet, authExpire, greylist, virtual.Domains, vpasswd, newaliases, dbm, configApplet, checkRelay, milterApplet},
+		Applets: all,
 		Plain:   plainApplet(),
 		Roles:   append(server.Roles(), cmdline.Role{Argv0: client.OwnerRole, Run: runAsOwner}, cmdline.Role{Argv0: checkRole, Run: runCheckRole}, cmdline.Role{Argv0: trialRole, Run: runTrialRole}),
 	}

@@ -12,6 +12,8 @@ import _ "embed" // whose directives fill the variables below
 var (
 	//go:embed postoffice.cf
 	Config string // /etc/postoffice.cf: loopback only
+	//go:embed deb/mailname.cf
+	MailName string // what stands behind it on Debian, whose programs share a mail name
 
 	//go:embed systemd/postoffice.service
 	Unit string

@@ -38,7 +38,7 @@ var layers = map[string][]string{
 		"internal/maillog", "internal/message", "internal/peer", "internal/smtp", "spool", "spool/envelope", "spool/maildrop",
 	},
 	"applets": {
-		"applets/checkrelay", "applets/client", "applets/cmdline", "applets/config", "applets/control", "applets/policy", "applets/larger", "applets/preflight", "applets/pretend", "applets/server", "applets/sysexits", "applets/trymilter", "applets/virtual", "deliver", "deliver/masquerade", "deliver/route", "deliver/routes",
+		"applets/checkrelay", "applets/client", "applets/cmdline", "applets/config", "applets/control", "applets/policy", "applets/install", "applets/larger", "applets/manage", "applets/preflight", "applets/pretend", "applets/server", "applets/sysexits", "applets/trymilter", "applets/virtual", "deliver", "deliver/masquerade", "deliver/route", "deliver/routes",
 		"internal/alias", "internal/dbm", "internal/smarthost", "internal/smtp", "spool", "spool/envelope", "vhost",
 	},
 	"applets/authexpire": {"applets/client", "applets/cmdline", "applets/config", "applets/control", "applets/server", "applets/smtpd/greykeeper", "applets/smtpd/greylist", "applets/state", "applets/sysexits", "internal/smtp"},
@@ -140,6 +140,10 @@ var layers = map[string][]string{
 	"internal/testenv/testfilter":                {},
 	"internal/testenv/roots":                     {},
 	"packaging":                                  {},
+	"applets/install":                            {"applets/cmdline", "applets/install/plan", "applets/sysexits"},
+	"applets/install/plan":                       {"packaging"},
+	"applets/manage":                             {"applets/cmdline", "applets/config", "applets/control", "applets/server", "applets/service"},
+	"internal/e2e/installs":                      {},
 }
 
 // only names the packages that may import a heavy or dangerous one, and what

@@ -1,67 +1,46 @@
 package house
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
 
-// TestInstall: make install copies what make built, without Go and without
-// building it again.
+// TestInstall: make install puts what make built below DESTDIR, without Go and without
+// building it again, takes no name away from another mail server, says what to do, and
+// changes nothing then; make uninstall removes it again and keeps what isn't ours.
 func TestInstall(t *testing.T) {
 	dir := t.TempDir()
-	out := filepath.Join(dir, "postoffice")
-	if err := os.WriteFile(out, []byte("what make built\n"), 0o755); err != nil {
-		t.Fatal(err)
+	out, dest := build(t, dir, "all"), filepath.Join(dir, "dest")
+	usr := filepath.Join(dest, "usr")
+	run := func(target string) (string, error) {
+		cmd := exec.Command("make", "-s", "GO=false", "OUT="+out, "DESTDIR="+dest, "PREFIX=/usr", target)
+		cmd.Env = append(os.Environ(), "MAKEFLAGS=")
+		text, err := cmd.CombinedOutput()
+		return string(text), err
 	}
-	cmd := exec.Command("make", "-s", "GO=false", "OUT="+out, "DESTDIR="+dir, "PREFIX=/usr", "install")
-	cmd.Env = append(os.Environ(), "MAKEFLAGS=")
-	if text, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("make install: %v\n%s", err, text)
-	}
-	for _, name := range []string{"sbin/postoffice", "sbin/sendmail", "sbin/newaliases", "sbin/authexpire", "share/man/man8/postoffice.8"} {
-		if _, err := os.Stat(filepath.Join(dir, "usr", name)); err != nil {
-			t.Error(err)
-		}
-	}
-	if text, err := os.ReadFile(filepath.Join(dir, "usr/sbin/sendmail")); err != nil || string(text) != "what make built\n" {
-		t.Errorf("installed: %q, %v", text, err)
-	}
-}
-
-// TestInstallBeside: make install takes no name away from another mail server,
-// says what to do, and changes nothing then; make uninstall keeps what isn't ours.
-func TestInstallBeside(t *testing.T) {
-	dir := t.TempDir()
-	out := filepath.Join(dir, "postoffice")
-	usr := filepath.Join(dir, "usr")
-	write := func(name, text string) {
+	write := func(name string) {
 		t.Helper()
 		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(name, []byte(text), 0o755); err != nil {
+		if err := os.WriteFile(name, []byte("another server's\n"), 0o755); err != nil {
 			t.Fatal(err)
 		}
-	}
-	run := func(target string) (string, error) {
-		cmd := exec.Command("make", "-s", "GO=false", "OUT="+out, "DESTDIR="+dir, "PREFIX=/usr", target)
-		cmd.Env = append(os.Environ(), "MAKEFLAGS=")
-		text, err := cmd.CombinedOutput()
-		return string(text), err
 	}
 	there := func(name string) bool {
 		_, err := os.Lstat(filepath.Join(usr, name))
 		return err == nil
 	}
-	write(out, "what make built\n")
-	theirs := []string{"sbin/sendmail", "bin/mailq", "share/man/man1/mailq.1"}
-	for _, name := range theirs {
-		write(filepath.Join(usr, name), "another server's\n")
+	for name, hint := range map[string]string{"sbin/sendmail": "remove that server", "bin/mailq": "remove that server", "share/man/man1/mailq.1": "PREFIX"} {
+		write(filepath.Join(usr, name))
 		said, err := run("install")
-		if err == nil || !strings.Contains(said, filepath.Join(usr, name)) || !strings.Contains(said, "dpkg-divert") || there("sbin/postoffice") {
+		if err == nil || !strings.Contains(said, name) || !strings.Contains(said, hint) || there("sbin/postoffice") {
 			t.Errorf("install beside %s: %v, said %q", name, err, said)
 		}
 		if err := os.Remove(filepath.Join(usr, name)); err != nil {
@@ -73,24 +52,69 @@ func TestInstallBeside(t *testing.T) {
 			t.Fatalf("install: %v, said %q", err, said)
 		}
 	}
-	for _, name := range theirs {
-		if err := os.Remove(filepath.Join(usr, name)); err != nil {
-			t.Fatal(err)
+	names := []string{"sbin/postoffice", "sbin/sendmail", "sbin/smtpd", "sbin/runq", "sbin/authexpire", "sbin/send-mail", "bin/mailq", "bin/newaliases", "bin/dbm", "share/man/man8/postoffice.8"}
+	for _, name := range names {
+		if !there(name) {
+			t.Errorf("install made no %s", name)
 		}
-		write(filepath.Join(usr, name), "another server's\n")
 	}
-	if said, err := run("uninstall"); err != nil || !strings.Contains(said, "kept") {
+	made, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if installed, err := os.ReadFile(filepath.Join(usr, "sbin/sendmail")); err != nil || !bytes.Equal(installed, made) {
+		t.Errorf("what was installed is not what make built: %v", err)
+	}
+	theirs := filepath.Join(usr, "sbin/sendmail")
+	if err := os.Remove(theirs); err != nil {
+		t.Fatal(err)
+	}
+	write(theirs)
+	if said, err := run("uninstall"); err != nil || !strings.Contains(said, "stays") || !there("sbin/sendmail") {
 		t.Errorf("uninstall: %v, said %q", err, said)
 	}
-	for _, name := range theirs {
-		if !there(name) {
-			t.Errorf("uninstall took %s", name)
-		}
-	}
-	for _, name := range []string{"sbin/postoffice", "sbin/runq", "share/man/man8/postoffice.8"} {
-		if there(name) {
+	for _, name := range names {
+		if name != "sbin/sendmail" && there(name) {
 			t.Errorf("uninstall left %s", name)
 		}
+	}
+}
+
+// TestDist: make dist writes the same octets each time, and what is in it needs no network.
+func TestDist(t *testing.T) {
+	dir := t.TempDir()
+	var sums [2][32]byte
+	var name string
+	for i := range sums {
+		at := filepath.Join(dir, strconv.Itoa(i))
+		if err := os.Mkdir(at, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.Command("sh", "testdata/tools/dist.sh", at).Output()
+		if err != nil {
+			t.Fatalf("dist: %v\n%s", err, out)
+		}
+		name = strings.TrimSpace(string(out))
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sums[i] = sha256.Sum256(text)
+	}
+	if sums[0] != sums[1] {
+		t.Error("twice made, the archive is another one")
+	}
+	if out, err := exec.Command("tar", "-C", dir, "-xzf", name).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	list := exec.Command("go", "list", "-deps", ".")
+	list.Dir = filepath.Join(dir, strings.TrimSuffix(filepath.Base(name), ".tar.gz"))
+	list.Env = append(os.Environ(), "GOFLAGS=", "GOPROXY=off", "GOMODCACHE="+filepath.Join(dir, "none"))
+	if out, err := list.CombinedOutput(); err != nil || !strings.Contains(string(out), "postoffice/applets/server") {
+		t.Errorf("what it needs isn't all in it: %v\n%s", err, out)
+	}
+	if commit, err := os.ReadFile(filepath.Join(list.Dir, ".commit")); err != nil || len(bytes.TrimSpace(commit)) < 12 {
+		t.Errorf(".commit: %q, %v", commit, err)
 	}
 }
 

@@ -1,0 +1,7 @@
+// Package installs holds end-to-end tests of installing: in roots of Debian and of busybox,
+// beside other mail servers and in their place.
+//
+//	exim_test.go    in exim's place and back
+//	start_test.go   what docs/start.md says
+//	busybox_test.go on a root of busybox, and in a root from outside
+package installs

@@ -1,0 +1,57 @@
+//go:build e2e
+
+package installs
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// sink is a smarthost in a root: it takes one message, writes it to /tmp/smart, and ends.
+const sink = `echo '127.0.0.2 smart.example' >>/etc/hosts
+perl -MIO::Socket::INET -e '
+	my $l = IO::Socket::INET->new(Listen => 5, LocalAddr => "127.0.0.2:25", ReuseAddr => 1) or die;
+	my $c = $l->accept; print $c "220 smart.example\r\n"; open my $f, ">", "/tmp/smart.new";
+	while (<$c>) {
+		if (/^DATA/) { print $c "354 go\r\n"; while (<$c>) { last if /^\.\r/; print $f $_ } close $f; rename "/tmp/smart.new", "/tmp/smart" }
+		print $c "250 fine\r\n"; last if /^QUIT/
+	}' &
+`
+
+// TestStartPage does what docs/start.md says, as it stands there.
+func TestStartPage(t *testing.T) {
+	page, err := os.ReadFile("../../../docs/start.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var parts []string // the commands of each section
+	for section := range strings.SplitSeq(string(page), "\n## ") {
+		var b strings.Builder
+		for line := range strings.Lines(section) {
+			if text, ok := strings.CutPrefix(line, "    "); ok {
+				b.WriteString(text)
+			}
+		}
+		parts = append(parts, b.String())
+	}
+	if len(parts) != 4 {
+		t.Fatalf("%d sections, want four", len(parts))
+	}
+	r := eximRoot(t)
+	out := r.Run(t, arrived+"hostname host.example\n"+
+		"/root/postoffice install >/dev/null; . /etc/profile\n"+parts[1]+"arrived alice 2\n"+
+		sink+parts[2]+"until [ -e /tmp/smart ]; do sleep 0.1; done; wait\n"+
+		parts[3]+`echo 'for the domain' | sendmail alice@example.org; arrived alice 3
+ss -lnt 2>/dev/null || cat /proc/net/tcp`)
+	box, err := os.ReadFile(r.Path("var/mail/alice"))
+	if err != nil || !strings.Contains(string(box), "it works") || !strings.Contains(string(box), "for root") || !strings.Contains(string(box), "for the domain") {
+		t.Errorf("alice's mailbox: %v\n%s", err, box)
+	}
+	if sent, err := os.ReadFile(r.Path("tmp/smart")); err != nil || !strings.Contains(string(sent), "through the smarthost") {
+		t.Errorf("the smarthost: %v\n%s", err, sent)
+	}
+	if !strings.Contains(out, "00000000:0019") && !strings.Contains(out, "0.0.0.0:25") {
+		t.Errorf("the server does not listen everywhere:\n%s", out)
+	}
+}
