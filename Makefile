@@ -28,7 +28,7 @@ SHARED  = $(foreach page,$(PAGES),$(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(p
 # PLAIN are those that have no such variables. The older collector is another
 # 45 kB less, and functions that stand closer together than the processor likes
 # best are 200 kB.
-PLAIN   = applets deliver/outcome deliver/report deliver/route deliver/schedule internal/maillog
+PLAIN   = applets applets/install applets/install/plan deliver/outcome deliver/report deliver/route deliver/schedule internal/maillog
 SMALL   = -gcflags=all=-l -gcflags=errors= -gcflags=postoffice/...= $(PLAIN:%=-gcflags=postoffice/%=-l)
 
 # The tools that `make check` uses, by exact version.

@@ -59,18 +59,27 @@ func look(ctx context.Context, w wish, record []*plan.Step) (*plan.Facts, error)
 		f.Listens = listens(ctx)
 	}
 	f.Entries = map[string]plan.Entry{}
+	var owned []string // what may be a package's
 	for _, name := range plan.Paths(f) {
-		e, err := entryAt(ctx, r, name, f)
+		e, err := entryAt(r, name, f)
 		if err != nil {
 			return f, err
 		}
+		f.Entries[name] = e
+		if e.Kind != plan.Missing && e.Kind != plan.Directory {
+			owned = append(owned, name)
+		}
+	}
+	for name, owner := range ownersOf(ctx, r, f.Packages, owned) {
+		e := f.Entries[name]
+		e.Owner = owner
 		f.Entries[name] = e
 	}
 	return f, nil
 }
 
 // entryAt is what stands at a name.
-func entryAt(ctx context.Context, r root, name string, f *plan.Facts) (plan.Entry, error) {
+func entryAt(r root, name string, f *plan.Facts) (plan.Entry, error) {
 	at, err := r.at(name)
 	if err != nil {
 		return plan.Entry{}, err
@@ -109,7 +118,6 @@ func entryAt(ctx context.Context, r root, name string, f *plan.Facts) (plan.Entr
 	default:
 		e.Kind = plan.Special
 	}
-	e.Owner = ownerOf(ctx, r, f.Packages, name)
 	return e, nil
 }
 
@@ -215,13 +223,14 @@ func listens(ctx context.Context) bool {
 }
 
 // linesOf calls each with the lines of a file.
-func linesOf(file string, each func(line string) (more bool)) {
+func linesOf(file string, each func(line string)) {
 	f, err := os.Open(file)
 	if err != nil {
 		return
 	}
 	defer f.Close()
 	in := bufio.NewScanner(f)
-	for in.Scan() && each(in.Text()) {
+	for in.Scan() {
+		each(in.Text())
 	}
 }

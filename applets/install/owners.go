@@ -6,78 +6,71 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"postoffice/applets/install/plan"
 )
 
-// ownerOf is the package whose a file is, "" where nobody says so.
-func ownerOf(ctx context.Context, r root, packages plan.Packages, name string) (owner string) {
+// ownersOf are the packages whose files are, by name; of a file without one nothing.
+func ownersOf(ctx context.Context, r root, packages plan.Packages, names []string) map[string]string {
+	owners := map[string]string{}
 	switch packages {
 	case plan.Dpkg:
-		return dpkgOwner(r, name)
+		dpkgOwners(r, names, owners)
 	case plan.Apk:
-		return apkOwner(r, name)
+		apkOwners(r, names, owners)
 	case plan.RPM:
-		args := []string{"-qf", "--qf", "%{NAME}", name}
-		if r != "" {
-			args = append([]string{"--root", string(r)}, args...)
-		}
-		out, err := exec.CommandContext(ctx, "rpm", args...).Output()
-		if err == nil {
-			owner, _, _ = strings.Cut(string(out), "\n")
+		for _, name := range names {
+			args := []string{"--root", "/" + string(r), "-qf", "--qf", "%{NAME}\n", name}
+			if out, err := exec.CommandContext(ctx, "rpm", args...).Output(); err == nil {
+				owners[name], _, _ = strings.Cut(string(out), "\n")
+			}
 		}
 	}
-	return owner
+	return owners
 }
 
-// dpkgOwner reads the lists of dpkg(1): a file for each package, a name a line.
-func dpkgOwner(r root, name string) (owner string) {
+// dpkgOwners reads the lists of dpkg(1): a file for each package, a name a line.
+func dpkgOwners(r root, names []string, owners map[string]string) {
 	dir, err := r.followed("/var/lib/dpkg/info")
 	if err != nil {
-		return ""
+		return
 	}
 	lists, err := os.ReadDir(dir)
 	if err != nil {
-		return ""
+		return
 	}
 	for _, list := range lists {
 		pkg, ok := strings.CutSuffix(list.Name(), ".list")
 		if !ok {
 			continue
 		}
-		linesOf(filepath.Join(dir, list.Name()), func(line string) bool {
-			if line == name {
-				owner, _, _ = strings.Cut(pkg, ":")
+		linesOf(filepath.Join(dir, list.Name()), func(line string) {
+			if slices.Contains(names, line) {
+				owners[line], _, _ = strings.Cut(pkg, ":")
 			}
-			return owner == ""
 		})
-		if owner != "" {
-			return owner
-		}
 	}
-	return ""
 }
 
-// apkOwner reads apk's list: P: a package, F: a directory of it, R: a file there.
-func apkOwner(r root, name string) (owner string) {
+// apkOwners reads apk's list: P: a package, F: a directory of it, R: a file there.
+func apkOwners(r root, names []string, owners map[string]string) {
 	list, err := r.followed("/lib/apk/db/installed")
 	if err != nil {
-		return ""
+		return
 	}
 	var pkg, dir string
-	linesOf(list, func(line string) bool {
+	linesOf(list, func(line string) {
 		switch what, value, _ := strings.Cut(line, ":"); what {
 		case "P":
 			pkg = value
 		case "F":
 			dir = value
 		case "R":
-			if "/"+path.Join(dir, value) == name {
-				owner = pkg
+			if name := "/" + path.Join(dir, value); slices.Contains(names, name) {
+				owners[name] = pkg
 			}
 		}
-		return owner == ""
 	})
-	return owner
 }

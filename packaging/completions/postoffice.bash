@@ -8,7 +8,7 @@ _postoffice() {
 	COMPREPLY=()
 	if [[ $applet == postoffice ]]; then
 		if ((COMP_CWORD == 1)); then
-			COMPREPLY=($(compgen -W '--help --version smtpd sendmail mailq runq queue route sessions limits authexpire greylist vdomain vpasswd newaliases dbm config check-relay milter' -- "$cur"))
+			COMPREPLY=($(compgen -W '--help --version smtpd sendmail mailq runq queue route sessions limits authexpire greylist vdomain vpasswd newaliases dbm config check-relay milter status stop reload restart install uninstall' -- "$cur"))
 			return
 		fi
 		applet=${COMP_WORDS[1]} first=2
@@ -81,6 +81,26 @@ _postoffice() {
 		flags='-m --message -C --config -o --option -V --version --help'
 		verbs='test'
 		values='-m --message'
+		;;
+	status)
+		flags='-C --config -o --option -V --version --help'
+		;;
+	stop)
+		flags='-C --config -o --option -V --version --help'
+		;;
+	reload)
+		flags='-C --config -o --option -V --version --help'
+		;;
+	restart)
+		flags='-C --config -o --option -V --version --help'
+		;;
+	install)
+		flags='--root --prefix --links --mailer-conf --dry-run -C --config -o --option -V --version --help'
+		values='--root --prefix --links --mailer-conf'
+		;;
+	uninstall)
+		flags='--root --prefix --links --mailer-conf --dry-run -C --config -o --option -V --version --help'
+		values='--root --prefix --links --mailer-conf'
 		;;
 	*) return ;;
 	esac

@@ -92,12 +92,10 @@ func Paths(f *Facts) []string {
 // Refusal is why nothing is installed, and what to do about it.
 type Refusal struct{ What, Do string }
 
-// Install is what installing comes to: its steps in their order, or why it can't be.
+// Install is what installing comes to: its steps in their order, and why it can't be. With a
+// refusal the steps are those of everything else.
 func Install(f *Facts) ([]*Step, []Refusal) {
 	p := planner{f: f, looked: map[string]bool{}}
 	p.install()
-	if len(p.refusals) > 0 {
-		return nil, p.refusals
-	}
-	return p.steps, nil
+	return p.steps, p.refusals
 }

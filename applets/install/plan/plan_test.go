@@ -194,7 +194,7 @@ func TestSystems(t *testing.T) {
 			if all := strings.Join(why, "\n"); (all == "") != (tt.refused == "") || !strings.Contains(all, tt.refused) {
 				t.Errorf("refused %q, want %q", all, tt.refused)
 			}
-			if diff := cmp.Diff(tt.want, words(steps)); diff != "" {
+			if diff := cmp.Diff(tt.want, words(steps)); diff != "" && tt.refused == "" {
 				t.Errorf("steps (-want +got):\n%s", diff)
 			}
 			looked := Paths(theMachine(tt.facts))
