@@ -357,6 +357,8 @@ func TestChoose(t *testing.T) {
 		{"any name below", &tls.Config{ServerName: "mx.wild.example"}, "ecdsa"},
 		{"RSA alone", &tls.Config{ServerName: "second.example", MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}}, "rsa"},
 		{"nobody's name", &tls.Config{ServerName: "other.example"}, "first"},
+		{"nobody's name, RSA alone", &tls.Config{ServerName: "other.example", MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}}, "rsa"},
+		{"no name, RSA alone", &tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}}, "rsa"},
 	} {
 		a, b := net.Pipe()
 		var offer Offer

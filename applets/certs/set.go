@@ -41,15 +41,19 @@ func NewSet(chains [][]byte, key func(n int, pub crypto.PublicKey) crypto.Signer
 }
 
 // choose returns the first certificate that is for the name which the client asked for
-// and of a kind that it understands, else the first one: a client that looks at names
-// says itself what it thinks of that.
+// and of a kind that it understands, else the first of such a kind: a client that looks at
+// names says itself what it thinks of that.
 func (s *Set) choose(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if s == nil || len(s.all) == 0 {
 		return nil, errors.New("no certificate")
 	}
-	for i := range s.all {
-		if hello.SupportsCertificate(&s.all[i]) == nil {
-			return &s.all[i], nil
+	nameless := *hello
+	nameless.ServerName = ""
+	for _, h := range []*tls.ClientHelloInfo{hello, &nameless} {
+		for i := range s.all {
+			if h.SupportsCertificate(&s.all[i]) == nil {
+				return &s.all[i], nil
+			}
 		}
 	}
 	return &s.all[0], nil
