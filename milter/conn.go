@@ -77,6 +77,7 @@ type Conn struct {
 	done    bool     // the filter has said its last word of the message
 	skipped [AtUnknown + 1]bool
 	cr      bool // the body's last octet was a CR
+	rcpts   int  // recipients of the message that it was told of, or would have been
 
 	began    time.Time // of the step
 	spent    time.Duration

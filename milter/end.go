@@ -10,10 +10,12 @@ import (
 )
 
 // Bounds of what a filter may want of one message. Beyond them it has failed: a part
-// of its edits is none.
+// of its edits is none. For each recipient there is one edit more, of perRcpt octets, so
+// that a filter may take all of them away.
 const (
 	maxEdits      = 1000    // refused ones counted, and empty pieces of a new body
 	maxEditOctets = 1 << 19 // of all of them together, without the body
+	perRcpt       = 320     // an address has 64 octets, an @ and 255 (RFC 5321 section 4.5.3.1)
 )
 
 // End tells that the message is complete, and returns the verdict with the edits. A new
@@ -93,10 +95,10 @@ func (e *ending) count(octets int) error {
 	e.edits++
 	e.octets += octets
 	switch {
-	case e.edits > maxEdits:
-		return fmt.Errorf("the filter wants more than %d edits of one message", maxEdits)
-	case e.octets > maxEditOctets:
-		return fmt.Errorf("the filter's edits of one message have more than %d octets", maxEditOctets)
+	case e.edits > maxEdits+e.c.rcpts:
+		return fmt.Errorf("the filter wants more than %d edits of one message", maxEdits+e.c.rcpts)
+	case e.octets > maxEditOctets+perRcpt*e.c.rcpts:
+		return fmt.Errorf("the filter's edits of one message have more than %d octets", maxEditOctets+perRcpt*e.c.rcpts)
 	}
 	return nil
 }

@@ -229,4 +229,20 @@ func TestA64Bounds(t *testing.T) {
 	if _, err := end(t, &testfilter.Filter{}, strings.Repeat(reply('h', "X\x00y\x00"), 1000)+reply('c', ""), Options{}, nil); err != nil {
 		t.Errorf("1,000 edits: %v", err)
 	}
+	run(t, &testfilter.Filter{Forgets: true, Answers: map[byte]string{'E': strings.Repeat(reply('-', "<someone@far.example>\x00"), 6000) + reply('c', "")}}, Options{}, func(t *testing.T, c *Conn, err error) {
+		if err == nil {
+			_, err = c.Mail("<>", nil, nil)
+		}
+		for range 5000 {
+			if err == nil {
+				_, err = c.Rcpt("<someone@far.example>", nil, nil)
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r, err := c.End(nil, nil); err != nil || len(r.Edits) != 6000 {
+			t.Errorf("of 5,000 recipients: %d edits, %v", len(r.Edits), err)
+		}
+	})
 }

@@ -101,7 +101,7 @@ func checkReply(t *testing.T, v Verdict) {
 
 // checkEdits holds edits to breaking nothing.
 func checkEdits(t *testing.T, r Result) {
-	if len(r.Edits)+len(r.Refused) > maxEdits+1 {
+	if len(r.Edits)+len(r.Refused) > maxEdits+1+c.rcpts {
 		t.Errorf("%d edits and %d refused", len(r.Edits), len(r.Refused))
 	}
 	bodies := 0

@@ -62,7 +62,7 @@ func (c *Conn) Mail(path string, params []string, m []Macro) (Verdict, error) {
 		return Verdict{}, err
 	}
 	c.done, c.cr, c.skipped = false, false, [AtUnknown + 1]bool{}
-	c.spent, c.progress = 0, 0
+	c.spent, c.progress, c.rcpts = 0, 0, 0
 	c.open = c.settled == nil
 	return c.ask(AtMail, m, nil, append([]string{path}, params...)...)
 }
@@ -70,6 +70,7 @@ func (c *Conn) Mail(path string, params []string, m []Macro) (Verdict, error) {
 // Rcpt tells of a recipient as Mail does of the sender. A verdict other than Accept
 // and Discard is about this recipient alone.
 func (c *Conn) Rcpt(path string, params []string, m []Macro) (Verdict, error) {
+	c.rcpts++
 	return c.ask(AtRcpt, m, nil, append([]string{path}, params...)...)
 }
 

@@ -30,7 +30,7 @@ var pieces = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, pieceSi
 // Message shows the message to the filters, and returns what they make of it.
 func (s *Session) Message(ctx context.Context, t *smtpd.Transaction, m smtpd.Message) smtpd.Verdict {
 	defer s.guard(ctx)()
-	e := &edits.Edits{}
+	e := &edits.Edits{For: len(t.Recipients)}
 	r := s.message(milter.AtEnd, func(l *link) (milter.Verdict, error) { return l.message(t, m, e) })
 	if !r.IsZero() {
 		s.Aborted()

@@ -14,15 +14,21 @@ import (
 // header that a filter makes is no longer than that.
 const maxOctets = 1 << 20
 
+// perRcpt is what there is more for each recipient: an address has 320 octets at most.
+const perRcpt = 320 + each
+
 // Edits are what filters have made of a message. The zero Edits change nothing.
 type Edits struct {
 	// Sender takes the place of the reverse-path; nil: it stays.
 	Sender *Sender
 	// Body takes the place of the body; nil: it stays.
 	Body Body
+	// For is how many recipients the message has: there is room to change each.
+	For int
 
 	fields     []field
 	recipients []recipient
+	added      int // recipients
 	octets     int
 }
 
@@ -132,8 +138,9 @@ func (e *Edits) field(f field) error {
 const each = 64
 
 func (e *Edits) grow(n int) error {
-	if n += each; e.octets+n > maxOctets {
-		return fmt.Errorf("the changes of one message have more than %d octets", maxOctets)
+	most := maxOctets + e.For*perRcpt
+	if n += each; e.octets+n > most {
+		return fmt.Errorf("the changes of one message have more than %d octets", most)
 	}
 	e.octets += n
 	return nil
@@ -145,14 +152,7 @@ func (e *Edits) AddRecipient(r smtp.Recipient) error {
 }
 
 // Added is how many recipients were added, those that were there already included.
-func (e *Edits) Added() (n int) {
-	for _, r := range e.recipients {
-		if !r.gone {
-			n++
-		}
-	}
-	return n
-}
+func (e *Edits) Added() int { return e.added }
 
 // DeleteRecipient has one not get the message.
 func (e *Edits) DeleteRecipient(p smtp.Path) error {
@@ -168,6 +168,9 @@ func (e *Edits) recipient(r recipient) error {
 		return err
 	}
 	e.recipients = append(e.recipients, r)
+	if !r.gone {
+		e.added++
+	}
 	return nil
 }
 
@@ -178,17 +181,31 @@ func (e *Edits) Recipients(all []smtp.Recipient) []smtp.Recipient {
 		return all
 	}
 	all = slices.Clone(all)
+	type key struct{ local, domain string } // domains in whatever case
+	keyOf := func(p smtp.Path) key { return key{p.Local, smtp.Fold(p.Domain)} }
+	at := map[key][]int{} // where each is in all
+	gone := map[int]bool{}
+	for i, r := range all {
+		at[keyOf(r.Path)] = append(at[keyOf(r.Path)], i)
+	}
 	for _, r := range e.recipients {
-		is := func(o smtp.Recipient) bool { return same(o.Path, r.Path) }
+		k := keyOf(r.Path)
 		switch {
 		case r.gone:
-			all = slices.DeleteFunc(all, is)
-		case !slices.ContainsFunc(all, is):
+			for _, i := range at[k] {
+				gone[i] = true
+			}
+			delete(at, k)
+		case at[k] == nil:
+			at[k] = []int{len(all)}
 			all = append(all, r.Recipient)
 		}
 	}
-	return all
+	left := all[:0]
+	for i, r := range all {
+		if !gone[i] {
+			left = append(left, r)
+		}
+	}
+	return left
 }
-
-// same reports whether two paths are one: domains in whatever case.
-func same(a, b smtp.Path) bool { return a.Local == b.Local && smtp.EqualFold(a.Domain, b.Domain) }
