@@ -72,7 +72,7 @@ func FuzzFilter(f *testing.F) {
 				return
 			}
 			checkReply(t, r.Verdict)
-			checkEdits(t, r)
+			checkEdits(t, r, c.rcpts)
 			if err := c.Abort(); err != nil {
 				t.Error(err)
 			}
@@ -100,8 +100,8 @@ func checkReply(t *testing.T, v Verdict) {
 }
 
 // checkEdits holds edits to breaking nothing.
-func checkEdits(t *testing.T, r Result) {
-	if len(r.Edits)+len(r.Refused) > maxEdits+1+c.rcpts {
+func checkEdits(t *testing.T, r Result, rcpts int) {
+	if len(r.Edits)+len(r.Refused) > maxEdits+1+rcpts {
 		t.Errorf("%d edits and %d refused", len(r.Edits), len(r.Refused))
 	}
 	bodies := 0
