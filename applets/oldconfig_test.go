@@ -164,7 +164,7 @@ func TestOldEffects(t *testing.T) {
 	}
 }
 
-// TestDebugVerb: what DEBUG shows of a running server to a program of this machine.
+// TestDebugVerb: what DEBUG shows of a running server to a program of this machine (R58).
 func TestDebugVerb(t *testing.T) {
 	p := oldFile(t, "debug\nusermap=*-~:~\nmxpool\n")
 	p.serve()

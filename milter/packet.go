@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"postoffice/internal/smtp"
 )
 
 // Bounds of what a filter says, checked before anything is read.
@@ -80,6 +82,8 @@ func (c *Conn) next() (packet, error) {
 	switch {
 	case size == 0:
 		return packet{}, errors.New("the filter sent a packet of no octets")
+	case size > maxPacket && smtp.Printable(string(head[:4]), 4) == string(head[:4]):
+		return packet{}, fmt.Errorf("what begins with %q is no packet: is it a filter that listens there?", head[:4])
 	case size > maxPacket:
 		return packet{}, fmt.Errorf("the filter sent a packet of %d octets, which is over %d", size, maxPacket)
 	}
