@@ -216,6 +216,47 @@ func TestGreylistOptions(t *testing.T) {
 	})
 }
 
+// TestGreylistReported: what people have reported of other greylists. Who comes again and
+// again too early passes when the time is over that it was told first, under another HELO,
+// in other letters and with other parameters, too; a sender that is another one with each
+// message passes by its domain; and switched off nobody waits, in sessions that go on too.
+func TestGreylistReported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		exempt := func(o *greykeeper.Options) { o.ExemptSenders = []string{"@lists.example"} }
+		g := newGreyServer(t, greykeeper.On, exempt)
+		defer g.end()
+		const from = "198.51.100.7"
+		for i := range 59 {
+			if got := g.say(t, from, greyMail, greyRcpt, "DATA"); got != "250 250 451" {
+				t.Fatalf("after %d minutes: %s, want 250 250 451", i, got)
+			}
+			time.Sleep(time.Minute)
+		}
+		time.Sleep(time.Minute)
+		for _, again := range [][]string{
+			{"HELO y.far.example", "MAIL FROM:<joe@far.example>", greyRcpt, "DATA", greyLetter},
+			{"EHLO [198.51.100.7]", "MAIL FROM:<JOE@Far.Example> BODY=8BITMIME SIZE=30", "RCPT TO:<BOB@us.example>", "DATA", greyLetter},
+		} {
+			if got := g.say(t, from, again...); got != "250 250 250 354 250" {
+				t.Errorf("after an hour, %q: %s", again, got)
+			}
+		}
+		for i := range 5 {
+			if got := g.say(t, from, "MAIL FROM:<bounce-"+strconv.Itoa(i)+"@lists.example>", greyRcpt, "DATA", greyLetter); got != "250 250 354 250" {
+				t.Errorf("sender %d of a list: %s", i, got)
+			}
+		}
+		off := func() { g.keeper.Use(greykeeper.Options{Rules: greylist.Rules{Delay: time.Hour}}) }
+		if got := g.say(t, from, "MAIL FROM:<new@far.example>", greyRcpt, "DATA"); got != "250 250 451" {
+			t.Errorf("a new sender: %s", got)
+		}
+		off()
+		if got := g.say(t, from, "MAIL FROM:<new@far.example>", greyRcpt, "DATA", greyLetter, "MAIL FROM:<newer@far.example>", greyRcpt, "DATA", greyLetter); got != "250 250 354 250 250 250 354 250" {
+			t.Errorf("switched off: %s", got)
+		}
+	})
+}
+
 // TestGreylistJunk: a filter's verdict makes a key wait anew.
 func TestGreylistJunk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

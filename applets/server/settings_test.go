@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
@@ -47,5 +48,18 @@ func TestAliasesNamed(t *testing.T) {
 	}
 	if !conf.Named("aliases") || conf.Named("usermap") {
 		t.Errorf("Named: aliases %v, usermap %v, want true and false", conf.Named("aliases"), conf.Named("usermap"))
+	}
+}
+
+// TestGreylistExemptClients: networks of option greylist-exempt-clients hold for IPv6 as for
+// IPv4, which people have missed in other greylists.
+func TestGreylistExemptClients(t *testing.T) {
+	exempt := within([]string{"2001:db8:40::/44", "198.51.100.0/24", "2001:db8::7"})
+	for a, want := range map[string]bool{
+		"2001:db8:4f::613": true, "2001:db8:50::613": false, "2001:db8::7": true, "2001:db8::8": false, "198.51.100.9": true, "198.51.101.9": false,
+	} {
+		if got := exempt(netip.MustParseAddr(a)); got != want {
+			t.Errorf("%s is exempt: %v, want %v", a, got, want)
+		}
 	}
 }
