@@ -163,14 +163,26 @@ func dialTCP(ctx context.Context, address string, lookup func(ctx context.Contex
 		return nil, err
 	}
 	var errs []error
-	for _, a := range addrs {
-		c, err := d.DialContext(ctx, "tcp", net.JoinHostPort(a.String(), port))
+	for i, a := range addrs {
+		trying, cancel := partOf(ctx, len(addrs)-i)
+		c, err := d.DialContext(trying, "tcp", net.JoinHostPort(a.String(), port))
+		cancel()
 		if err == nil {
 			return c, nil
 		}
 		errs = append(errs, err)
 	}
 	return nil, errors.Join(errs...)
+}
+
+// partOf is ctx for one of so many things that are left to do, so that one that hangs leaves
+// the others their time.
+func partOf(ctx context.Context, left int) (context.Context, context.CancelFunc) {
+	end, ok := ctx.Deadline()
+	if !ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, time.Until(end)/time.Duration(left))
 }
 
 // log writes a line about a filter in a session.

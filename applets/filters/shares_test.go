@@ -1,12 +1,16 @@
 package filters
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"log/slog"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"postoffice/applets/smtpd"
 	"postoffice/internal/filterline"
@@ -143,4 +147,32 @@ func TestMacroWords(t *testing.T) {
 			t.Errorf("%q: %q, want %q", arguments, got, want)
 		}
 	}
+}
+
+// TestAddresses: a filter's host may have addresses at which nothing is, and one that answers
+// nothing leaves the others their time.
+func TestAddresses(t *testing.T) {
+	l, err := net.Listen("tcp", testenv.OwnAddress()+":0")
+	testenv.Must(t, err)
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	own := netip.MustParseAddr(testenv.OwnAddress())
+	c, err := dialTCP(t.Context(), "filter.example:"+port, func(context.Context, string) ([]netip.Addr, error) {
+		return []netip.Addr{own.Next(), own}, nil
+	})
+	testenv.Must(t, err)
+	c.Close()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 12*time.Second)
+		defer cancel()
+		for left := 3; left > 0; left-- {
+			one, cancel := partOf(ctx, left)
+			begin := time.Now()
+			<-one.Done()
+			if took := time.Since(begin); took != 4*time.Second {
+				t.Errorf("with %d left one has %v, want 4 s", left, took)
+			}
+			cancel()
+		}
+	})
 }
