@@ -41,6 +41,7 @@ STANDINS = github.com/cockroachdb/errors/... github.com/prometheus/client_golang
 PLATFORMS = linux/amd64 linux/arm64 linux/arm linux/386 linux/riscv64 linux/mips linux/mipsle linux/ppc64le linux/s390x \
 	freebsd/amd64 netbsd/amd64 openbsd/amd64 dragonfly/amd64 darwin/amd64 darwin/arm64
 
+IMAGE    = postoffice.oci
 FUZZTIME = 20s
 IMAGES   = 300
 SEEDS    = 1
@@ -56,7 +57,7 @@ FEWER = POSTOFFICE_CRASH_IMAGES=1
 # The tests of the house read files, and there is no race in them either.
 RACED = $$($(GO) list ./... | grep -v /internal/house$$)
 
-.PHONY: all lite go pebble-check deps test quick race check platforms vuln fuzz torture faults mutants bench demo cover man package install uninstall dist clean help
+.PHONY: all lite go pebble-check deps test quick race check platforms vuln fuzz torture faults mutants bench demo cover man package image install uninstall dist clean help
 
 all: go ## build ./postoffice: static, stripped, the same from any directory
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags='$(LDFLAGS)' -o $(OUT) .
@@ -151,6 +152,9 @@ package: go ## make deb, rpm and apk in dist/, the same octets from the same tre
 $(OUT):
 	@$(MAKE) --no-print-directory all
 
+image: all ## write postoffice.oci, an image for containers, without docker: docs/containers.md
+	$(GO) run testdata/tools/image.go -arch $$($(GO) env GOARCH) -version "$(COMMIT)" $(OUT) $(IMAGE)
+
 install: $(OUT) ## install what make built in sendmail's place, with its manual pages, below PREFIX
 	@sh testdata/tools/ours.sh check $(SHARED)
 	@install -d '$(or $(DESTDIR),/)'
@@ -168,7 +172,7 @@ dist: go ## write postoffice-VERSION.tar.gz: the source of HEAD, which builds wi
 	@GO='$(GO)' sh testdata/tools/dist.sh .
 
 clean: ## remove what was built
-	rm -f postoffice cover.out
+	rm -f postoffice postoffice.oci cover.out
 	rm -rf dist
 
 help: ## list the targets

@@ -18,11 +18,12 @@ type Options struct {
 	Local         local.Mailer
 	Escape        local.Escape // where lines that look like a From_ line are quoted
 
-	QReturn time.Duration // a message is returned after this long; 0 means 3 days, negative after one attempt
-	Hops    int           // more Received fields than this are a loop; 0 means 100
-	Remote  remote.Options
-	Senders *masquerade.Names // what stands for senders of this machine's own mail elsewhere; nil: nothing does
-	Watch   Watcher           // nil: nobody looks
+	QReturn  time.Duration // a message is returned after this long; 0 means 3 days, negative after one attempt
+	StopTime time.Duration // what transactions get to end in when the runner is to stop; 0: 15 s
+	Hops     int           // more Received fields than this are a loop; 0 means 100
+	Remote   remote.Options
+	Senders  *masquerade.Names // what stands for senders of this machine's own mail elsewhere; nil: nothing does
+	Watch    Watcher           // nil: nobody looks
 	// WholeFits says whether a report may carry a message of so many octets back, and not
 	// its header alone; nil: always.
 	WholeFits func(octets int64) bool

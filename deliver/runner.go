@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -19,7 +20,7 @@ import (
 const (
 	rescanEvery = 15 * time.Minute       // a message whose arrival was not told is found after this long
 	cleanEvery  = time.Hour              // orphans of interrupted arrivals
-	stopGrace   = 15 * time.Second       // what transactions get to end in when the runner is to stop
+	stopGrace   = 15 * time.Second       // what transactions get to end in when the runner is to stop, where nobody says otherwise
 	busyWait    = 250 * time.Millisecond // until a message that another process holds is looked at again
 )
 
@@ -197,7 +198,7 @@ func widen(n int) byte {
 }
 
 // end waits for what is in work: as long as it takes after a pass that came
-// to its end, else stopGrace.
+// to its end, else as Options say.
 func (r *Runner) end(ctx context.Context, cancel func()) {
 	done := make(chan struct{})
 	go func() {
@@ -210,7 +211,7 @@ func (r *Runner) end(ctx context.Context, cancel func()) {
 		return
 	case <-ctx.Done():
 	}
-	timer := time.NewTimer(stopGrace)
+	timer := time.NewTimer(cmp.Or(r.settings.Load().StopTime, stopGrace))
 	defer timer.Stop()
 	select {
 	case <-done:

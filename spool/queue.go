@@ -198,6 +198,40 @@ func Fit(path string) error {
 	return nil
 }
 
+// Adopt gives a spool whose directory belongs to another user to the one that is to have
+// it, as root: a volume of a container, whose users have other numbers elsewhere. Of what
+// is in it that goes for directories and files of one name that belong to the same
+// user, so that nothing else that this user may have put there comes to the new one;
+// what lies in maildrop/ keeps its owners, who are its senders. A directory that is no
+// spool stays as it is.
+func Adopt(path string, uid, gid int) error {
+	top, err := os.Lstat(path)
+	if err != nil || !top.IsDir() || disk.InfoOf(top).UID == uid {
+		return err
+	}
+	text, err := os.ReadFile(filepath.Join(path, lockName))
+	if err != nil || string(text) != lockLine {
+		return nil // Open says what it is
+	}
+	former := disk.InfoOf(top).UID
+	return filepath.WalkDir(path, func(name string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if filepath.Dir(name) == filepath.Join(path, "maildrop") {
+			return nil
+		}
+		info, err := os.Lstat(name)
+		if err != nil {
+			return err
+		}
+		if i := disk.InfoOf(info); i.UID != former || !i.Mode.IsDir() && (!i.Mode.IsRegular() || i.Nlink != 1) {
+			return nil
+		}
+		return os.Lchown(name, uid, gid)
+	})
+}
+
 // Dirs are the directories in a spool that are its owner's alone.
 func Dirs(path string) []string {
 	var all []string

@@ -251,7 +251,7 @@ func logSink(s string) (string, bool) {
 		return "file:" + filepath.Clean(name), filepath.IsAbs(name)
 	}
 	s = smtp.Fold(s)
-	return s, s == "syslog" || s == "stderr"
+	return s, s == "syslog" || s == "stderr" || s == "stdout"
 }
 
 // delimiter takes what may part a name from its detail.

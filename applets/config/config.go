@@ -30,7 +30,8 @@ type Config struct {
 	DBDir    string
 	RunDir   string
 
-	RequireHome bool // mail for users without one waits
+	StopTime    time.Duration // what sessions and deliveries get to end in
+	RequireHome bool          // mail for users without one waits
 
 	Aliases string
 
@@ -112,7 +113,7 @@ type Config struct {
 	QueueView         string        // ViewOwn or ViewAll
 	EscapeFrom        string        // InFiles, "yes" or "no"
 
-	Log       []string // each "stderr", "syslog" or "file:" and an absolute path; never empty
+	Log       []string // each "stderr", "stdout", "syslog" or "file:" and an absolute path; never empty
 	LogFormat string   // "text" or "json"
 
 	Greylist           string        // GreylistOff, GreylistOn or GreylistShadow

@@ -78,7 +78,7 @@ func queueDir(p config.Path, w Who) *Finding {
 		}
 		return nil
 	}
-	if w.Server.UID < 0 || Empty(p.Name) && os.Getuid() == 0 {
+	if w.Server.UID < 0 || service.Fresh(p.Name) && os.Getuid() == 0 {
 		return nil
 	}
 	if err := QueueDir(p.Name, w.Server); err != nil {

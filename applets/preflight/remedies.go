@@ -139,14 +139,3 @@ func giveBack(dir, user string) []string {
 		"else option queue-dir says where it is",
 	}
 }
-
-// Empty reports whether a directory is root's, with nothing in it: whoever made it for a
-// server may have been killed before giving it away.
-func Empty(dir string) bool {
-	info, err := os.Lstat(dir)
-	if err != nil || !info.IsDir() || ownerOf(info) != 0 {
-		return false
-	}
-	entries, err := os.ReadDir(dir)
-	return err == nil && len(entries) == 0
-}

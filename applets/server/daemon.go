@@ -55,10 +55,14 @@ type daemon struct {
 }
 
 func (d *daemon) run(ctx context.Context) error {
-	if d.foreground {
-		logHere(d.conf)
-	}
 	var err error
+	if d.foreground {
+		err = logHere(d.conf)
+		endSoon(d.conf)
+	}
+	if err != nil {
+		return err
+	}
 	if d.log, d.logs, err = openLogs(d.env, d.conf, d.program()); err != nil {
 		return err
 	}
@@ -154,7 +158,7 @@ func (d *daemon) master(ctx context.Context) error {
 		Bare:      !d.conf.ProgramCapabilities,
 		Probe:     !d.onePass,
 		Ready:     d.ready,
-		Grace:     killWait,
+		Grace:     d.conf.StopTime + killSpare,
 		Log:       d.log,
 		Reload:    func() (privsep.Reloaded, error) { return d.reloadMaster(ctx) },
 		Renew:     d.renew,
@@ -243,7 +247,9 @@ func (d *daemon) reloaded() (*config.Config, error) {
 		return nil, err
 	}
 	if d.foreground {
-		logHere(conf)
+		if err := logHere(conf); err != nil {
+			return nil, err
+		}
 	}
 	d.tell(findings(context.Background(), conf, nil))
 	wanted := conf
@@ -258,11 +264,6 @@ func (d *daemon) reloaded() (*config.Config, error) {
 		}
 	}
 	return conf, nil
-}
-
-// notChanged tells of an option that a reload leaves as it is.
-func notChanged(log *slog.Logger, option string) {
-	log.LogAttrs(context.Background(), slog.LevelWarn, "option not changed", maillog.Option(option), maillog.Reason("it is read at the start alone: restart the server"))
 }
 
 // warnOfMissed tells of options that were set and that nothing uses yet.

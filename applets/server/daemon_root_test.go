@@ -30,7 +30,11 @@ func TestQueueDirectory(t *testing.T) {
 		{"the server's", func(dir string) error { return then(os.Mkdir(dir, 0o700), os.Chown(dir, nobody, nobody)) }, "", 0},
 		{"killed before it was given away", func(dir string) error { return os.Mkdir(dir, 0o700) }, "", 0},
 		{"root's with something in it", func(dir string) error { return os.MkdirAll(dir+"/x", 0o700) }, "belongs to uid 0", 77},
-		{"a user's", func(dir string) error { return then(os.Mkdir(dir, 0o700), os.Chown(dir, 1, 1)) }, "belongs to uid 1", 77},
+		{"a volume, empty, of anybody's", func(dir string) error {
+			return then(os.Mkdir(dir, 0o700), os.Chown(dir, 1, 1), os.Chmod(dir, 0o777|os.ModeSticky))
+		}, "", 0},
+		{"the same with a file system's own", func(dir string) error { return then(os.MkdirAll(dir+"/lost+found", 0o700), os.Chown(dir, 1, 1)) }, "", 0},
+		{"a user's", func(dir string) error { return then(os.MkdirAll(dir+"/x", 0o700), os.Chown(dir, 1, 1)) }, "belongs to uid 1", 77},
 		{"a file", func(dir string) error { return os.WriteFile(dir, nil, 0o600) }, "is not a directory", 78},
 		{"a link to what is root's", func(dir string) error { return os.Symlink("/etc", dir) }, "belongs to uid 0", 77},
 		{"nothing above it", func(dir string) error { return os.Remove(filepath.Dir(dir)) }, "no such file", 75},

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -207,4 +208,52 @@ func (d *daemon) reloadAlone(ctx context.Context, s *system, own *privateMailer)
 	d.reloadCerts(conf)
 	d.passwords.Use(passwordOptions(conf))
 	s.reload(ctx, conf)
+}
+
+// logHere makes the log go to standard error, as it does in the foreground, and
+// besides to where the configuration asks. Where that is standard output, this is standard
+// error too from here on, for all processes of the server.
+func logHere(conf *config.Config) error {
+	const here = "stderr"
+	if i := slices.Index(conf.Log, "stdout"); i >= 0 {
+		if err := service.Duplicate(1, 2); err != nil {
+			return fmt.Errorf("log to standard output: %w", err)
+		}
+		conf.Log[i] = here
+	}
+	switch {
+	case conf.Settings()[config.Index("log")].Origin == "default":
+		conf.Log = []string{here}
+	case !slices.Contains(conf.Log, here):
+		conf.Log = append([]string{here}, conf.Log...)
+	}
+	return nil
+}
+
+// containerStop is stop-time in a container, where nobody says otherwise: its runtime kills
+// it 10 s after it was told to end.
+const containerStop = 5 * time.Second
+
+func endSoon(conf *config.Config) {
+	if service.BelowFirst() && conf.Settings()[config.Index("stop-time")].Origin == "default" {
+		conf.StopTime = containerStop
+	}
+}
+
+// notChanged tells of an option that a reload leaves as it is.
+func notChanged(log *slog.Logger, option string) {
+	log.LogAttrs(context.Background(), slog.LevelWarn, "option not changed", maillog.Option(option), maillog.Reason("it is read at the start alone: restart the server"))
+}
+
+// LeftQueues tells of former queue directories that hold mail.
+func LeftQueues(conf *config.Config) (all []string) {
+	for _, dir := range service.QueuesLeft(conf.RunDir, conf.QueueDir) {
+		all = append(all, leftQueue(conf, dir))
+	}
+	return all
+}
+
+// leftQueue says of a former queue directory that mail is in it, and what to do.
+func leftQueue(conf *config.Config, dir string) string {
+	return fmt.Sprintf("%s was queue-dir before, and mail in it waits for a server: postoffice runq -v -o queue-dir=%[1]s -o run-dir=%s-old tries to deliver it", dir, conf.RunDir)
 }

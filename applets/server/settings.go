@@ -101,16 +101,17 @@ func (s *settings) hostname(ctx context.Context) string {
 // deliver is what the runner gets. watch may be nil.
 func (s *settings) deliver(g ground, queue *spool.Queue, watch deliver.Watcher) deliver.Options {
 	return deliver.Options{
-		Options: s.route(g),
-		Queue:   queue,
-		Local:   g.mailer,
-		Escape:  escapeOf(s.conf.EscapeFrom),
-		QReturn: orNone(s.conf.QReturn),
-		Hops:    s.conf.Hops,
-		Remote:  remote.Options{Hostname: s.self, Log: s.log},
-		Senders: masquerade.New(masquerade.Options{Domain: s.conf.Masquerade, File: s.conf.SenderMap, OurOwn: s.ourName, Ours: s.ours, Log: s.log}),
-		Watch:   watch,
-		Log:     s.log,
+		Options:  s.route(g),
+		Queue:    queue,
+		Local:    g.mailer,
+		Escape:   escapeOf(s.conf.EscapeFrom),
+		QReturn:  orNone(s.conf.QReturn),
+		StopTime: s.conf.StopTime,
+		Hops:     s.conf.Hops,
+		Remote:   remote.Options{Hostname: s.self, Log: s.log},
+		Senders:  masquerade.New(masquerade.Options{Domain: s.conf.Masquerade, File: s.conf.SenderMap, OurOwn: s.ourName, Ours: s.ours, Log: s.log}),
+		Watch:    watch,
+		Log:      s.log,
 
 		OpenView: s.conf.QueueView == config.ViewAll,
 	}
@@ -312,18 +313,6 @@ func orNone[T int | time.Duration](v T) T {
 		return -1
 	}
 	return v
-}
-
-// logHere makes the log go to standard error, as it does in the foreground, and
-// besides to where the configuration asks.
-func logHere(conf *config.Config) {
-	const here = "stderr"
-	switch {
-	case conf.Settings()[config.Index("log")].Origin == "default":
-		conf.Log = []string{here}
-	case !slices.Contains(conf.Log, here):
-		conf.Log = append([]string{here}, conf.Log...)
-	}
 }
 
 // logs are the places that the log goes to.

@@ -32,6 +32,7 @@ import (
 	"postoffice/internal/disk"
 	"postoffice/internal/maillog"
 	"postoffice/resolver"
+	"postoffice/spool"
 )
 
 // StartError returns what a program ends with when the server that it started
@@ -218,18 +219,25 @@ func checkDirs(conf *config.Config) error {
 }
 
 // makeQueueDir makes the top of the spool, which the server fills: it could not
-// make a directory in one of root's. An empty one of root's becomes the
-// server's: whoever made it may have been killed before giving it away.
+// make a directory in one of root's. An empty one becomes the server's, whosever it
+// is: whoever made it may have been killed before giving it away, or is the runtime of a
+// container. In a container so does a queue of ours with another owner, see adopt.
 func makeQueueDir(dir string, owner service.User) error {
 	err := os.Mkdir(dir, 0o700)
 	if err != nil && !errors.Is(err, os.ErrExist) {
 		return preflight.QueueDirError(dir, fmt.Errorf("make the queue directory: %w", err))
 	}
-	if preflight.Empty(dir) {
-		if err := os.Lchown(dir, owner.UID, owner.GID); err != nil {
+	if service.Fresh(dir) {
+		// Only its owner may change its mode: the master has no capability for that.
+		if err := errors.Join(os.Lchown(dir, 0, 0), os.Chmod(dir, 0o700), os.Lchown(dir, owner.UID, owner.GID)); err != nil {
 			return fmt.Errorf("make the queue directory: %w", err)
 		}
 		return nil
+	}
+	if service.BelowFirst() {
+		if err := spool.Adopt(dir, owner.UID, owner.GID); err != nil {
+			return preflight.QueueDirError(dir, err)
+		}
 	}
 	return preflight.QueueDir(dir, owner)
 }
@@ -381,17 +389,4 @@ func raised() bool {
 		}
 	}
 	return false
-}
-
-// LeftQueues tells of former queue directories that hold mail.
-func LeftQueues(conf *config.Config) (all []string) {
-	for _, dir := range service.QueuesLeft(conf.RunDir, conf.QueueDir) {
-		all = append(all, leftQueue(conf, dir))
-	}
-	return all
-}
-
-// leftQueue says of a former queue directory that mail is in it, and what to do.
-func leftQueue(conf *config.Config, dir string) string {
-	return fmt.Sprintf("%s was queue-dir before, and mail in it waits for a server: postoffice runq -v -o queue-dir=%[1]s -o run-dir=%s-old tries to deliver it", dir, conf.RunDir)
 }

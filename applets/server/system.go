@@ -350,17 +350,14 @@ func (s *system) runNow(ctx context.Context) {
 	})
 }
 
-// A server that is told to end has stopWait for its sessions; a master kills
-// one that isn't over after killWait, so that all is over within 20 s.
-const (
-	stopWait = 15 * time.Second // for the sessions of a server that ends
-	killWait = 17 * time.Second // until the master kills a server that was told to end
-)
+// killSpare is what a server that was told to end has beyond option stop-time, before the
+// master kills it: with what is left to do then all is over within 20 s.
+const killSpare = 2 * time.Second
 
 // stop ends the sessions and waits for all work; the context that it ran with
 // must have ended.
 func (s *system) stop() {
-	limit, cancel := context.WithTimeout(context.Background(), stopWait)
+	limit, cancel := context.WithTimeout(context.Background(), s.settings.Load().conf.StopTime)
 	defer cancel()
 	if s.state != nil { // the next server may be waiting for it
 		s.releaseGreylist(limit)

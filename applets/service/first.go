@@ -20,6 +20,13 @@ const handedDown = "0"
 // own parent has ended.
 func First() bool { return os.Getpid() == 1 }
 
+// belowEnv tells the process below process 1 that it is that.
+const belowEnv = "POSTOFFICE_BELOW"
+
+// BelowFirst reports whether this process runs below process 1, as Below starts it: in a
+// container.
+func BelowFirst() bool { return os.Getenv(belowEnv) != "" && os.Getppid() == 1 }
+
 // Below runs this program with argv in a process below, and returns when that
 // ends, with an *ExitError unless its exit code was 0. Meanwhile it hands signals,
 // and sockets of a service manager, on to it and reaps whatever else ends here. It
@@ -39,6 +46,7 @@ func Below(argv []string) error {
 	if sockets > 0 {
 		os.Setenv("LISTEN_PID", handedDown)
 	}
+	os.Setenv(belowEnv, "1")
 	child, err := syscall.ForkExec(Program(), argv, &syscall.ProcAttr{Env: os.Environ(), Files: files})
 	if err != nil {
 		return fmt.Errorf("start %s below process 1: %w", argv[0], err)

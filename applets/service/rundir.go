@@ -96,7 +96,29 @@ func makeRunDir(path string) error {
 	if !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("make the run directory: %w", err)
 	}
+	if os.Geteuid() == 0 && Fresh(path) && CheckRunDir(path) != nil {
+		err = errors.Join(os.Lchown(path, 0, 0), os.Chmod(path, 0o755))
+		if err != nil {
+			return fmt.Errorf("make the run directory: %w", err)
+		}
+	}
 	return CheckRunDir(path)
+}
+
+// Fresh reports whether a directory has nothing in it, as one that somebody has just made
+// or mounted for us; what mkfs(8) puts into a file system is nothing.
+func Fresh(path string) bool {
+	info, err := os.Lstat(path)
+	if err != nil || !info.IsDir() {
+		return false
+	}
+	entries, err := os.ReadDir(path)
+	for _, e := range entries {
+		if e.Name() != "lost+found" {
+			return false
+		}
+	}
+	return err == nil
 }
 
 // CheckRunDir says why a directory that is there can't be our run directory.

@@ -13,11 +13,11 @@ const MaxLine = 1000
 
 // Options says where the log goes and what it looks like.
 type Options struct {
-	Sink    string     // "stderr", "syslog" or "file:" and a path
+	Sink    string     // "stderr", "stdout", "syslog" or "file:" and a path
 	Format  string     // "text" (default) or "json"
 	Program string     // who logs: "smtpd", "sendmail"
 	Level   slog.Level // what is below is left out
-	Stderr  io.Writer  // the sink "stderr"; nil: os.Stderr
+	Stderr  io.Writer  // the sinks "stderr" and "stdout"; nil: os.Stderr
 	Socket  string     // of syslog; "": /dev/log
 	UID     int        // as root: the owner of a file that is made, who writes to it too; 0: root
 	GID     int        // its group
@@ -72,7 +72,7 @@ func (o Options) open(form *format) (sink, error) {
 	case o.Sink == "syslog":
 		form.syslog = true
 		return &syslogSink{path: o.socket()}, nil
-	case o.Sink == "stderr":
+	case o.Sink == "stderr", o.Sink == "stdout": // one stream, which the server chooses
 		if o.Stderr == nil {
 			o.Stderr = os.Stderr
 		}

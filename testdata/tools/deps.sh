@@ -35,6 +35,8 @@ needs() {
 	mkfs.ext4 e2fsprogs
 	mkfs.xfs xfsprogs
 	mkfs.btrfs btrfs-progs
+	podman podman
+	runc runc
 	mandoc mandoc
 	fail2ban-regex fail2ban
 	pgrep procps

@@ -15,5 +15,7 @@
 //	                the same by lines of routes, with a password that a command prints
 //	cyrus_test.go   the same with Cyrus SASL
 //	token_test.go   the same with tokens, which Dovecot has looked at elsewhere
+//	containers_test.go
+//	                podman, and the page about containers
 //	proxy_test.go   Dovecot's submission service in front of us
 package programs
