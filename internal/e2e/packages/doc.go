@@ -8,4 +8,6 @@
 //	senders_test.go
 //	               programs that mail by themselves
 //	rpm_test.go    the rpm, by rpm in a root
+//	systemd_test.go
+//	               the units, run by a systemd in namespaces, and what they shut off
 package packages
