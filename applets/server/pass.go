@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -13,11 +14,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"postoffice/applets/cmdline"
+	"postoffice/applets/config"
 	"postoffice/applets/control"
 	"postoffice/applets/service"
 	"postoffice/applets/smtpd"
 	"postoffice/applets/sysexits"
+	"postoffice/internal/disk"
 	"postoffice/internal/maillog"
+	"postoffice/internal/statedir"
 	"postoffice/spool"
 )
 
@@ -227,4 +231,50 @@ func letGo(conn *os.File) (*os.File, error) {
 		return nil, fmt.Errorf("move the connection: %w", err)
 	}
 	return session, nil
+}
+
+const (
+	pauseFile = "login-pauses" // below queue-dir
+	maxPauses = 1 << 20        // octets of what one pass knows of logins that failed, for the next
+)
+
+// loginPauses are a login.Memory in queue-dir.
+type loginPauses string
+
+// rememberLogins has a server for one pass know of the logins that failed in the passes
+// before: a smarthost that counts them must not get one for each message.
+func (s *system) rememberLogins(conf *config.Config) {
+	if s.state != nil {
+		return // it stays
+	}
+	if err := s.logins.Remember(loginPauses(conf.QueueDir)); err != nil {
+		s.log.LogAttrs(context.Background(), slog.LevelWarn, "login pause not kept", maillog.Err(err))
+	}
+}
+
+func (p loginPauses) Read() (text []byte, err error) {
+	d, err := disk.OS().OpenDir(string(p))
+	if err == nil {
+		defer d.Close() // it was only read
+		text, err = statedir.Read(d, pauseFile, maxPauses)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return text, err
+}
+
+func (p loginPauses) Write(text []byte) error {
+	d, err := disk.OS().OpenDir(string(p))
+	if err != nil {
+		return err
+	}
+	defer d.Close() // what is written is synced
+	if text != nil {
+		return statedir.Write(d, pauseFile, text)
+	}
+	if err = d.Unlink(pauseFile); errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return err
 }

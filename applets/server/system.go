@@ -104,6 +104,7 @@ func assemble(ctx context.Context, conf *config.Config, log *slog.Logger, g grou
 	if err != nil {
 		return nil, preflight.QueueDirError(conf.QueueDir, fmt.Errorf("open the queue: %w", err))
 	}
+	s.rememberLogins(conf)
 	s.tellRoom(ctx, conf)
 	if g.maildrop {
 		s.drops, err = maildrop.Open(maildrop.Options{Spool: conf.QueueDir, Corrupt: s.queue, Log: log})

@@ -17,6 +17,7 @@
 // Files:
 //
 //	keeper.go   Keeper: turns and pauses
+//	memory.go   what the next process is to know of failures
 //	failure.go  why it came to nothing, in words that say what to do
 //	tls.go      which certificate is good
 //	auth.go     the login itself

@@ -41,10 +41,14 @@ type Keeper struct {
 	roots     *x509.CertPool // nil: the system's
 	key       []byte         // of the hashes of refused passwords
 
-	mu    sync.Mutex // guards what follows
-	log   *slog.Logger
-	now   smarthost.Trust
-	known map[string]*account
+	writing sync.Mutex // held while the memory is written
+
+	mu     sync.Mutex // guards what follows
+	log    *slog.Logger
+	now    smarthost.Trust
+	known  map[string]*account
+	memory Memory          // nil: the next process knows nothing
+	before map[string]kept // what it had, of whom nobody has asked for yet
 }
 
 // account is what is known of one user at one host.
@@ -110,6 +114,7 @@ func (k *Keeper) account(h smarthost.Host) *account {
 	if a == nil {
 		k.forget()
 		a = &account{turn: make(chan struct{}, 1), host: h}
+		k.recall(key, a)
 		k.known[key] = a
 	}
 	a.asked++
@@ -210,11 +215,13 @@ func (t *Turn) End(err error) error {
 	}
 	if err == nil {
 		if k.worked(a) {
+			k.remember()
 			k.logger().LogAttrs(context.Background(), slog.LevelInfo, "login works", about(a)...)
 		}
 		return nil
 	}
 	attempt, next := k.failed(a, f, t.password)
+	k.remember()
 	attrs := append(about(a), maillog.Attempt(attempt), maillog.Err(f), maillog.Next(next))
 	if !f.Reply.IsZero() {
 		attrs = append(attrs, maillog.Reply(f.Reply))

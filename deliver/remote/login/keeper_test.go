@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"postoffice/internal/smarthost"
+	"postoffice/internal/smtp"
 )
 
 // nobodys has no password, and counts who asks.
@@ -75,6 +78,78 @@ func TestForgets(t *testing.T) {
 		k.Mended(t.Context())
 		if _, there := k.known[kept.String()]; there || k.known[host(t, 0).String()].asked != 0 {
 			t.Errorf("after its session: %v", k.known)
+		}
+	})
+}
+
+// slate is a Memory.
+type slate struct{ text []byte }
+
+func (s *slate) Read() ([]byte, error) { return s.text, nil }
+
+func (s *slate) Write(text []byte) error {
+	s.text = text
+	return nil
+}
+
+// knows has one password.
+type knows string
+
+func (k knows) Password(context.Context, string, string, bool) (string, error) { return string(k), nil }
+
+// TestRemember: a process that begins while another one's pause lasts tries nothing, unless
+// the password is another one, and counts on from there; a login that works leaves nothing.
+func TestRemember(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slate{}
+		failure := &Failure{Reply: smtp.Reply{Code: 535, Status: "5.7.8", Text: "no"}, Words: "it was refused"}
+		begin := func(password string) (*Turn, error) {
+			t.Helper()
+			k := NewKeeper(knows(password))
+			k.Use(smarthost.Trust{}, slog.New(slog.DiscardHandler))
+			if err := k.Remember(s); err != nil {
+				t.Fatal(err)
+			}
+			return k.Begin(t.Context(), host(t, 1))
+		}
+		for n, pause := range pauses[:3] {
+			turn, err := begin("the old one")
+			if err != nil {
+				t.Fatalf("try %d: %v", n+1, err)
+			}
+			turn.End(failure)
+			time.Sleep(pause - time.Second)
+			_, err = begin("the old one")
+			if f, ok := errors.AsType[*Failure](err); !ok || f.Reply != failure.Reply || f.Words != failure.Words {
+				t.Errorf("within pause %d: %v", n+1, err)
+			}
+			if turn, err = begin("a new one"); err != nil {
+				t.Errorf("another password within pause %d: %v", n+1, err)
+			}
+			time.Sleep(pause/5 + time.Second)
+		}
+		if text := string(s.text); text == "" || strings.Contains(text, "the old one") {
+			t.Errorf("kept: %s", text)
+		}
+		turn, err := begin("a new one")
+		if err != nil {
+			t.Fatal(err)
+		}
+		turn.End(nil)
+		if s.text != nil {
+			t.Errorf("a login that works leaves %s", s.text)
+		}
+		s.text = []byte(`{"Key":"eA==","Accounts":{"` + host(t, 1).String() + `":{"Failures":1,"Again":"9999-01-01T00:00:00Z"}}}`)
+		if _, err := begin("x"); err == nil {
+			t.Error("a time far away is no pause")
+		}
+		s.text = []byte("junk")
+		k := NewKeeper(knows("x"))
+		if err := k.Remember(s); err == nil {
+			t.Error("junk is remembered")
+		}
+		if _, err := k.Begin(t.Context(), host(t, 1)); err != nil {
+			t.Errorf("with junk: %v", err)
 		}
 	})
 }

@@ -7,6 +7,7 @@
 //	agents_test.go          programs, files and lists, and whose they are
 //	agents_odd_test.go      a machine as administrators and users leave it
 //	forwardloop_test.go     .forward files that lead round between two servers
+//	pauses_test.go          logins that failed, where no server stays
 //	mended_test.go          a configuration that is wrong, and mended
 //	modes_test.go           sendmail's modes, super-server, --wait, -bv
 //	maildrop_test.go        what waits without a server
