@@ -123,7 +123,7 @@ func TestRemember(t *testing.T) {
 			if f, ok := errors.AsType[*Failure](err); !ok || f.Reply != failure.Reply || f.Words != failure.Words {
 				t.Errorf("within pause %d: %v", n+1, err)
 			}
-			if turn, err = begin("a new one"); err != nil {
+			if _, err = begin("a new one"); err != nil {
 				t.Errorf("another password within pause %d: %v", n+1, err)
 			}
 			time.Sleep(pause/5 + time.Second)
