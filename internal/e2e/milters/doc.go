@@ -3,7 +3,8 @@
 // Package milters holds end-to-end tests with mail filters of Debian's, unchanged.
 //
 //	opendkim_test.go  OpenDKIM signs and verifies, and dkimpy agrees
-//	waiting_test.go   mail of sendmail waits for a filter, and for the program of av
+//	waiting_test.go   mail of sendmail waits for a filter, and for the program of av; each
+//	                  recipient is judged by itself
 //	beside_test.go    the same filter beside Postfix: what goes on, and what it hears
 //	secure_test.go    the same in sessions with TLS and a login
 //	hostile_test.go   filters as an enemy would write them, and the running server

@@ -3,12 +3,14 @@
 package milters
 
 import (
+	"net"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"postoffice/internal/e2e/lan"
+	"postoffice/internal/testenv/testfilter"
 )
 
 // TestSendmailWaits: a program's mail is taken while the filter is away, though its line
@@ -113,4 +115,36 @@ func TestScanner(t *testing.T) {
 			t.Errorf("bob has %s %d times, want %d", word, got, want)
 		}
 	}
+}
+
+// TestSendmailRecipient: a filter refuses one recipient of a program's mail: the other one has
+// it, as the filter leaves it, and the program's user a report with the filter's words.
+func TestSendmailRecipient(t *testing.T) {
+	one, _, socket := site(t)
+	one.Configure("listen="+one.IP+":25", "filter="+socket+" name=tested", "filters-for-sendmail=yes")
+	hostile{filter: func(conn net.Conn) {
+		f := &testfilter.Filter{Answer: func(p testfilter.Packet) (string, bool) {
+			switch {
+			case p.Command == 'R' && strings.HasPrefix(p.Data, "<carol@"):
+				return testfilter.Reply('y', "550 5.7.1 nothing like this for carol\x00"), true
+			case p.Command == 'E':
+				return testfilter.Reply('h', "X-Seen\x00yes\x00") + testfilter.Reply('c', ""), true
+			}
+			return "", false
+		}}
+		f.Serve(conn)
+	}}.listen(t, socket)
+	one.Serve()
+	one.Submit("alice", letter, "bob@one.test", "carol@one.test")
+	lan.Until(t, 30*time.Second, "bob has it, and alice the report", func() bool {
+		return len(one.Messages("bob")) == 1 && len(one.Messages("alice")) == 1
+	})
+	if text := one.Messages("bob")[0]; !strings.Contains(text, "\nX-Seen: yes\n") {
+		t.Errorf("bob has\n%s", text)
+	}
+	report := one.Messages("alice")[0]
+	if !strings.Contains(report, "nothing like this for carol") || !strings.Contains(report, "Final-Recipient: rfc822; carol@one.test") || strings.Contains(report, "rfc822; bob@") {
+		t.Errorf("alice has\n%s", report)
+	}
+	one.Drained(20 * time.Second)
 }
