@@ -25,7 +25,7 @@ func TestRPM(t *testing.T) {
 	rpm("--install", "--nodeps", pack(t, older, "rpm"))
 	start := `. /helpers
 		/usr/sbin/postoffice smtpd
-		postoffice sessions >/dev/null
+		postoffice status
 		`
 	r.Run(t, start+`
 		[ "$(stat -c '%a %U %G' /var/spool/mail)" = "1777 root root" ]

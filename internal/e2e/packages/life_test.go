@@ -1,0 +1,55 @@
+//go:build e2e
+
+package packages
+
+import "testing"
+
+// TestLifeOfDeb: the deb is upgraded and downgraded while mail comes and waits, gives way
+// to another mail server and comes back, and is purged; mail stays.
+func TestLifeOfDeb(t *testing.T) {
+	t.Parallel()
+	r := debian(t)
+	put(t, r, pack(t, older, "deb"), "older.deb")
+	put(t, r, pack(t, newer, "deb"), "newer.deb")
+	with(t, r, "dma")
+	r.Run(t, `. /helpers
+		useradd -m alice
+		install /older.deb
+		mails first
+		echo "# mine" >>/etc/postoffice.cf
+		echo later | mail -s waiting joe@far.example
+		mailq | grep -q far.example
+
+		pid=$(cat /run/postoffice/postoffice.pid)
+		install /newer.deb
+		[ "$(dpkg-query -W -f '${Version}' postoffice)" = `+newer+`-1 ]
+		postoffice status
+		[ "$pid" != "$(cat /run/postoffice/postoffice.pid)" ]
+		mails upgraded
+		install /older.deb
+		[ "$(dpkg-query -W -f '${Version}' postoffice)" = `+older+`-1 ]
+		mails downgraded
+		grep -q "^# mine" /etc/postoffice.cf
+		mailq | grep -q far.example
+
+		# Another server takes the place, and gives it back.
+		install /debs/dma_*.deb
+		! there postoffice
+		there dma bsd-mailx cron logwatch apticron
+		[ ! -e /run/postoffice/submission ]
+		grep -q "^# mine" /etc/postoffice.cf
+		mails by-dma
+		install /newer.deb
+		mails again
+		grep -q "^# mine" /etc/postoffice.cf
+		mailq | grep -q far.example
+
+		dpkg --force-depends --purge postoffice
+		! there postoffice
+		for name in /usr/sbin/postoffice /usr/sbin/sendmail /usr/lib/sendmail /etc/postoffice.cf /etc/init.d/postoffice /var/lib/postoffice /run/postoffice; do
+			[ ! -e $name ] || { echo "purge left $name"; exit 1; }
+		done
+		for subject in first upgraded downgraded by-dma again; do box alice $subject; done
+		grep -rqs far.example /var/spool/postoffice
+		getent passwd postoffice`)
+}
