@@ -5,6 +5,7 @@ package flow
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -92,6 +93,58 @@ func TestVirtualDomain(t *testing.T) {
 	for _, want := range []string{"domains.cf:5: ", "domains.cf:6: "} {
 		lan.Until(t, 20*time.Second, "the log tells of "+want, func() bool { return lan.Contains(s.Log, want) })
 	}
+}
+
+// TestVirtualFolder: what the program of av finds bad goes into the folder of vhost-folder, a
+// file beside the mailbox or a folder of the Maildir, as the vhost-user; other mail doesn't.
+func TestVirtualFolder(t *testing.T) {
+	for _, kind := range []string{"mbox", "maildir"} {
+		t.Run(kind, func(t *testing.T) {
+			s, client := virtualSite(t, "vhost-mailbox="+kind, "vhost-folder=Junk", "spam=folder:~/junk")
+			av := s.Program("av", "grep -q EICAR && exit 1\nexit 0\n")
+			lan.WriteFile(t, s.Config, string(mustRead(t, s.Config))+"av="+av+"\n")
+			s.Serve()
+			conn, err := client.Dial(s.IP + ":25")
+			if err != nil {
+				t.Fatal(err)
+			}
+			d, err := lan.NewDialogue(conn, "client.test")
+			for _, word := range []string{"EICAR", "clean"} {
+				if err == nil {
+					err = d.Send("writer@client.test", "bob@virtual.test", "Subject: to bob\n\n"+word+"\n")
+				}
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			d.Quit()
+			s.Drained(20 * time.Second)
+			box := s.Path("vspool", "virtual.test", "bob")
+			places := []string{box + ":Junk", box}
+			if kind == "maildir" {
+				places = []string{box + "/.Junk/new/*", box + "/new/*"}
+			}
+			for i, word := range []string{"EICAR", "clean"} {
+				found, _ := filepath.Glob(places[i])
+				if len(found) != 1 {
+					t.Fatalf("%s: %q", places[i], found)
+				}
+				text := string(mustRead(t, found[0]))
+				if uid, mode := owned(t, found[0]); strings.Count(text, "Subject: to bob") != 1 || !strings.Contains(text, word) || strings.Contains(text, "X-Spam: ") != (i == 0) || uid != mailUID || mode != 0o600 {
+					t.Errorf("%s belongs to %d, has the mode %o and\n%s", found[0], uid, mode, text)
+				}
+			}
+		})
+	}
+}
+
+func mustRead(t *testing.T, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 // owned is who has a file, and its mode.
