@@ -54,7 +54,11 @@ func find(ctx context.Context, conf *config.Config, ask bool) found {
 		if !ask {
 			return f
 		}
-		if f.version, err = c.Version(ctx); err != nil {
+		asking, cancel := context.WithTimeout(ctx, answerWait)
+		defer cancel()
+		if f.version, err = c.Version(asking); errors.Is(err, context.DeadlineExceeded) {
+			f.state, f.why = unknown, fmt.Sprintf("process %d is the server, and doesn't answer for %v: it is stopped, or too busy", f.pid, answerWait)
+		} else if err != nil {
 			f.state, f.why = unknown, err.Error()
 		}
 		return f
@@ -86,9 +90,10 @@ func Running(ctx context.Context, env *cmdline.Env) bool {
 }
 
 const (
-	endWait  = 30 * time.Second // for a server to end, which kills itself before that
-	endPause = 50 * time.Millisecond
-	unitWait = 5 * time.Second // for systemd to say whose a process is
+	endWait    = 30 * time.Second // for a server to end, which kills itself before that
+	endPause   = 50 * time.Millisecond
+	answerWait = 10 * time.Second // for a server to say that it runs
+	unitWait   = 5 * time.Second  // for systemd to say whose a process is
 )
 
 // end ends a server and waits until another may have its place.

@@ -56,6 +56,8 @@ func TestOnBusybox(t *testing.T) {
 	said := r.Run(t, arrived+`
 echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6
 /root/postoffice install --prefix /usr --links hard
+/root/postoffice install --prefix /usr --links hard >/dev/null
+[ /usr/sbin/sendmail -ef /usr/sbin/postoffice ]
 echo 'log = file:/var/log/postoffice.log' >>/etc/postoffice.cf
 /etc/init.d/S80postoffice restart
 printf 'Subject: one\n\none\n' | sendmail alice; arrived alice 1
@@ -73,6 +75,34 @@ postoffice uninstall
 	}
 }
 
+// TestAlternatives: on a Red Hat its alternatives are run, there, and asked again to give
+// the place back.
+func TestAlternatives(t *testing.T) {
+	r := busyboxRoot(t)
+	if err := os.MkdirAll(r.Path("var/lib/rpm"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	script := "#!/bin/sh\necho \"$@\" >>/called\n"
+	if err := os.WriteFile(r.Path("usr/sbin/alternatives"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(r.Path("usr/sbin/sendmail")); err != nil {
+		t.Fatal(err)
+	}
+	for _, verb := range []string{"install", "uninstall"} {
+		if out, err := exec.Command(lan.Binary, verb, "--root", string(r)).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", verb, err, out)
+		}
+	}
+	called, err := os.ReadFile(r.Path("called"))
+	if want := "--install /usr/sbin/sendmail mta /usr/local/sbin/postoffice 90 --slave "; err != nil || !strings.HasPrefix(string(called), want) || !strings.HasSuffix(string(called), "\n--remove mta /usr/local/sbin/postoffice\n") {
+		t.Errorf("alternatives was called: %v\n%s", err, called)
+	}
+	if to, err := os.Readlink(r.Path("var/mail")); err == nil {
+		t.Errorf("/var/mail still leads to %s", to)
+	}
+}
+
 // TestOtherRoot: a root is installed in from outside: its accounts are made in its files,
 // no link leads out of it, and nothing is started. Its server runs when it runs.
 func TestOtherRoot(t *testing.T) {
@@ -80,7 +110,10 @@ func TestOtherRoot(t *testing.T) {
 	if err := os.Symlink("/srv/lib", r.Path("usr/lib")); err != nil { // absolute: of the root
 		t.Fatal(err)
 	}
-	if err := os.MkdirAll(r.Path("srv/lib"), 0o755); err != nil {
+	if err := os.MkdirAll(r.Path("srv/lib/systemd"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(r.Path("srv/lib/systemd/systemd"), nil, 0o755); err != nil { // which its init is taken for
 		t.Fatal(err)
 	}
 	out, err := exec.Command(lan.Binary, "install", "--root", string(r), "--prefix", "/usr").CombinedOutput()
@@ -96,6 +129,9 @@ func TestOtherRoot(t *testing.T) {
 		}
 	}
 	r.Run(t, arrived+`smtpd -o log=file:/var/log/log; printf 'Subject: one\n\none\n' | /usr/lib/sendmail alice; arrived alice 1; postoffice stop`)
+	if out, err := exec.Command("systemctl", "--root", string(r), "is-enabled", "postoffice.service").CombinedOutput(); err != nil || string(out) != "enabled\n" {
+		t.Errorf("systemd's word on the unit: %q, %v", out, err)
+	}
 	if out, err := exec.Command(lan.Binary, "uninstall", "--root", string(r)).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

@@ -3,5 +3,6 @@
 //
 //	exim_test.go    in exim's place and back
 //	start_test.go   what docs/start.md says
+//	status_test.go  a server that hangs
 //	busybox_test.go on a root of busybox, and in a root from outside
 package installs
