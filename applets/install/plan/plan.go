@@ -28,6 +28,9 @@ const (
 	AliasUser  = "postoffice-alias"
 )
 
+// ourPackage is what our packages are called.
+const ourPackage = "postoffice"
+
 // before is behind the name of what has made room.
 const before = ".before-postoffice"
 
@@ -144,9 +147,16 @@ func (p *planner) accounts() {
 	}
 }
 
-// directories are those of mailboxes, where there are none, of the queue, and of what is
-// known again.
+// directories are those of the queue, of what is known again, where the record is, and of
+// mailboxes, where there are none.
 func (p *planner) directories() {
+	if p.entry(QueueDir).Kind == Missing {
+		s := p.dir(QueueDir, 0o700)
+		s.Owner, s.Group = ServerUser, ServerUser
+	}
+	if p.entry(StateDir).Kind == Missing {
+		p.dir(StateDir, 0o755)
+	}
 	box, spool := p.entry(mailDir), p.entry(mailSpool)
 	switch {
 	case box.Kind != Missing:
@@ -161,13 +171,6 @@ func (p *planner) directories() {
 		p.dir(mailDir, 0o775|fs.ModeSetgid).Group = "mail"
 	default:
 		p.dir(mailDir, 0o777|fs.ModeSticky)
-	}
-	if p.entry(QueueDir).Kind == Missing {
-		s := p.dir(QueueDir, 0o700)
-		s.Owner, s.Group = ServerUser, ServerUser
-	}
-	if p.entry(StateDir).Kind == Missing {
-		p.dir(StateDir, 0o755)
 	}
 }
 
@@ -227,7 +230,7 @@ func (p *planner) system() {
 func (p *planner) take(at string) {
 	e := p.entry(at)
 	switch {
-	case e.Ours && e.Owner != "":
+	case e.Ours && e.Owner == ourPackage: // a file that was diverted stays its package's in dpkg's lists
 		p.refuse(at+" is postoffice's already, of the package "+e.Owner, "remove that package first, or install the next version of it: "+p.removal(e.Owner))
 		return
 	case e.Kind == Missing || e.Ours:

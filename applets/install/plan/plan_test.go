@@ -241,7 +241,7 @@ func TestAgain(t *testing.T) {
 		}
 	}
 	for _, at := range []string{"/usr/sbin/sendmail", "/usr/lib/sendmail", "/usr/bin/mailq", "/usr/bin/newaliases"} {
-		again.Entries[at] = Entry{Kind: Symlink, Ours: true}
+		again.Entries[at] = Entry{Kind: Symlink, Ours: true, Owner: "exim4-daemon-light"} // dpkg's lists have it still
 	}
 	second, refused := Install(again)
 	if len(refused) > 0 {

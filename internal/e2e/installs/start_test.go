@@ -12,11 +12,13 @@ import (
 const sink = `echo '127.0.0.2 smart.example' >>/etc/hosts
 perl -MIO::Socket::INET -e '
 	my $l = IO::Socket::INET->new(Listen => 5, LocalAddr => "127.0.0.2:25", ReuseAddr => 1) or die;
+	open my $up, ">", "/tmp/listens"; close $up;
 	my $c = $l->accept; print $c "220 smart.example\r\n"; open my $f, ">", "/tmp/smart.new";
 	while (<$c>) {
 		if (/^DATA/) { print $c "354 go\r\n"; while (<$c>) { last if /^\.\r/; print $f $_ } close $f; rename "/tmp/smart.new", "/tmp/smart" }
 		print $c "250 fine\r\n"; last if /^QUIT/
 	}' &
+until [ -e /tmp/listens ]; do sleep 0.1; done
 `
 
 // TestStartPage does what docs/start.md says, as it stands there.
