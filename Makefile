@@ -31,6 +31,9 @@ SHARED  = $(foreach page,$(PAGES),$(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(p
 PLAIN   = applets applets/install applets/install/plan deliver/outcome deliver/report deliver/route deliver/schedule internal/maillog
 SMALL   = -gcflags=all=-l -gcflags=errors= -gcflags=postoffice/...= $(PLAIN:%=-gcflags=postoffice/%=-l)
 
+# The same of modules where it costs nobody time: 130 kB.
+FIRM    = $(foreach p,github.com/miekg/dns github.com/google/nftables/... github.com/mdlayher/... encoding/json,-gcflags=$(p)=-l)
+
 # The tools that `make check` uses, by exact version.
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
@@ -60,7 +63,7 @@ RACED = $$($(GO) list ./... | grep -v /internal/house$$)
 .PHONY: all lite go pebble-check deps test quick race check platforms vuln fuzz torture faults mutants bench demo cover man package image install uninstall dist clean help
 
 all: go ## build ./postoffice: static, stripped, the same from any directory
-	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags='$(LDFLAGS)' -o $(OUT) .
+	CGO_ENABLED=0 $(GO) build $(FIRM) -trimpath -buildvcs=false -ldflags='$(LDFLAGS)' -o $(OUT) .
 
 lite: go ## build ./postoffice without databases, for small devices: it reads alias files as text
 	GOEXPERIMENT=nogreenteagc CGO_ENABLED=0 $(GO) build -tags lite $(SMALL) -trimpath -buildvcs=false -ldflags='$(LDFLAGS) -funcalign=1' -o $(OUT) .
