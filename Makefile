@@ -40,6 +40,12 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # What stands in for modules that Pebble imports: modules in internal/dbm/standin.
 STANDINS = github.com/cockroachdb/errors/... github.com/prometheus/client_golang/...
 
+# What runs under qemu as on arm64 and mips: packages that count octets and words, and
+# tests that take no minute there. qemu gives programs of mips some error numbers of this
+# machine, of which one test asks for the words.
+EMULATED = ./internal/message ./internal/smtp ./spool ./spool/envelope ./applets/smtpd/wire
+SLOW     = ^TestCrash|^TestInterleav|^TestReproducible
+
 # What the program is to run on: decisions/0036.
 PLATFORMS = linux/amd64 linux/arm64 linux/arm linux/386 linux/riscv64 linux/mips linux/mipsle linux/ppc64le linux/s390x \
 	freebsd/amd64 netbsd/amd64 openbsd/amd64 dragonfly/amd64 darwin/amd64 darwin/arm64
@@ -80,6 +86,8 @@ test: deps ## run every test, as shipped and with the race detector; needs root
 	@failed=; part() { echo "$$*"; env "$$@" || failed="$$failed$$*\n"; }; \
 	part CGO_ENABLED=0 $(GO) test -tags e2e -timeout 25m ./... $(STANDINS); \
 	part CGO_ENABLED=0 $(GO) test -tags lite ./internal/dbm ./internal/idn; \
+	part CGO_ENABLED=0 GOARCH=arm64 $(GO) test -short -skip '$(SLOW)' -exec qemu-aarch64-static $(EMULATED); \
+	part CGO_ENABLED=0 GOARCH=mips $(GO) test -short -skip '$(SLOW)|^TestInWordsOfTheSystem$$' -exec qemu-mips-static $(EMULATED); \
 	part CGO_ENABLED=0 $(GO) test -tags peerflag -run '^TestPeerFlag$$' ./applets; \
 	part $(FEWER) CGO_ENABLED=1 $(GO) test -race -timeout 20m -skip '$(CRASH)' $(RACED); \
 	[ -z "$$failed" ] || { printf 'failed:\n%b' "$$failed" >&2; exit 1; }

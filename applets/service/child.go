@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 )
 
 // User is who a server runs as.
@@ -18,19 +17,29 @@ type User struct {
 // no name for the file that a process was started from.
 const programEnv = "POSTOFFICE_PROGRAM"
 
-// Program is this program's file, for processes that we start. On Linux it is the very
-// file that runs, also after another has taken its name. Elsewhere it is the path
-// by which it was started, as the process says that started us: our argv[0] is a role.
+// ownFile is the very file that runs, on Linux with proc(5), also after another has taken
+// its name.
+const ownFile = "/proc/self/exe"
+
+// Program is this program's file, for processes that we start. Where the system has no
+// name of its own for it, it is the path by which it was started, as the process says that
+// started us: our argv[0] is a role.
 func Program() string {
-	if runtime.GOOS == "linux" {
-		return "/proc/self/exe"
+	if _, err := os.Readlink(ownFile); err == nil {
+		return ownFile
 	}
 	if path := os.Getenv(programEnv); filepath.IsAbs(path) {
 		return path
 	}
 	path, err := os.Executable()
 	if err != nil {
-		return os.Args[0]
+		path, err = exec.LookPath(os.Args[0])
+	}
+	if err == nil {
+		path, err = filepath.Abs(path)
+	}
+	if err != nil {
+		return ownFile // which says what is missing
 	}
 	return path
 }
@@ -39,8 +48,8 @@ func Program() string {
 // of ours the time zone alone; where it is needed, Program.
 func ChildEnv() []string {
 	env := []string{"PATH=/usr/bin:/bin"}
-	if runtime.GOOS != "linux" {
-		env = append(env, programEnv+"="+Program())
+	if path := Program(); path != ownFile {
+		env = append(env, programEnv+"="+path)
 	}
 	if zone, ok := os.LookupEnv("TZ"); ok {
 		env = append(env, "TZ="+zone)

@@ -1,6 +1,7 @@
 package testenv
 
 import (
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -20,6 +21,18 @@ type watched struct {
 	name string
 	nr   uintptr
 	how  int
+}
+
+// newfstatat is the number of fstatat(2), which package unix calls otherwise on each
+// processor.
+func newfstatat() uintptr {
+	switch runtime.GOARCH {
+	case "amd64":
+		return 262
+	case "mips":
+		return 4293
+	}
+	return 79 // arm64, riscv64
 }
 
 const (
@@ -42,7 +55,7 @@ func watchedCalls() []watched {
 		{"unlinkat", unix.SYS_UNLINKAT, byPath},
 		{"fchmodat", unix.SYS_FCHMODAT, byPath},
 		{"fchownat", unix.SYS_FCHOWNAT, byPath},
-		{"newfstatat", sysNewfstatat, byPath},
+		{"newfstatat", newfstatat(), byPath},
 		{"readlinkat", unix.SYS_READLINKAT, byPath},
 		{"statx", unix.SYS_STATX, byPath},
 		{"utimensat", unix.SYS_UTIMENSAT, byPath},

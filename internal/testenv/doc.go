@@ -27,6 +27,6 @@
 //	           long its tests wait, and on which address; its log and descriptors; a
 //	           value as another process reads it
 //	strace.go  faults in system calls by strace
-//	trace_linux.go, calls_linux.go, calls_linux_amd64.go, calls_linux_arm64.go
+//	trace_linux.go, calls_linux.go
 //	           faults in system calls by seccomp(2)
 package testenv

@@ -369,7 +369,9 @@ func stringAt(pid int, addr uint64) string {
 	n := 0
 	for n < len(buf) { // not past the page: the next one may not be there
 		part := buf[n:min(len(buf), n+4096-int((addr+uint64(n))%4096))]
-		got, err := unix.ProcessVMReadv(pid, []unix.Iovec{{Base: &part[0], Len: uint64(len(part))}},
+		into := unix.Iovec{Base: &part[0]}
+		into.SetLen(len(part))
+		got, err := unix.ProcessVMReadv(pid, []unix.Iovec{into},
 			[]unix.RemoteIovec{{Base: uintptr(addr) + uintptr(n), Len: len(part)}}, 0)
 		if err != nil || got <= 0 {
 			return ""

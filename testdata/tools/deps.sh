@@ -35,6 +35,8 @@ needs() {
 	mkfs.ext4 e2fsprogs
 	mkfs.xfs xfsprogs
 	mkfs.btrfs btrfs-progs
+	/bin/busybox busybox-static
+	qemu-aarch64-static qemu-user-static
 	podman podman
 	runc runc
 	mandoc mandoc

@@ -17,5 +17,7 @@
 //	token_test.go   the same with tokens, which Dovecot has looked at elsewhere
 //	containers_test.go
 //	                podman, and the page about containers
+//	embedded_test.go
+//	                a small root of busybox, and the page about it
 //	proxy_test.go   Dovecot's submission service in front of us
 package programs

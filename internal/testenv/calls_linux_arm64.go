@@ -1,5 +1,0 @@
-package testenv
-
-import "golang.org/x/sys/unix"
-
-const sysNewfstatat = unix.SYS_FSTATAT
