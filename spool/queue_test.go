@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -180,54 +179,5 @@ func TestQueueWithoutLocksR27(t *testing.T) {
 	}
 	if n := entries(t, q)[Active]; n != 1 {
 		t.Errorf("%d messages, want the one that was accepted", n)
-	}
-}
-
-// TestAdopt: a spool of another owner's becomes ours, but for what may be a third one's and
-// what lies in maildrop/; what is no spool stays as it is.
-func TestAdopt(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Fatal("this test gives files away: run it as root")
-	}
-	q, dir := tempQueue(t)
-	id := accept(t, q, envelopeFor(1), text)
-	const former, ours = 20001, 20002
-	secret := filepath.Join(filepath.Dir(dir), "secret")
-	for _, err := range []error{
-		os.WriteFile(secret, nil, 0o600), os.Link(secret, filepath.Join(dir, "queue", "linked")),
-		os.Symlink(secret, filepath.Join(dir, "queue", "link")), os.WriteFile(filepath.Join(dir, "queue", "third"), nil, 0o600),
-		os.Mkdir(filepath.Join(dir, "maildrop"), 0o700), os.WriteFile(filepath.Join(dir, "maildrop", "drop"), nil, 0o600),
-	} {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	owners := map[string]int{"": ours, "lock": ours, "queue": ours, "queue/" + string(id): ours, "tmp": ours, "maildrop": ours,
-		"queue/linked": former, "queue/link": former, "queue/third": 20003, "maildrop/drop": former}
-	for name := range owners {
-		if err := os.Lchown(filepath.Join(dir, name), former, former); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.Chown(filepath.Join(dir, "queue", "third"), 20003, 20003); err != nil {
-		t.Fatal(err)
-	}
-	if err := Adopt(dir, ours, ours); err != nil {
-		t.Fatal(err)
-	}
-	for name, want := range owners {
-		if info, err := os.Lstat(filepath.Join(dir, name)); err != nil || disk.InfoOf(info).UID != want {
-			t.Errorf("%q: %v, %v, want uid %d", name, info, err, want)
-		}
-	}
-	other := t.TempDir()
-	if err := os.Chown(other, former, former); err != nil {
-		t.Fatal(err)
-	}
-	if err := Adopt(other, ours, ours); err != nil {
-		t.Fatal(err)
-	}
-	if info, err := os.Lstat(other); err != nil || disk.InfoOf(info).UID != former {
-		t.Errorf("no spool: %v, %v", info, err)
 	}
 }
