@@ -163,9 +163,7 @@ func stopSigners(t *testing.T) (pids []int) {
 	if len(pids) == 0 {
 		t.Error("no signer runs")
 	}
-	for _, pid := range pids {
-		testenv.Must(t, syscall.Kill(pid, syscall.SIGSTOP))
-	}
+	testenv.Must(t, testenv.Stop(pids...))
 	return pids
 }
 

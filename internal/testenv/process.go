@@ -2,11 +2,14 @@ package testenv
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -43,6 +46,43 @@ func Eventually(ok func() bool) bool {
 		}
 	}
 	return true
+}
+
+// Stop stops processes, and returns when none of their threads runs any more: after
+// kill(2) one may go on for a while on another processor. A process that is gone has
+// stopped.
+func Stop(pids ...int) error {
+	for _, pid := range pids {
+		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return err
+		}
+	}
+	moving := 0
+	if Eventually(func() bool {
+		moving = 0
+		for _, pid := range pids {
+			moving += threadsMoving(pid)
+		}
+		return moving == 0
+	}) {
+		return nil
+	}
+	return fmt.Errorf("%d threads don't stop", moving)
+}
+
+// threadsMoving counts the threads of a process that are not stopped.
+func threadsMoving(pid int) (n int) {
+	stats, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	for _, name := range stats {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			continue // it has ended
+		}
+		if _, behind, _ := strings.Cut(string(text), ") "); behind != "" && strings.IndexByte("TtZX", behind[0]) < 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // OwnAddress is an address of this machine that no other process uses: a port of

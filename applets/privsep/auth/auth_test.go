@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -317,7 +316,7 @@ func TestStopped(t *testing.T) {
 		t.Fatalf("%d processes", len(started))
 	}
 	first := started[0]
-	must(t, first.child.Signal(syscall.SIGSTOP))
+	must(t, testenv.Stop(first.child.Pid))
 	if _, err := d.User(t.Context(), "v.example", "bob"); err != errMute {
 		t.Errorf("it is stopped: %v", err)
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"postoffice/internal/e2e/lan"
+	"postoffice/internal/testenv"
 )
 
 // TestA39HungFiles: the .forward files of 40 users hang when they are opened, the
@@ -115,7 +116,7 @@ func TestSignerHangs(t *testing.T) {
 	}
 	lan.Until(t, time.Minute, "TLS is offered", shake)
 	hung := s.PidOf("postoffice: signer")
-	if err := syscall.Kill(hung, syscall.SIGSTOP); err != nil {
+	if err := testenv.Stop(hung); err != nil {
 		t.Fatal(err)
 	}
 	if shake() {
@@ -130,7 +131,7 @@ func TestSignerHangs(t *testing.T) {
 		t.Error("the log doesn't tell")
 	}
 	hung = s.PidOf("postoffice: signer")
-	if err := syscall.Kill(hung, syscall.SIGSTOP); err != nil {
+	if err := testenv.Stop(hung); err != nil {
 		t.Fatal(err)
 	}
 	p.Cmd.Process.Signal(syscall.SIGTERM)

@@ -3,17 +3,13 @@
 package faults
 
 import (
-	"bytes"
-	"errors"
+	"maps"
 	"os"
-	"path/filepath"
 	"regexp"
+	"slices"
 	"sort"
-	"strconv"
-	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"postoffice/internal/e2e/lan"
 	"postoffice/internal/e2e/letters"
@@ -35,26 +31,11 @@ type instant struct {
 func freeze(h *lan.Host) map[int]string {
 	h.T.Helper()
 	all := h.Family()
-	for pid := range all {
-		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil && !errors.Is(err, syscall.ESRCH) {
-			h.T.Fatal(err)
-		}
+	if err := testenv.Stop(slices.Collect(maps.Keys(all))...); err != nil {
+		thaw(all)
+		h.T.Fatal(err)
 	}
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(20 * time.Second); ; <-tick.C {
-		moving := 0
-		for pid := range all {
-			moving += threadsMoving(pid)
-		}
-		if moving == 0 {
-			return all
-		}
-		if time.Now().After(end) {
-			thaw(all)
-			h.T.Fatalf("%d threads don't stop", moving)
-		}
-	}
+	return all
 }
 
 // thaw lets them go on.
@@ -62,26 +43,6 @@ func thaw(all map[int]string) {
 	for pid := range all {
 		syscall.Kill(pid, syscall.SIGCONT) // one may be dead
 	}
-}
-
-// threadsMoving counts the threads of a process that are not stopped.
-func threadsMoving(pid int) int {
-	stats, err := filepath.Glob(filepath.Join("/proc", strconv.Itoa(pid), "task", "*", "stat"))
-	if err != nil {
-		return 0
-	}
-	n := 0
-	for _, name := range stats {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			continue // it has ended
-		}
-		state := text[bytes.LastIndexByte(text, ')')+1:]
-		if fields := strings.Fields(string(state)); len(fields) > 0 && !strings.Contains("TtZX", fields[0]) {
-			n++
-		}
-	}
-	return n
 }
 
 // lookAt looks at the frozen site.
