@@ -27,9 +27,10 @@ func (s *stay) come(t *testing.T, who string, weight int64) {
 			s.order = s.order[:len(s.order)-1]
 			s.busy[who]++
 		}
+		span := time.Second + time.Duration(len(s.order))*time.Millisecond // no two leave at once, so that who goes in for them does so in order
 		s.mu.Unlock()
 		if err == nil {
-			time.Sleep(time.Second)
+			time.Sleep(span)
 			s.line.Leave(who, weight)
 		} else if !errors.Is(err, ErrBusy) {
 			t.Errorf("%s: %v", who, err)
