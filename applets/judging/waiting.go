@@ -28,8 +28,9 @@ const (
 type Options struct {
 	Queue *spool.Queue
 	Log   *slog.Logger
-	// Judge says what becomes of a message. An error is that it can't be told now. nil
-	// functions returned by Judges: nothing is judged, and all passes.
+	// Judge says what becomes of a message. An error is that it can't be told now; of the
+	// Verdict beside it Done alone counts. nil functions returned by Judges: nothing is
+	// judged, and all passes.
 	Judge func(ctx context.Context, m *spool.Message) (Verdict, error)
 	// Judges says whether there is anybody who judges.
 	Judges func() bool
@@ -62,9 +63,10 @@ type Waiting struct {
 	turns   []string           // the one who was served last behind the others
 	running map[string]int     // by for whom
 	busy    int
-	failed  int       // turns in a row that judged nothing
-	until   time.Time // nobody has a turn before
-	closing bool      // one pass: nothing has a second turn
+	failed  int             // turns in a row that judged nothing
+	failing map[string]bool // for whom those were
+	until   time.Time       // none of them has a turn before
+	closing bool            // one pass: nothing has a second turn
 }
 
 // item is one message.
@@ -82,7 +84,7 @@ func NewWaiting(o Options) *Waiting {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Waiting{o: o, changed: make(chan struct{}, 1), known: map[spool.ID]*item{}, of: map[string][]*item{}, running: map[string]int{}}
+	return &Waiting{o: o, changed: make(chan struct{}, 1), known: map[spool.ID]*item{}, of: map[string][]*item{}, running: map[string]int{}, failing: map[string]bool{}}
 }
 
 // Arrived tells of a message that is durable in the queue and waits; client is its
@@ -112,6 +114,7 @@ func (w *Waiting) Now() {
 	w.scan()
 	w.mu.Lock()
 	w.failed, w.until = 0, time.Time{}
+	clear(w.failing)
 	for _, it := range w.known {
 		it.next = time.Time{}
 	}
@@ -201,22 +204,27 @@ func (w *Waiting) start(ctx context.Context) time.Duration {
 	}
 }
 
-// due is whose turn is next, or how long until somebody's is. The caller holds mu.
+// due is whose turn is next, or how long until somebody's is. While nothing can be judged
+// those whose mail could not be have one turn at a time, with pauses; who comes new waits
+// for none of that, since it may be the others' mail. The caller holds mu.
 func (w *Waiting) due() (*item, time.Duration) {
 	now, wait := w.o.Now(), rescanEvery
-	most := maxJudged
-	if w.failed >= aloneFails { // one finds out whether it goes again
-		most = 1
-		if pause := w.until.Sub(now); pause > 0 && !w.closing {
-			return nil, min(pause, wait)
-		}
-	}
-	if w.busy >= most {
+	if w.busy >= maxJudged {
 		return nil, wait
 	}
 	for i, who := range w.turns {
 		if w.running[who] >= eachJudged {
 			continue
+		}
+		if w.failed >= aloneFails && w.failing[who] {
+			pause := w.until.Sub(now)
+			if pause > 0 && !w.closing {
+				wait = min(wait, pause)
+				continue
+			}
+			if w.busy > 0 {
+				continue
+			}
 		}
 		for _, it := range w.of[who] {
 			if it.busy || w.closing && it.tried > 0 {
@@ -249,12 +257,13 @@ func (w *Waiting) turn(ctx context.Context, it *item) error {
 	defer m.Close()
 	env, v := m.Envelope(), Verdict{}
 	if !judged && w.o.Judges() {
-		if v, err = w.o.Judge(ctx, m); err != nil {
-			w.note(m, it, err)
-			return err
-		}
+		v, err = w.o.Judge(ctx, m)
 		if v.Done != nil {
 			defer v.Done()
+		}
+		if err != nil {
+			w.note(m, it, err)
+			return err
 		}
 	}
 	passed, err := false, error(nil)
@@ -318,12 +327,14 @@ func (w *Waiting) end(ctx context.Context, it *item, err error) {
 			w.o.Log.LogAttrs(ctx, slog.LevelInfo, "filters judge again")
 		}
 		w.failed = 0
+		clear(w.failing)
 		return
 	}
 	if ctx.Err() != nil { // the server ends
 		return
 	}
 	w.failed++
+	w.failing[it.who] = true
 	pause := pauseAfter(it.tried)
 	it.tried++
 	it.next = w.o.Now().Add(pause)

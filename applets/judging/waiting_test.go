@@ -236,6 +236,47 @@ func TestPoison(t *testing.T) {
 	})
 }
 
+// TestOthersPoison: one user's messages of which none can be judged keep nobody's waiting,
+// however long they have, and whoever comes new.
+func TestOthersPoison(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		done := 0
+		s.judge = func(from string) (Verdict, error) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			done-- // until it is called
+			v := Verdict{Done: func() { s.mu.Lock(); defer s.mu.Unlock(); done++ }}
+			if strings.HasPrefix(from, "poison") {
+				return v, errors.New("it crashed")
+			}
+			return v, nil
+		}
+		for i := range 20 {
+			s.come("bad", fmt.Sprint("poison", i), false)
+		}
+		s.run(func() {
+			time.Sleep(time.Hour)
+			for i := range 5 {
+				s.come(fmt.Sprint("good", i%2), fmt.Sprint("m", i), false)
+				time.Sleep(2500 * time.Millisecond) // a turn of those who fail, and one
+				s.mu.Lock()
+				if len(s.passed) != i+1 || len(s.waits) == 0 {
+					t.Errorf("passed %v, waiting %v", s.passed, s.waits)
+				}
+				s.mu.Unlock()
+				time.Sleep(time.Minute)
+			}
+		})
+		if done != 0 {
+			t.Errorf("what %d judgements have made is kept", -done)
+		}
+		if len(s.failing) > 1 {
+			t.Errorf("it keeps %v", s.failing)
+		}
+	})
+}
+
 // TestVerdicts: what becomes of each message, once.
 func TestVerdicts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
