@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"syscall"
 	"time"
 
 	"postoffice/internal/smtp"
@@ -127,6 +128,31 @@ func (c *Conn) Wants(s Step) bool {
 func (c *Conn) Close() error {
 	c.stop()
 	return c.conn.Close()
+}
+
+// Closed reports whether the filter has closed the connection, as far as that has come to
+// this machine: a step that has no answer doesn't tell.
+func (c *Conn) Closed() bool {
+	if c.err != nil {
+		return true
+	}
+	s, ok := c.conn.(syscall.Conn)
+	if !ok || c.r.Buffered() > 0 {
+		return false
+	}
+	c.conn.SetDeadline(time.Time{}) // that of the last step may be over
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return true
+	}
+	closed := false
+	err = raw.Read(func(fd uintptr) bool {
+		var one [1]byte
+		n, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK)
+		closed = n == 0 && err == nil || err == syscall.ECONNRESET
+		return true // whatever it is, it doesn't wait
+	})
+	return closed || err != nil
 }
 
 // Quit ends the conversation: what has begun is aborted, and the connection closed.

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"postoffice/internal/testenv"
 	"postoffice/internal/testenv/testfilter"
@@ -70,6 +71,26 @@ func TestA64NothingLeft(t *testing.T) {
 		return testenv.Descriptors() == descriptors && runtime.NumGoroutine() <= goroutines
 	}) {
 		t.Errorf("%d descriptors and %d goroutines, %d and %d before", testenv.Descriptors(), runtime.NumGoroutine(), descriptors, goroutines)
+	}
+}
+
+// TestClosed: that a filter has closed the connection is known before it is used again,
+// whatever time the last step had.
+func TestClosed(t *testing.T) {
+	o, gone := over(t, &testfilter.Filter{Closes: "E"})
+	c, err := Dial(t.Context(), o)
+	testenv.Must(t, err)
+	defer c.Quit()
+	c.conn.SetDeadline(time.Unix(1, 0))
+	if c.Closed() {
+		t.Error("it counts as closed from the start")
+	}
+	if _, _, err := wholeMessage(c); err != nil {
+		t.Error(err)
+	}
+	<-gone
+	if !c.Closed() {
+		t.Error("it doesn't count as closed")
 	}
 }
 

@@ -93,11 +93,12 @@ var errBusy = errors.New("the client has its share of the connections to the fil
 // dial connects to the filter, for a client. Of those who come when its rest is over the
 // first tries.
 func (f *filter) dial(ctx context.Context, by peer.Holder, o *Options) (*milter.Conn, error) {
-	if err := f.begin(); err != nil {
-		return nil, err
-	}
-	if !f.room.EnterShare(by, maxConns, connShare) {
+	if !f.room.EnterShare(by, maxConns, connShare) { // first: who can't try takes nobody the turn
 		return nil, errBusy
+	}
+	if err := f.begin(); err != nil {
+		f.room.Leave(by)
+		return nil, err
 	}
 	c, err := Dial(ctx, f.Filter, o.Addrs)
 	if err != nil {

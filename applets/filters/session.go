@@ -97,6 +97,9 @@ func (s *Session) Mail(ctx context.Context, t *smtpd.Transaction) smtpd.Verdict 
 			return milter.Verdict{}, nil
 		}
 		l.f.count(func(c *Counts) { c.Messages++ })
+		if l.conn != nil && l.conn.Closed() {
+			l.drop()
+		}
 		kept := l.conn != nil
 		v, err := l.mail(t)
 		if kept && isClosed(err) { // it was started again since, or has had enough of the session
@@ -266,7 +269,9 @@ func (l *link) sees() bool {
 // open connects to the filter and tells it of the client.
 func (l *link) open() (milter.Verdict, error) {
 	c := l.s.client
-	l.by = peer.HolderAt(c.Addr.Addr(), c.Local)
+	if !l.s.waits { // few are judged in the queue at once: those count for nobody who has sessions
+		l.by = peer.HolderAt(c.Addr.Addr(), c.Local)
+	}
 	conn, err := l.f.dial(l.s.ctx, l.by, &l.s.set.o)
 	if err != nil {
 		return milter.Verdict{}, err

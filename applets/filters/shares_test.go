@@ -19,24 +19,30 @@ import (
 	"postoffice/internal/testenv/testfilter"
 )
 
-// TestShares: one network has at most a quarter of a filter's connections. Who wants more
-// is asked to come again, whatever fail= says, another network is filtered, and nothing of
-// it counts as the filter's failure.
-func TestShares(t *testing.T) {
-	f := &testfilter.Filter{}
-	all, err := filterline.Parse(testenv.ServeFilter(t, f)+" name=f", func(s string) (string, bool) { return s, true })
+// shared is one filter, and mail that begins in a session from an address.
+func shared(t *testing.T, f *testfilter.Filter, words string) (set *Set, mail func(addr string) (*Session, smtp.Reply)) {
+	t.Helper()
+	all, err := filterline.Parse(testenv.ServeFilter(t, f)+" name=f "+words, func(s string) (string, bool) { return s, true })
 	if err != nil {
 		t.Fatal(err)
 	}
-	set := New(Options{Filters: all, Hostname: "us.example", Log: slog.New(slog.DiscardHandler)}, nil)
-	mail := func(addr string) (*Session, smtp.Reply) {
-		s := set.Session(&smtpd.Client{Addr: netip.MustParseAddrPort(addr), Server: netip.MustParseAddrPort("192.0.2.1:25")})
+	set = New(Options{Filters: all, Hostname: "us.example", Log: slog.New(slog.DiscardHandler)}, nil)
+	return set, func(addr string) (*Session, smtp.Reply) {
+		from := netip.MustParseAddrPort(addr)
+		s := set.Session(&smtpd.Client{Addr: from, Server: netip.MustParseAddrPort("192.0.2.1:25"), Local: from.Addr().IsLoopback()})
 		t.Cleanup(s.Close)
 		if v := s.Connect(t.Context()); !v.Accepted() {
 			t.Errorf("%s: %v", addr, v.Reply)
 		}
 		return s, s.Mail(t.Context(), &smtpd.Transaction{ID: "Q1", ReversePath: smtp.Path{Local: "a", Domain: "b.example"}}).Reply
 	}
+}
+
+// TestShares: one network has at most a quarter of a filter's connections. Who wants more
+// is asked to come again, whatever fail= says, another network is filtered, and nothing of
+// it counts as the filter's failure.
+func TestShares(t *testing.T) {
+	set, mail := shared(t, &testfilter.Filter{}, "")
 	for i := range maxConns / connShare {
 		if _, r := mail("198.51.100.7:40000"); !r.IsZero() {
 			t.Fatalf("connection %d: %v", i, r)
@@ -58,6 +64,71 @@ func TestShares(t *testing.T) {
 	other.Close()
 	if inside := set.all[0].room.Inside(); inside != maxConns/connShare {
 		t.Errorf("%d connections are open when one has ended", inside)
+	}
+}
+
+// TestBusyTakesNoTurn: who has their share of a filter's connections can't try it when its
+// rest is over, and keeps nobody from that.
+func TestBusyTakesNoTurn(t *testing.T) {
+	set, mail := shared(t, &testfilter.Filter{}, "")
+	for range maxConns / connShare {
+		mail("198.51.100.7:40000")
+	}
+	f := set.all[0]
+	f.fail(errors.New("it ended"))
+	f.until = time.Time{}
+	if _, r := mail("198.51.100.7:40000"); r.Code != 451 {
+		t.Errorf("beyond its share a client hears %v", r)
+	}
+	before := f.room.Inside()
+	if _, r := mail("203.0.113.9:40000"); !r.IsZero() || f.room.Inside() != before+1 {
+		t.Errorf("another network hears %v, and has %d connections more", r, f.room.Inside()-before)
+	}
+}
+
+// TestQueueHasRoom: however many connections programs of this machine have by TCP, what
+// waits in the queue is judged.
+func TestQueueHasRoom(t *testing.T) {
+	set, mail := shared(t, &testfilter.Filter{}, "")
+	for range maxConns / connShare {
+		mail("127.0.0.1:40000")
+	}
+	if _, r := mail("127.0.0.1:40000"); r.Code != 451 {
+		t.Errorf("beyond its share a client hears %v", r)
+	}
+	client, text := Here("s"), "Subject: x\n\nhello\n"
+	tx := &smtpd.Transaction{ID: "Q2", Client: &client, ReversePath: smtp.Path{Local: "a", Domain: "b.example"}, Recipients: []smtp.Recipient{{Path: smtp.Path{Local: "r", Domain: "us.example"}}}}
+	j, err := set.Judge(t.Context(), tx, smtpd.NewMessage(strings.NewReader(text), int64(len(text)), 0, nil))
+	if err != nil || !j.Accepted() || len(j.Refused) > 0 {
+		t.Errorf("it is %+v, %v", j, err)
+	}
+}
+
+// TestClosedUnasked: a filter that is started again between two messages of a session is
+// asked about the second, also where it doesn't want to hear of MAIL and so can't tell then.
+func TestClosedUnasked(t *testing.T) {
+	const noMail = 1 << 2 // libmilter's SMFIP_NOMAIL
+	f := &testfilter.Filter{Closes: "E", Protocol: noMail}
+	_, mail := shared(t, f, "fail=tempfail")
+	s, r := mail("192.0.2.7:40000")
+	tx := &smtpd.Transaction{ID: "Q1", ReversePath: smtp.Path{Local: "a", Domain: "b.example"}}
+	for i := range 2 {
+		if i > 0 {
+			if !testenv.Eventually(s.links[0].conn.Closed) {
+				t.Fatal("the filter has not closed its connection")
+			}
+			r = s.Mail(t.Context(), tx).Reply
+		}
+		text := "Subject: x\n\nhello\n"
+		m := smtpd.NewMessage(strings.NewReader(text), int64(len(text)), 0, nil)
+		for _, v := range []smtpd.Verdict{smtpd.Refusal(r), s.Rcpt(t.Context(), tx, smtp.Path{Local: "r", Domain: "us.example"}), s.Data(t.Context(), tx), s.Message(t.Context(), tx, m)} {
+			if !v.Accepted() {
+				t.Errorf("message %d: %v", i, v.Reply)
+			}
+		}
+	}
+	if n := strings.Count(f.Commands(""), "E"); n != 2 {
+		t.Errorf("it heard of %d messages: %s", n, f.Commands("D"))
 	}
 }
 
