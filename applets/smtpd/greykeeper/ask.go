@@ -12,13 +12,15 @@ import (
 // errRoom is the store's, which has all the records that it may have.
 var errRoom = errors.New("the greylist has as many records as it may have, until some are forgotten")
 
-// Ask judges a contact, and writes down that it came. It takes storeWait and poolWait at
-// most.
+// Ask judges a contact, and writes down that it came. It takes storeWait for each look and
+// poolWait at most, whatever is left of its context's time: that others have used that up is
+// no trouble of the store's, for which somebody may be let through.
 func (k *Keeper) Ask(ctx context.Context, c Contact) greylist.Answer {
 	o := k.options.Load()
 	if o.Mode == Off || o.exempt(c) || k.released() {
 		return greylist.Answer{Why: greylist.Exempt}
 	}
+	ctx = context.WithoutCancel(ctx)
 	q := greylist.Question{Sender: c.Sender, Client: c.Client, Unnamed: c.Unnamed, Now: time.Now()}
 	a, known, err := k.ask(ctx, o, q, c)
 	if k.trouble.heard(err, o.Defer) && !known {

@@ -297,6 +297,21 @@ func TestStoreHangs(t *testing.T) {
 	})
 }
 
+// TestStageOver: a contact for whose stage no time is left is judged as any other: neither is
+// it let through, nor is the store any the worse for it.
+func TestStageOver(t *testing.T) {
+	var log events
+	k := New(stores(), on, log.logger())
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if a := k.Ask(ctx, contact("joe@far.example", "192.0.2.1")); a.Verdict != greylist.Wait || a.Why != greylist.FirstTime {
+		t.Errorf("%v, %v, want a first contact that waits", a.Verdict, a.Why)
+	}
+	if got := log.take(); got != "" {
+		t.Errorf("the log says %q", got)
+	}
+}
+
 // TestReleased: a server that has let go of the store lets everybody through.
 func TestReleased(t *testing.T) {
 	o := on
