@@ -107,29 +107,15 @@ func (u *users) rejoin(p *userProcess) {
 
 // watchRun sets a process apart when what it runs takes long, until the run is over.
 func (u *users) watchRun(p *userProcess) (over func()) {
-	var counted, ended bool // guarded by mu
-	slow := time.AfterFunc(u.slow, func() {
-		u.mu.Lock()
-		defer u.mu.Unlock()
-		if counted = !ended; counted {
-			p.slow++
-			u.setApart(p)
-			u.wake()
-		}
-	})
-	return func() {
-		slow.Stop()
-		u.mu.Lock()
-		defer u.mu.Unlock()
-		ended = true
-		if counted {
-			p.slow--
-		}
-		if counted && p.slow == 0 && p.apart {
+	return u.watch(u.slow, func() {
+		p.slow++
+		u.setApart(p)
+	}, func() {
+		if p.slow--; p.slow == 0 && p.apart {
 			u.rejoin(p)
 			u.setAside(p) // it may hang in a list
 		}
-	}
+	})
 }
 
 // startUser starts a process that becomes the user with the account's groups,

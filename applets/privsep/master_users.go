@@ -316,13 +316,27 @@ func (u *users) setAside(p *userProcess) {
 // watchList sets a process aside if it does not answer a list for a while, until
 // the list is over.
 func (u *users) watchList(p *userProcess) (over func()) {
+	return u.watch(stalled.StepWait, func() {
+		p.stalled++
+		u.setAside(p) // before anybody who needs its place may end it
+	}, func() {
+		if p.stalled--; p.stalled == 0 && p.aside && !p.leaving {
+			p.aside = false
+			u.aside--
+			u.setApart(p)
+		}
+	})
+}
+
+// watch calls late once something has taken so long, and over then when that is over after
+// all. Both are called with mu held.
+func (u *users) watch(long time.Duration, late, over func()) (end func()) {
 	var counted, ended bool // guarded by mu
-	slow := time.AfterFunc(stalled.StepWait, func() {
+	slow := time.AfterFunc(long, func() {
 		u.mu.Lock()
 		defer u.mu.Unlock()
 		if counted = !ended; counted {
-			p.stalled++
-			u.setAside(p) // before anybody who needs its place may end it
+			late()
 			u.wake()
 		}
 	})
@@ -330,14 +344,8 @@ func (u *users) watchList(p *userProcess) (over func()) {
 		slow.Stop()
 		u.mu.Lock()
 		defer u.mu.Unlock()
-		ended = true
-		if counted {
-			p.stalled--
-		}
-		if counted && p.stalled == 0 && p.aside && !p.leaving {
-			p.aside = false
-			u.aside--
-			u.setApart(p)
+		if ended = true; counted {
+			over()
 		}
 	}
 }

@@ -32,8 +32,8 @@ func packet(number uint32, text string) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, number), text...)
 }
 
-// linked is a client whose questions answer gets.
-func linked(t *testing.T, o Options[string], answer func(link *net.UnixConn, number uint32, text string)) *Client[string] {
+// pair is a link's two ends.
+func pair(t *testing.T) (ours, theirs *net.UnixConn) {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -49,7 +49,13 @@ func linked(t *testing.T, o Options[string], answer func(link *net.UnixConn, num
 		}
 		ends[i] = end.(*net.UnixConn)
 	}
-	ours, theirs := ends[0], ends[1]
+	return ends[0], ends[1]
+}
+
+// linked is a client whose questions answer gets.
+func linked(t *testing.T, o Options[string], answer func(link *net.UnixConn, number uint32, text string)) *Client[string] {
+	t.Helper()
+	ours, theirs := pair(t)
 	o.Size, o.Decode, o.Gone, o.Mute = 100, decode, errGone, errMute
 	if o.Wait == 0 {
 		o.Wait = time.Minute
@@ -228,5 +234,56 @@ func TestNoAnswerA71(t *testing.T) {
 	var buf [1]byte
 	if _, err := c.conn.Read(buf[:]); err == nil {
 		t.Error("the link is open")
+	}
+}
+
+// TestServe: questions are worked on beside each other, and the first packet that is none
+// ends the link with its error; the end of the link is none.
+func TestServe(t *testing.T) {
+	for _, last := range []string{"", "nonsense", "longer than a question is"} {
+		ours, theirs := pair(t)
+		defer ours.Close()
+		quick := make(chan struct{})
+		ended := make(chan error, 1)
+		go func() {
+			ended <- Serve(theirs, 2, 8, func(to, question []byte) ([]byte, error) {
+				switch string(question) {
+				case "slow":
+					<-quick
+				case "quick":
+					close(quick)
+				default:
+					return nil, errForm
+				}
+				return append(append(to, "to "...), question...), nil
+			})
+		}()
+		for _, text := range []string{"slow", "quick"} {
+			if _, err := ours.Write([]byte(text)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var heard []string
+		buf := make([]byte, 100)
+		for range 2 {
+			n, err := ours.Read(buf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			heard = append(heard, string(buf[:n]))
+		}
+		if slices.Sort(heard); !slices.Equal(heard, []string{"to quick", "to slow"}) {
+			t.Errorf("heard %q", heard)
+		}
+		want := errForm
+		if last == "" {
+			want = nil
+			ours.Close()
+		} else if _, err := ours.Write([]byte(last)); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-ended; !errors.Is(err, want) {
+			t.Errorf("behind %q it ended with %v, want %v", last, err, want)
+		}
 	}
 }

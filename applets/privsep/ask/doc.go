@@ -1,4 +1,4 @@
-// Package ask asks over a link to another process: each question has a number, and so
+// Package ask asks over a link to another process, and answers there: each question has a number, and so
 // has its answer, whichever comes first. What is asked is the caller's, see
 // privsep/signer, privsep/auth and privsep/logins.
 //
@@ -11,5 +11,6 @@
 //
 // Files:
 //
-//	ask.go  Client: the end that asks
+//	ask.go   Client: the end that asks
+//	serve.go the end that answers, for questions of one packet each
 package ask

@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/signal"
-	"sync"
 	"syscall"
 	"time"
 
+	"postoffice/applets/privsep/ask"
 	"postoffice/applets/privsep/birth"
 	"postoffice/applets/privsep/creds"
 	"postoffice/applets/service"
@@ -165,47 +164,13 @@ func hear(link *net.UnixConn) (w Where, asked *net.UnixConn, err error) {
 func serve(link *net.UnixConn, s vhost.Users, boxes vhost.Mailboxes) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	var work sync.WaitGroup
-	wrong := make(chan error, 1)
-	for range maxWorking {
-		work.Go(func() {
-			if err := answers(ctx, link, s, boxes); err != nil {
-				select {
-				case wrong <- err:
-				default:
-				}
-			}
-			link.Close()
-		})
-	}
-	work.Wait()
-	select {
-	case err := <-wrong:
-		return err
-	default:
-		return nil
-	}
-}
-
-// answers answers one question after the other: a packet is one.
-func answers(ctx context.Context, link *net.UnixConn, s vhost.Users, boxes vhost.Mailboxes) error {
-	in := make([]byte, questionSize+1)
-	for {
-		n, err := link.Read(in)
-		if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.ECONNRESET) {
-			return nil
-		}
+	return ask.Serve(link, maxWorking, questionSize, func(to, question []byte) ([]byte, error) {
+		q, err := decodeQuestion(question)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		q, err := decodeQuestion(in[:n])
-		if err != nil {
-			return err
-		}
-		if _, err := link.Write(answerTo(ctx, s, boxes, q).append(nil)); err != nil {
-			return nil // nobody is left who reads it
-		}
-	}
+		return answerTo(ctx, s, boxes, q).append(to), nil
+	})
 }
 
 func answerTo(ctx context.Context, s vhost.Users, boxes vhost.Mailboxes, q question) answer {

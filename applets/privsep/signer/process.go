@@ -2,18 +2,16 @@ package signer
 
 import (
 	"crypto"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/signal"
 	"runtime"
 	"runtime/debug"
-	"sync"
 	"syscall"
 	"time"
 
+	"postoffice/applets/privsep/ask"
 	"postoffice/applets/privsep/birth"
 	"postoffice/applets/privsep/creds"
 	"postoffice/applets/service"
@@ -150,49 +148,15 @@ func takeKeys(link *net.UnixConn) ([]crypto.Signer, error) {
 // serve answers questions until the link ends, as many at a time as there are
 // processors. The first that is none ends it.
 func serve(link *net.UnixConn, keys []crypto.Signer) error {
-	var work sync.WaitGroup
-	wrong := make(chan error, 1)
-	for range runtime.GOMAXPROCS(0) {
-		work.Go(func() {
-			if err := answers(link, keys); err != nil {
-				select {
-				case wrong <- err:
-				default:
-				}
-			}
-			link.Close()
-		})
-	}
-	work.Wait()
-	select {
-	case err := <-wrong:
-		return err
-	default:
-		return nil
-	}
-}
-
-// answers answers one question after the other: a packet is one.
-func answers(link *net.UnixConn, keys []crypto.Signer) error {
-	in, out := make([]byte, questionSize+1), make([]byte, 0, answerSize)
-	for {
-		n, err := link.Read(in)
-		if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.ECONNRESET) {
-			return nil
-		}
+	return ask.Serve(link, runtime.GOMAXPROCS(0), questionSize, func(to, question []byte) ([]byte, error) {
+		q, err := decodeQuestion(question)
 		if err != nil {
-			return err
-		}
-		q, err := decodeQuestion(in[:n])
-		if err != nil {
-			return err
+			return nil, err
 		}
 		signature, err := sign(keys, q)
 		if err != nil || len(signature) > maxSignature {
 			signature = nil // the server hears no, and why is its own fault
 		}
-		if _, err := link.Write(answer{q.number, signature}.append(out[:0])); err != nil {
-			return nil // nobody is left who reads it
-		}
-	}
+		return answer{q.number, signature}.append(to), nil
+	})
 }
