@@ -366,8 +366,7 @@ func (s *session) reset() {
 	s.aborted()
 	s.tx = Transaction{}
 	s.server.places.Lists.Drop(s.held)
-	s.held = 0
-	s.octets, s.refused, s.surplus, s.reported = 0, 0, 0, nil
+	s.held, s.octets, s.refused, s.surplus, s.reported = 0, 0, 0, 0, nil
 	if s.phase != fresh {
 		s.phase = greeted
 	}
