@@ -14,6 +14,8 @@ var (
 	Config string // /etc/postoffice.cf: loopback only
 	//go:embed deb/mailname.cf
 	MailName string // what stands behind it on Debian, whose programs share a mail name
+	//go:embed rc.d/rundir.cf
+	RunDir string // and on a BSD, which has no /run
 
 	//go:embed systemd/postoffice.service
 	Unit string

@@ -64,11 +64,15 @@ func (r root) mkdir(s *plan.Step) error {
 	return os.Chmod(at, s.Mode)
 }
 
-// copyProgram puts the program that runs at its place.
+// copyProgram puts the program that runs at its place. One that is there already stays, since
+// a small device may have no room for it twice.
 func (r root) copyProgram(s *plan.Step) error {
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find the program that runs: %w", err)
+	}
+	if at, err := r.at(s.Path); err == nil && isOurs(self, at) {
+		return os.Chmod(at, s.Mode)
 	}
 	in, err := os.Open(self)
 	if err != nil {
@@ -76,6 +80,20 @@ func (r root) copyProgram(s *plan.Step) error {
 	}
 	defer in.Close()
 	return r.appear(s.Path, in, s.Mode)
+}
+
+// isOurs reports whether at is the file self itself, and the caller's.
+func isOurs(self, at string) bool {
+	a, err := os.Stat(self)
+	if err != nil {
+		return false
+	}
+	b, err := os.Lstat(at)
+	if err != nil || !os.SameFile(a, b) {
+		return false
+	}
+	st := b.Sys().(*syscall.Stat_t)
+	return int(st.Uid) == os.Geteuid() && int(st.Gid) == os.Getegid()
 }
 
 // write makes a file of a text.

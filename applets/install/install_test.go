@@ -100,6 +100,37 @@ func TestManagers(t *testing.T) {
 	}
 }
 
+// TestProgramInItsPlace: a program that is installed from its own place is not copied.
+func TestProgramInItsPlace(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.Stat(self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := filepath.EvalSymlinks(filepath.Dir(self))
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Base(self)
+	if err := root(dir).copyProgram(&plan.Step{Path: "/" + name, Mode: before.Mode().Perm()}); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := os.Stat(self); err != nil || !os.SameFile(before, after) {
+		t.Errorf("it is another file now: %v", err)
+	}
+	r := aRoot(t, "usr/")
+	if err := r.copyProgram(&plan.Step{Path: "/usr/" + name, Mode: 0o755}); err != nil {
+		t.Fatal(err)
+	}
+	copied, err := os.Stat(filepath.Join(string(r), "usr", name))
+	if err != nil || os.SameFile(before, copied) || copied.Size() != before.Size() || copied.Mode().Perm() != 0o755 {
+		t.Errorf("elsewhere it is %v, %v", copied, err)
+	}
+}
+
 // TestRecordOfOthers: a record that others could have written is not believed.
 func TestRecordOfOthers(t *testing.T) {
 	r := aRoot(t, "var/lib/postoffice/")

@@ -26,6 +26,9 @@ const (
 	Nobody  Manager = ""
 )
 
+// ofBSD reports whether it is a BSD's, which has no /run.
+func (m Manager) ofBSD() bool { return m == FreeBSD || m == NetBSD || m == OpenBSD }
+
 // Kind is what stands at a name.
 type Kind uint8
 

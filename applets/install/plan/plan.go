@@ -94,6 +94,9 @@ func (p *planner) install() {
 		if p.f.Packages == Dpkg {
 			config += packaging.MailName
 		}
+		if p.f.Manager.ofBSD() {
+			config += packaging.RunDir
+		}
 		p.text(Config, config, 0o644, "a first configuration, for this machine alone")
 		p.system()
 		p.service()

@@ -269,6 +269,21 @@ func TestAgain(t *testing.T) {
 	}
 }
 
+// TestRunDirectory: a BSD, which has no /run, gets another run-dir.
+func TestRunDirectory(t *testing.T) {
+	for _, m := range []Manager{Systemd, OpenRC, SysV, RCS, Nobody, FreeBSD, NetBSD, OpenBSD} {
+		steps, _ := Install(theMachine(func(f *Facts) { f.Manager = m }))
+		i := slices.IndexFunc(steps, func(s *Step) bool { return s.Do == Write && s.Path == Config })
+		if i < 0 {
+			t.Fatalf("%s: no configuration", m)
+		}
+		want := m == FreeBSD || m == NetBSD || m == OpenBSD
+		if got := strings.Contains(steps[i].Text, "\nrun-dir = /var/run/postoffice\n"); got != want {
+			t.Errorf("%s: /var/run in the configuration: %v, want %v\n%s", m, got, want, steps[i].Text)
+		}
+	}
+}
+
 // TestHardLinks: names are the file itself.
 func TestHardLinks(t *testing.T) {
 	steps, _ := Install(theMachine(func(f *Facts) { f.Hard = true }))

@@ -1,8 +1,9 @@
-// Package installs holds end-to-end tests of installing: in roots of Debian and of busybox,
-// beside other mail servers and in their place.
+// Package installs holds end-to-end tests of installing: in roots of Debian, of
+// busybox and of what looks like a BSD, beside other mail servers and in their place.
 //
 //	exim_test.go    in exim's place and back
 //	start_test.go   what docs/start.md says
 //	status_test.go  a server that hangs
 //	busybox_test.go on a root of busybox, and in a root from outside
+//	bsd_test.go     what docs/bsd.md says, as far as Linux can
 package installs
