@@ -68,6 +68,9 @@ stage() {
 	fi
 	gzip -9nc CHANGELOG.md >"$doc/changelog.gz"
 	install -m 644 README.md "$doc/README.md"
+	install -d "$doc/docs" "$doc/docs/decisions" # which it leads to
+	install -m 644 docs/*.md "$doc/docs"
+	install -m 644 docs/decisions/*.md "$doc/docs/decisions"
 	install -m 644 packaging/copyright "$doc/copyright"
 	install -m 644 packaging/postoffice.cf "$STAGE/etc/postoffice.cf"
 	if [ "$1" = deb ]; then

@@ -71,6 +71,20 @@ func TestAPK(t *testing.T) {
 	if len(d) < 40 {
 		t.Errorf("only %d files: %q", len(d), slices.Sorted(maps.Keys(d)))
 	}
+	const doc = "usr/share/doc/postoffice/"
+	readme, err := os.ReadFile(filepath.Join(deb, doc, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	links := regexp.MustCompile(`\]\((docs/[^)]*)\)`).FindAllStringSubmatch(string(readme), -1)
+	for _, link := range links {
+		if _, err := os.Stat(filepath.Join(deb, doc, link[1])); err != nil {
+			t.Errorf("README.md leads to nothing: %v", err)
+		}
+	}
+	if len(links) < 10 {
+		t.Errorf("README.md has %d links", len(links))
+	}
 }
 
 // TestSameOctets: the same tree gives the same packages.
