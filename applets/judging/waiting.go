@@ -241,7 +241,10 @@ func (w *Waiting) due() (*item, time.Duration) {
 	return nil, wait
 }
 
-// turn has one message judged. The error is that it waits on.
+// errOver is that a message doesn't wait any more, which tells nothing of who judges.
+var errOver = errors.New("the message doesn't wait any more")
+
+// turn has one message judged. The error is that it waits on, or errOver.
 func (w *Waiting) turn(ctx context.Context, it *item) error {
 	m, judged, err := w.o.Queue.ClaimWaiting(it.id)
 	switch {
@@ -250,7 +253,7 @@ func (w *Waiting) turn(ctx context.Context, it *item) error {
 		if errors.Is(err, spool.ErrGone) {
 			w.o.Passed(it.id, envelope.Envelope{}, it.later) // if it is there
 		}
-		return nil
+		return errOver
 	case err != nil:
 		return err
 	}
@@ -330,7 +333,7 @@ func (w *Waiting) end(ctx context.Context, it *item, err error) {
 		clear(w.failing)
 		return
 	}
-	if ctx.Err() != nil { // the server ends
+	if ctx.Err() != nil || err == errOver { // the server ends, or nothing was judged
 		return
 	}
 	w.failed++

@@ -277,6 +277,34 @@ func TestOthersPoison(t *testing.T) {
 	})
 }
 
+// TestTakenAway: that somebody takes away a message that waits is no sign that filters judge
+// again.
+func TestTakenAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		s.judge = func(string) (Verdict, error) { return Verdict{}, errors.New("the program is away") }
+		first := s.come("a", "m0", false)
+		s.come("a", "m1", false)
+		s.run(func() {
+			time.Sleep(5 * time.Second)
+			m, _, err := s.queue.ClaimWaiting(first)
+			if err == nil {
+				err = m.Pass()
+			}
+			if err != nil {
+				t.Error(err)
+			}
+			time.Sleep(10 * time.Minute)
+		})
+		if len(s.passed) != 1 || len(s.known) != 1 || len(s.judged) < 4 {
+			t.Errorf("passed %v, %d wait, judged %v", s.passed, len(s.known), s.judged)
+		}
+		if log := s.log.String(); strings.Contains(log, "filters judge again") {
+			t.Errorf("the log says that they do:\n%s", log)
+		}
+	})
+}
+
 // TestVerdicts: what becomes of each message, once.
 func TestVerdicts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
