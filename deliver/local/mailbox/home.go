@@ -42,20 +42,31 @@ type Homes struct {
 // Open opens an account's home directory, which takes the account's ids. nil and no
 // error: it is not there, and need not be.
 func (h Homes) Open(fsys disk.FS, a account.Account) (disk.Dir, error) {
-	err := error(fs.ErrNotExist)
-	if filepath.IsAbs(a.Home) {
-		var home disk.Dir
-		if home, err = disk.Search(fsys, a.Home); err == nil {
-			return home, nil
-		}
-	}
-	return nil, h.Missing(a, err)
+	return OpenHome(h, a, func() (disk.Dir, error) { return disk.Search(fsys, a.Home) })
 }
 
-// Missing explains why an account's home directory can't be opened. nil: it is not
+// OpenHome is Homes.Open in another way to open a directory. It looks again for one that
+// may be nowhere: it can have been mounted before it was found out that nothing is missing.
+func OpenHome[T any](h Homes, a account.Account, open func() (T, error)) (home T, err error) {
+	var none T
+	for range 2 {
+		err = fs.ErrNotExist
+		if filepath.IsAbs(a.Home) {
+			if home, err = open(); err == nil {
+				return home, nil
+			}
+		}
+		if err = h.missing(a, err); err != nil {
+			return none, err
+		}
+	}
+	return none, nil
+}
+
+// missing explains why an account's home directory can't be opened. nil: it is not
 // there, and need not be: the account is a system's or has /nonexistent for a home, or
 // nothing says that it may be on a file system that is not mounted now (A49).
-func (h Homes) Missing(a account.Account, err error) error {
+func (h Homes) missing(a account.Account, err error) error {
 	if gone := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR); gone {
 		if a.UID < firstUser || a.Home == noHome {
 			return nil

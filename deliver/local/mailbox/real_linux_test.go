@@ -34,6 +34,7 @@ func newReal(t *testing.T, spec string) *real {
 	check(t, err)
 	t.Cleanup(func() { os.RemoveAll(top) })
 	r := &real{mail: filepath.Join(top, "mail"), home: filepath.Join(top, "home")}
+	r.homes.Unmounted = func(string) string { return "" } // whatever this machine mounts
 	r.box = filepath.Join(r.mail, "alice")
 	r.a = account.Account{Name: "alice", UID: os.Getuid(), GID: os.Getgid(), Home: r.home}
 	check(t, os.Chmod(top, 0o755), os.Mkdir(r.mail, 0o755))
@@ -105,6 +106,18 @@ func TestForwardedBeforeTheMailboxIsOpened(t *testing.T) {
 			r.homes.Unmounted = func(string) string { return "/home has nothing mounted" }
 			r.with("")
 		}, local.Delivery{}, "deferred", "/home has nothing mounted"},
+		{"home mounted while that is found out (A49)", func(t *testing.T, r *real) {
+			check(t, os.WriteFile(filepath.Join(r.home, ".forward"), nil, 0o600), os.Rename(r.home, r.home+".away"))
+			r.homes.Unmounted = func(string) string {
+				mounted := make(chan error) // by a thread with rights for that
+				go func() { mounted <- os.Rename(r.home+".away", r.home) }()
+				if err := <-mounted; err != nil {
+					t.Error(err)
+				}
+				return ""
+			}
+			r.with("")
+		}, local.Delivery{}, "forwarded", ""},
 		{"no home, and one is required (A49)", func(t *testing.T, r *real) {
 			check(t, os.Remove(r.home))
 			r.homes.Required = true

@@ -91,13 +91,25 @@ func (s Tables) wanted(dir, real string) (points []string) {
 		units = ownUnits
 	}
 	for point := real; point != "/"; point = path.Dir(point) {
-		for _, dir := range units {
-			if _, err := os.Lstat(path.Join(dir, unitName(point))); err == nil {
-				points = append(points, point)
-			}
+		if hasUnit(units, unitName(point)) {
+			points = append(points, point)
 		}
 	}
 	return points
+}
+
+// hasUnit says whether systemd mounts what a unit says: the first of that name counts,
+// and one that is empty, or leads to /dev/null, is masked.
+func hasUnit(dirs []string, name string) bool {
+	for _, dir := range dirs {
+		unit := path.Join(dir, name)
+		if _, err := os.Lstat(unit); err != nil {
+			continue
+		}
+		info, err := os.Stat(unit)
+		return err != nil || info.Mode().IsRegular() && info.Size() > 0
+	}
+	return false
 }
 
 // within says whether a path is a directory or leads below it.

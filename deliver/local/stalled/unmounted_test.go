@@ -57,7 +57,7 @@ func TestUnmounted(t *testing.T) {
 		}
 		unit := filepath.Join(in("units"), unitName(in(tt.unit)))
 		if tt.unit != "" {
-			if err := os.WriteFile(unit, nil, 0o644); err != nil {
+			if err := os.WriteFile(unit, []byte("[Mount]\n"), 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -73,6 +73,37 @@ func TestUnmounted(t *testing.T) {
 			if err := os.Remove(unit); err != nil {
 				t.Fatal(err)
 			}
+		}
+	}
+}
+
+// TestMaskedUnit: the first unit of a name counts, and a masked one mounts nothing.
+func TestMaskedUnit(t *testing.T) {
+	first, second := t.TempDir(), t.TempDir()
+	unit := func(dir, name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link := func(name, target string) {
+		t.Helper()
+		if err := os.Symlink(target, filepath.Join(first, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"null.mount", "empty.mount", "linked.mount", "vendor.mount"} {
+		unit(second, name, "[Mount]\n")
+	}
+	unit(first, "empty.mount", "")
+	link("null.mount", os.DevNull)
+	link("linked.mount", filepath.Join(second, "linked.mount"))
+	link("away.mount", "/nonexistent/away.mount") // that may be what isn't mounted
+	for name, want := range map[string]bool{
+		"null.mount": false, "empty.mount": false, "linked.mount": true, "vendor.mount": true, "away.mount": true, "none.mount": false,
+	} {
+		if got := hasUnit([]string{first, second}, name); got != want {
+			t.Errorf("%s: %v, want %v", name, got, want)
 		}
 	}
 }

@@ -2,7 +2,6 @@ package user
 
 import (
 	"fmt"
-	"io/fs"
 	"path/filepath"
 
 	"postoffice/deliver/local"
@@ -43,14 +42,8 @@ func (u *User) forward(extension string) ([]local.Line, error) {
 // home walks to the user's home directory; nil and no error: there is none, and
 // need not be.
 func (u *User) home() (*disk.Walk, error) {
-	err := error(fs.ErrNotExist)
-	if a := u.o.Account; filepath.IsAbs(a.Home) {
-		var home *disk.Walk
-		if home, err = disk.WalkTo(a.Home, u.o.between); err == nil {
-			return home, nil
-		}
-	}
-	return nil, u.o.Homes.Missing(u.o.Account, err)
+	a := u.o.Account
+	return mailbox.OpenHome(u.o.Homes, a, func() (*disk.Walk, error) { return disk.WalkTo(a.Home, u.o.between) })
 }
 
 // checkHome says why a file in the home directory may be somebody else's doing.

@@ -165,6 +165,14 @@ func TestForwardA49B54(t *testing.T) {
 			must(t, os.RemoveAll(p.home))
 			p.o.Homes.Unmounted = func(string) string { return "/home is not mounted" }
 		}, "/home is not mounted"},
+		{"a home mounted while that is found out", func(p *fixture) {
+			home, away := p.home, p.home+".away"
+			must(t, os.Rename(home, away))
+			p.o.Homes.Unmounted = func(string) string {
+				must(t, os.Rename(away, home))
+				return ""
+			}
+		}, ""},
 		{"a home on no file system", func(p *fixture) { p.o.Account.Home = "/nonexistent/alice" }, "none"},
 		{"an account without a home", func(p *fixture) { p.o.Account.Home = "/nonexistent" }, "none"},
 	} {

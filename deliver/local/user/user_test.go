@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"postoffice/deliver/local"
+	"postoffice/deliver/local/mailbox"
 	"postoffice/internal/account"
 	"postoffice/internal/alias"
 	"postoffice/internal/disk"
@@ -79,6 +80,7 @@ func newUser(t *testing.T, change func(*Options)) *fixture {
 		Shells:      filepath.Join(dir, "shells"),
 		Accounts:    account.Passwd(filepath.Join(dir, "passwd")),
 		Alone:       account.NewSystem(account.Names{Passwd: filepath.Join(dir, "passwd"), Group: filepath.Join(dir, "group"), NSSwitch: "/nonexistent"}).Alone,
+		Homes:       mailbox.Homes{Unmounted: func(string) string { return "" }}, // whatever this machine mounts
 		FS:          disk.OS(),
 	}
 	if change != nil {
