@@ -247,9 +247,7 @@ func (s *system) rememberLogins(conf *config.Config) {
 	if s.state != nil {
 		return // it stays
 	}
-	if err := s.logins.Remember(loginPauses(conf.QueueDir)); err != nil {
-		s.log.LogAttrs(context.Background(), slog.LevelWarn, "login pause not kept", maillog.Err(err))
-	}
+	s.logins.Remember(loginPauses(conf.QueueDir))
 }
 
 func (p loginPauses) Read() (text []byte, err error) {

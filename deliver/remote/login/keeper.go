@@ -41,6 +41,7 @@ type Keeper struct {
 	roots     *x509.CertPool // nil: the system's
 	key       []byte         // of the hashes of refused passwords
 
+	begun   sync.Once  // what the process before has left is read
 	writing sync.Mutex // held while the memory is written
 
 	mu     sync.Mutex // guards what follows
@@ -107,6 +108,7 @@ type Turn struct {
 }
 
 func (k *Keeper) account(h smarthost.Host) *account {
+	k.begun.Do(k.takeOver)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	key := h.String()

@@ -12,6 +12,7 @@ import (
 
 	"postoffice/internal/smarthost"
 	"postoffice/internal/smtp"
+	"postoffice/internal/testenv"
 )
 
 // nobodys has no password, and counts who asks.
@@ -98,18 +99,17 @@ type knows string
 func (k knows) Password(context.Context, string, string, bool) (string, error) { return string(k), nil }
 
 // TestRemember: a process that begins while another one's pause lasts tries nothing, unless
-// the password is another one, and counts on from there; a login that works leaves nothing.
+// the password or relay-tls is another one, and counts on from there; a login that works leaves nothing.
 func TestRemember(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &slate{}
 		failure := &Failure{Reply: smtp.Reply{Code: 535, Status: "5.7.8", Text: "no"}, Words: "it was refused"}
+		var trust smarthost.Trust
 		begin := func(password string) (*Turn, error) {
 			t.Helper()
 			k := NewKeeper(knows(password))
-			k.Use(smarthost.Trust{}, slog.New(slog.DiscardHandler))
-			if err := k.Remember(s); err != nil {
-				t.Fatal(err)
-			}
+			k.Use(trust, slog.New(slog.DiscardHandler))
+			k.Remember(s)
 			return k.Begin(t.Context(), host(t, 1))
 		}
 		for n, pause := range pauses[:3] {
@@ -126,6 +126,11 @@ func TestRemember(t *testing.T) {
 			if _, err = begin("a new one"); err != nil {
 				t.Errorf("another password within pause %d: %v", n+1, err)
 			}
+			trust.None = !trust.None
+			if _, err = begin("the old one"); err != nil {
+				t.Errorf("another relay-tls within pause %d: %v", n+1, err)
+			}
+			trust.None = !trust.None
 			time.Sleep(pause/5 + time.Second)
 		}
 		if text := string(s.text); text == "" || strings.Contains(text, "the old one") {
@@ -145,11 +150,37 @@ func TestRemember(t *testing.T) {
 		}
 		s.text = []byte("junk")
 		k := NewKeeper(knows("x"))
-		if err := k.Remember(s); err == nil {
-			t.Error("junk is remembered")
-		}
+		log := &testenv.Log{}
+		k.Use(smarthost.Trust{}, log.Logger())
+		k.Remember(s)
 		if _, err := k.Begin(t.Context(), host(t, 1)); err != nil {
 			t.Errorf("with junk: %v", err)
+		}
+		if text := log.Take(); !strings.Contains(text, "login pause not kept") {
+			t.Errorf("junk is no word in the log: %s", text)
+		}
+	})
+}
+
+// TestRememberInTurn: processes that wait for the queue of the one before them know of its
+// failure.
+func TestRememberInTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slate{}
+		var all [3]*Keeper
+		for i := range all {
+			all[i] = NewKeeper(knows("x"))
+			all[i].Remember(s)
+		}
+		turn, err := all[0].Begin(t.Context(), host(t, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		turn.End(&Failure{Reply: smtp.Reply{Code: 535, Text: "no"}, Words: "it was refused"})
+		for _, k := range all[1:] {
+			if _, err := k.Begin(t.Context(), host(t, 1)); err == nil {
+				t.Error("one more login is tried")
+			}
 		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"postoffice/internal/maillog"
+	"postoffice/internal/smarthost"
 	"postoffice/internal/smtp"
 )
 
@@ -21,6 +22,7 @@ type Memory interface {
 // remembered is what a Memory has.
 type remembered struct {
 	Key      []byte // of the hashes
+	Trust    smarthost.Trust
 	Accounts map[string]kept
 }
 
@@ -33,27 +35,47 @@ type kept struct {
 	Words    string
 }
 
-// Remember takes over what the process before has left in a Memory, and leaves there what
-// becomes of it. It comes before the first turn. With an error nothing is known of before.
-func (k *Keeper) Remember(m Memory) error {
+// Remember has a Memory keep what this process knows. What the process before has left there
+// is taken over with the first turn and not at once: that process may be at work still, and
+// who waits for its queue comes behind it. It comes behind Use and before the first turn.
+func (k *Keeper) Remember(m Memory) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.memory = m
+}
+
+// takeOver reads what the process before has left. With an error nothing is known of before.
+// No pause goes on where another smarthost is the right one now, as with Use.
+func (k *Keeper) takeOver() {
+	k.mu.Lock()
+	m := k.memory
+	k.mu.Unlock()
+	if m == nil {
+		return
+	}
 	var was remembered
 	text, err := m.Read()
 	if err == nil && len(text) > 0 {
 		err = json.Unmarshal(text, &was)
 	}
+	if err != nil {
+		k.notKept(err)
+	}
+	if err != nil || len(was.Key) == 0 {
+		return
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.memory, k.before = m, map[string]kept{}
-	if err != nil || len(was.Key) == 0 {
-		return err
-	}
-	k.key = was.Key
+	k.key, k.before = was.Key, map[string]kept{}
 	for key, b := range was.Accounts {
-		if time.Since(b.Again) < forgetWait && len(k.before) < maxKnown {
-			k.before[key] = b
+		if time.Since(b.Again) >= forgetWait || len(k.before) >= maxKnown {
+			continue
 		}
+		if was.Trust != k.now {
+			b.Again = time.Time{}
+		}
+		k.before[key] = b
 	}
-	return nil
 }
 
 // recall puts what is remembered of an account into it. The Keeper's mutex is held.
@@ -76,7 +98,7 @@ func (k *Keeper) remember() {
 	k.writing.Lock()
 	defer k.writing.Unlock()
 	k.mu.Lock()
-	m, all := k.memory, map[string]kept{}
+	m, trust, all := k.memory, k.now, map[string]kept{}
 	for key, b := range k.before {
 		all[key] = b
 	}
@@ -92,12 +114,16 @@ func (k *Keeper) remember() {
 	var text []byte
 	var err error
 	if len(all) > 0 {
-		text, err = json.Marshal(remembered{k.key, all})
+		text, err = json.Marshal(remembered{k.key, trust, all})
 	}
 	if err == nil {
 		err = m.Write(text)
 	}
 	if err != nil {
-		k.logger().LogAttrs(context.Background(), slog.LevelWarn, "login pause not kept", maillog.Err(err))
+		k.notKept(err)
 	}
+}
+
+func (k *Keeper) notKept(err error) {
+	k.logger().LogAttrs(context.Background(), slog.LevelWarn, "login pause not kept", maillog.Err(err))
 }
