@@ -5,13 +5,16 @@ package spool
 import (
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 
 	"postoffice/internal/disk"
 )
 
 // TestAdopt: a spool of another owner's becomes ours, but for what may be a third one's and
-// what lies in maildrop/; what is no spool stays as it is.
+// what lies in maildrop/, of which the group alone becomes ours; what is no spool stays as it
+// is.
 func TestAdopt(t *testing.T) {
 	q, dir := tempQueue(t)
 	id := accept(t, q, envelopeFor(1), text)
@@ -44,6 +47,9 @@ func TestAdopt(t *testing.T) {
 			t.Errorf("%q: %v, %v, want uid %d", name, info, err, want)
 		}
 	}
+	if info, err := os.Lstat(filepath.Join(dir, "maildrop", "drop")); err != nil || disk.InfoOf(info).GID != ours {
+		t.Errorf("what lies in maildrop/: %+v, %v, want gid %d", info, err, ours)
+	}
 	other := t.TempDir()
 	if err := os.Chown(other, former, former); err != nil {
 		t.Fatal(err)
@@ -53,5 +59,50 @@ func TestAdopt(t *testing.T) {
 	}
 	if info, err := os.Lstat(other); err != nil || disk.InfoOf(info).UID != former {
 		t.Errorf("no spool: %v, %v", info, err)
+	}
+}
+
+// TestAdoptAgain: what was interrupted before all belongs to the new owner is begun again.
+func TestAdoptAgain(t *testing.T) {
+	_, dir := tempQueue(t)
+	const former, ours = 20001, 20002
+	deep, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := strings.Repeat("z", 255)
+	for range syscall.PathMax/len(name) + 1 { // a path that no call takes ends the first one
+		if err := deep.Mkdir(name, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		next, err := deep.OpenRoot(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		deep.Close()
+		deep = next
+	}
+	deep.Close()
+	for _, path := range []string{dir, filepath.Join(dir, "queue")} {
+		if err := os.Chown(path, former, former); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := Adopt(dir, ours, ours); err == nil {
+		t.Fatal("the first one was not interrupted")
+	}
+	if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(filepath.Join(dir, "queue"), former, former); err != nil { // as if it had not come so far
+		t.Fatal(err)
+	}
+	if err := Adopt(dir, ours, ours); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{dir, filepath.Join(dir, "queue")} {
+		if info, err := os.Lstat(path); err != nil || disk.InfoOf(info).UID != ours {
+			t.Errorf("%s: %v, %v, want uid %d", path, info, err, ours)
+		}
 	}
 }

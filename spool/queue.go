@@ -202,8 +202,8 @@ func Fit(path string) error {
 // it, as root: a volume of a container, whose users have other numbers elsewhere. Of what
 // is in it that goes for directories and files of one name that belong to the same
 // user, so that nothing else that this user may have put there comes to the new one;
-// what lies in maildrop/ keeps its owners, who are its senders. A directory that is no
-// spool stays as it is.
+// what lies in maildrop/ keeps its owners, who are its senders, and gets the new group,
+// without which it is taken for no mail. A directory that is no spool stays as it is.
 func Adopt(path string, uid, gid int) error {
 	top, err := os.Lstat(path)
 	if err != nil || !top.IsDir() || disk.InfoOf(top).UID == uid {
@@ -213,23 +213,29 @@ func Adopt(path string, uid, gid int) error {
 	if err != nil || string(text) != lockLine {
 		return nil // Open says what it is
 	}
-	former := disk.InfoOf(top).UID
-	return filepath.WalkDir(path, func(name string, _ fs.DirEntry, err error) error {
-		if err != nil {
+	former := disk.InfoOf(top)
+	err = filepath.WalkDir(path, func(name string, _ fs.DirEntry, err error) error {
+		if err != nil || name == path {
 			return err
-		}
-		if filepath.Dir(name) == filepath.Join(path, "maildrop") {
-			return nil
 		}
 		info, err := os.Lstat(name)
 		if err != nil {
 			return err
 		}
-		if i := disk.InfoOf(info); i.UID != former || !i.Mode.IsDir() && (!i.Mode.IsRegular() || i.Nlink != 1) {
-			return nil
+		i := disk.InfoOf(info)
+		ours, drop := i.Mode.IsRegular() && i.Nlink == 1, filepath.Dir(name) == filepath.Join(path, "maildrop")
+		switch {
+		case drop && ours && i.GID == former.GID:
+			return os.Lchown(name, -1, gid)
+		case !drop && (ours || i.Mode.IsDir()) && i.UID == former.UID:
+			return os.Lchown(name, uid, gid)
 		}
-		return os.Lchown(name, uid, gid)
+		return nil
 	})
+	if err != nil {
+		return err
+	}
+	return os.Lchown(path, uid, gid) // last: a start that is killed before goes over all of it again
 }
 
 // Dirs are the directories in a spool that are its owner's alone.
