@@ -90,7 +90,7 @@ func Running(ctx context.Context, env *cmdline.Env) bool {
 }
 
 const (
-	endWait    = 30 * time.Second // for a server to end, which kills itself before that
+	endWait    = 20 * time.Second // beyond option stop-time, for a server to end, which kills itself before that
 	endPause   = 50 * time.Millisecond
 	answerWait = 10 * time.Second // for a server to say that it runs
 	unitWait   = 5 * time.Second  // for systemd to say whose a process is
@@ -101,13 +101,14 @@ func end(ctx context.Context, conf *config.Config, f found) error {
 	if err := signal(f, syscall.SIGTERM); err != nil {
 		return err
 	}
-	for limit := time.Now().Add(endWait); ; {
+	wait := conf.StopTime + endWait
+	for limit := time.Now().Add(wait); ; {
 		running, err := service.Running(conf.RunDir)
 		if err == nil && !running {
 			return nil
 		}
 		if time.Now().After(limit) {
-			return fmt.Errorf("the server, process %d, has not ended for %v: its log may say why", f.pid, endWait)
+			return fmt.Errorf("the server, process %d, has not ended for %v: its log may say why", f.pid, wait)
 		}
 		select {
 		case <-ctx.Done():

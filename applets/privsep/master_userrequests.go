@@ -20,8 +20,6 @@ import (
 // maxLists bounds the lists that a server has read at once; Link keeps below.
 const maxLists = 4 * linkLists
 
-// errForbidden is a request that no server of ours makes, unless the
-// configuration has just changed.
 // maxPasswords bounds the passwords that a server may ask for at once; Link keeps below.
 const maxPasswords = 2 * linkPasswords
 
@@ -55,6 +53,8 @@ func (s *serverLife) password(f []string) error {
 	return nil
 }
 
+// errForbidden is a request that no server of ours makes, unless the
+// configuration has just changed.
 var errForbidden = errors.New("not allowed")
 
 // checkItem looks at the user and the item of a request (runFields, listFields)

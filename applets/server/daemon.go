@@ -55,11 +55,7 @@ type daemon struct {
 }
 
 func (d *daemon) run(ctx context.Context) error {
-	var err error
-	if d.foreground {
-		err = logHere(d.conf)
-		endSoon(d.conf)
-	}
+	err := d.here(d.conf)
 	if err != nil {
 		return err
 	}
@@ -246,10 +242,8 @@ func (d *daemon) reloaded() (*config.Config, error) {
 	if err := d.servable(conf); err != nil {
 		return nil, err
 	}
-	if d.foreground {
-		if err := logHere(conf); err != nil {
-			return nil, err
-		}
+	if err := d.here(conf); err != nil {
+		return nil, err
 	}
 	d.tell(findings(context.Background(), conf, nil))
 	wanted := conf

@@ -61,6 +61,32 @@ func TestQueueDirectory(t *testing.T) {
 	}
 }
 
+// TestQueueDirectoryStays: a queue directory that is the server's stays so while another
+// start looks at it: it may be about to be filled.
+func TestQueueDirectoryStays(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "queue")
+	server := service.User{Name: "postoffice", UID: nobody, GID: nobody}
+	if err := makeQueueDir(dir, server); err != nil {
+		t.Fatal(err)
+	}
+	changed := func() (at syscall.Timespec) {
+		info, err := os.Stat(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Sys().(*syscall.Stat_t).Ctim
+	}
+	before := changed()
+	for range 1000 { // in which the clock of the files ticks
+		if err := makeQueueDir(dir, server); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after := changed(); after != before {
+		t.Error("its owner was changed again")
+	}
+}
+
 // TestLogGivenAway: the log becomes the server's, but no file that has a second
 // name does, and none behind a link: a server that owns the log's directory
 // could have put another's there.

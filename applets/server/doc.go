@@ -27,8 +27,8 @@
 //   - pass.go: a server for one session and one pass; -bs on a connection from the
 //     network
 //   - private.go: local delivery for the user who started the process, and what
-//     signals ask of it; where a server in the foreground logs, and what it says of what
-//     a reload leaves and of a former queue
+//     signals ask of it; where a server in the foreground logs, what it says of what
+//     a reload leaves and of a former queue, and whose a queue directory is
 //   - route.go: what is wrong with aliases and virtual domains; where a message would go, and how much of that is shown; the same
 //     without a server
 //   - settings.go: what a configuration means to the other packages, and to the log

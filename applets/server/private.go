@@ -210,16 +210,26 @@ func (d *daemon) reloadAlone(ctx context.Context, s *system, own *privateMailer)
 	s.reload(ctx, conf)
 }
 
+// here makes a configuration that of a server in the foreground, where this is one.
+func (d *daemon) here(conf *config.Config) error {
+	if !d.foreground {
+		return nil
+	}
+	endSoon(conf)
+	return logHere(conf)
+}
+
 // logHere makes the log go to standard error, as it does in the foreground, and
 // besides to where the configuration asks. Where that is standard output, this is standard
 // error too from here on, for all processes of the server.
 func logHere(conf *config.Config) error {
-	const here = "stderr"
-	if i := slices.Index(conf.Log, "stdout"); i >= 0 {
+	const here, output = "stderr", "stdout"
+	if slices.Contains(conf.Log, output) {
 		if err := service.Duplicate(1, 2); err != nil {
 			return fmt.Errorf("log to standard output: %w", err)
 		}
-		conf.Log[i] = here
+		conf.Log = slices.DeleteFunc(conf.Log, func(to string) bool { return to == here }) // both are one place now
+		conf.Log[slices.Index(conf.Log, output)] = here
 	}
 	switch {
 	case conf.Settings()[config.Index("log")].Origin == "default":
@@ -256,4 +266,15 @@ func LeftQueues(conf *config.Config) (all []string) {
 // leftQueue says of a former queue directory that mail is in it, and what to do.
 func leftQueue(conf *config.Config, dir string) string {
 	return fmt.Sprintf("%s was queue-dir before, and mail in it waits for a server: postoffice runq -v -o queue-dir=%[1]s -o run-dir=%s-old tries to deliver it", dir, conf.RunDir)
+}
+
+// given reports whether a directory is its owner's already: a server that has just been
+// started may be about to fill it.
+func given(dir string, owner service.User) bool {
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return false
+	}
+	i := disk.InfoOf(info)
+	return i.UID == owner.UID && i.GID == owner.GID && i.Mode.Perm() == 0o700
 }

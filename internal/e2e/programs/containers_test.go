@@ -63,6 +63,11 @@ func TestContainersPage(t *testing.T) {
 		lan.Until(t, 20*time.Second, name+" answers", func() bool { return strings.Contains(s.Run("podman", "logs", name), "server ready") })
 	}
 	ready("mail")
+	s.Run("podman", "kill", "-s", "HUP", "mail")
+	lan.Until(t, 20*time.Second, "the configuration is read anew", func() bool { return strings.Contains(s.Run("podman", "logs", "mail"), "configuration read anew") })
+	if out := s.Run("podman", "logs", "mail"); strings.Contains(out, "option not changed") { // what holds below process 1 still does
+		t.Error(out)
+	}
 	do(sends)
 	box := s.Path("volumes", "mail-boxes", "_data", "root")
 	lan.Until(t, 20*time.Second, "the mail is delivered", func() bool { return lan.Contains(box, "Subject: from beside\n") })
