@@ -24,7 +24,6 @@ import (
 	"postoffice/applets/smtpd"
 	"postoffice/applets/smtpd/greykeeper"
 	"postoffice/applets/smtpd/greylist"
-	"postoffice/applets/smtpd/login"
 	"postoffice/internal/filterline"
 	"postoffice/internal/maillog"
 	"postoffice/internal/peer"
@@ -95,20 +94,6 @@ func converse(t *testing.T, s *smtpd.Server, k smtpd.Kind, address string, lines
 		}
 	}
 	return ""
-}
-
-// oneAccount knows a with the password b.
-type oneAccount struct{}
-
-func (oneAccount) Mechanisms() []login.Mechanism               { return []login.Mechanism{{Name: login.Plain}} }
-func (o oneAccount) Begin(login.Client, string) login.Exchange { return o }
-func (oneAccount) Close()                                      {}
-
-func (oneAccount) Step(_ context.Context, response []byte) ([]byte, login.Result) {
-	if string(response) == "\x00a\x00b" {
-		return nil, login.Result{Answer: login.Yes, User: "a"}
-	}
-	return nil, login.Result{Answer: login.No}
 }
 
 // hostile is what a client calls itself that would look like another.

@@ -13,6 +13,7 @@ import (
 	"postoffice/applets/smtpd"
 	"postoffice/applets/smtpd/greykeeper"
 	"postoffice/applets/smtpd/greylist"
+	"postoffice/applets/smtpd/login"
 )
 
 // greyServer is a server with a greylist, and what it logs.
@@ -45,8 +46,23 @@ func newGreyServer(t *testing.T, mode greykeeper.Mode, change func(*greykeeper.O
 		Trusted: func(a netip.Addr) (local, trusted bool) {
 			return a.IsLoopback(), a.IsLoopback() || a == netip.MustParseAddr("198.51.100.25")
 		},
+		Logins: oneAccount{}, LoginsOnRelay: true, ClearLogins: func(netip.Addr) bool { return true },
 	})
 	return g
+}
+
+// oneAccount knows a with the password b.
+type oneAccount struct{}
+
+func (oneAccount) Mechanisms() []login.Mechanism               { return []login.Mechanism{{Name: login.Plain}} }
+func (o oneAccount) Begin(login.Client, string) login.Exchange { return o }
+func (oneAccount) Close()                                      {}
+
+func (oneAccount) Step(_ context.Context, response []byte) ([]byte, login.Result) {
+	if string(response) == "\x00a\x00b" {
+		return nil, login.Result{Answer: login.Yes, User: "a"}
+	}
+	return nil, login.Result{Answer: login.No}
 }
 
 // say is speak for one message; it returns the codes as text.
@@ -86,6 +102,8 @@ func TestGreylist(t *testing.T) {
 			{"no chunk is taken", 0, from, []string{greyMail, greyRcpt, "BDAT 7\r\nhello", "BDAT 0 LAST", "NOOP"}, "250 250 451 503 250"},
 			{"only asking", 0, "198.51.100.8", []string{"MAIL FROM:<>", greyRcpt, "RCPT TO:<nobody@us.example>", "RSET"}, "250 250 550 250"},
 			{"another address", 0, "198.51.100.8", []string{greyMail, greyRcpt, "DATA"}, "250 250 451"},
+			{"who claims a virtual domain's address", 0, "198.51.100.10", []string{"MAIL FROM:<amy@virtual.example>", greyRcpt, "DATA"}, "250 250 451"},
+			{"who has logged in", 0, "198.51.100.10", []string{"AUTH PLAIN AGEAYg==", "MAIL FROM:<amy@virtual.example>", greyRcpt, "DATA", greyLetter}, "235 250 250 354 250"},
 			{"trusted", 0, "198.51.100.25", []string{greyMail, greyRcpt, "DATA", greyLetter}, "250 250 354 250"},
 			{"loopback", 0, "127.0.0.1", []string{greyMail, greyRcpt, "DATA", greyLetter}, "250 250 354 250"},
 			{"without a name", 0, "198.51.100.66", []string{greyMail, greyRcpt, "DATA"}, "250 250 451"},
