@@ -78,10 +78,13 @@ func queueDir(p config.Path, w Who) *Finding {
 		}
 		return nil
 	}
-	if w.Server.UID < 0 || service.Fresh(p.Name) && os.Getuid() == 0 {
+	if w.Server.UID < 0 {
 		return nil
 	}
 	if err := QueueDir(p.Name, w.Server); err != nil {
+		if service.Fresh(p.Name) && os.Getuid() == 0 {
+			return nil // the master gives it to the server
+		}
 		return stops(err)
 	}
 	if err := w.AsServer(func() error { return spool.Fit(p.Name) }); err != nil {

@@ -193,3 +193,13 @@ func TestTakesMail(t *testing.T) {
 		t.Errorf("none: %v", err)
 	}
 }
+
+// TestEmptyQueue: an empty queue directory that is the server's is looked at as any other is.
+func TestEmptyQueue(t *testing.T) {
+	w := who(true)
+	w.AsServer = func(func() error) error { return spool.ErrFull }
+	f := queueDir(config.Path{Option: "queue-dir", Name: t.TempDir(), Kind: config.QueueDir}, w)
+	if f == nil || !errors.Is(f.Err, spool.ErrFull) {
+		t.Errorf("%+v, want what the server finds there", f)
+	}
+}
