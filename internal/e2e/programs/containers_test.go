@@ -99,7 +99,7 @@ func TestContainersPage(t *testing.T) {
 	}); err != nil {
 		t.Error(err)
 	}
-	s.Run("podman", "stop", "-t", "8", "mail")
+	s.Run("podman", "stop", "-t", "10", "mail")
 
 	do(owns)
 	ready("own")
