@@ -216,8 +216,13 @@ func (a *accountFiles) addUser(p person) error {
 	return a.add("passwd", a.passwd, fmt.Sprintf("%s:%s:%d:%d:%s:%s:%s", p.name, password, uid, gid, gecos, p.home, p.shell))
 }
 
-// add writes a file anew with one more line, for the same owner in the same mode.
+// add writes a file anew with one more line, for the same owner in the same mode. A line of
+// that name is of one who was interrupted here, and stays.
 func (a *accountFiles) add(file string, text []byte, line string) error {
+	name, _, _ := strings.Cut(line, ":")
+	if bytes.Contains(append([]byte("\n"), text...), []byte("\n"+name+":")) {
+		return nil
+	}
 	at, err := a.root.followed("/etc/" + file)
 	if err != nil {
 		return err
@@ -230,6 +235,6 @@ func (a *accountFiles) add(file string, text []byte, line string) error {
 	if len(text) > 0 && text[len(text)-1] != '\n' {
 		text = append(text, '\n')
 	}
-	name := "/" + strings.TrimPrefix(strings.TrimPrefix(at, string(a.root)), "/")
-	return a.root.appearAs(name, bytes.NewReader(append(bytes.Clone(text), line+"\n"...)), mode, uid, gid)
+	there := "/" + strings.TrimPrefix(strings.TrimPrefix(at, string(a.root)), "/")
+	return a.root.appearAs(there, bytes.NewReader(append(bytes.Clone(text), line+"\n"...)), mode, uid, gid)
 }

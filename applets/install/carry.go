@@ -36,7 +36,7 @@ func (r root) carry(ctx context.Context, s *plan.Step) error {
 	case plan.Move:
 		return r.rename(s.Path, s.To)
 	case plan.Divert:
-		return r.divert(ctx, "--rename", "--divert", s.To, "--add", s.Path)
+		return r.divertAway(ctx, s)
 	case plan.Run:
 		return r.run(ctx, s.Argv)
 	}
@@ -168,6 +168,23 @@ func (r root) rename(from, to string) error {
 		return fmt.Errorf("%s is there already: see what it is, and move it away", to)
 	}
 	return os.Rename(old, other)
+}
+
+// divertAway has dpkg-divert(1) keep what stands at a name. It notes the diversion before it
+// renames the file, and renames nothing where it finds the note: killed between the two, or
+// with a note of somebody else's, the file is still at its place.
+func (r root) divertAway(ctx context.Context, s *plan.Step) error {
+	if err := r.divert(ctx, "--rename", "--divert", s.To, "--add", s.Path); err != nil {
+		return err
+	}
+	at, err := r.at(s.Path)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Lstat(at); err != nil {
+		return ignoreMissing(err)
+	}
+	return r.rename(s.Path, s.To)
 }
 
 // divert runs dpkg-divert(1), this machine's for another root too where it has one.

@@ -105,6 +105,9 @@ func install(ctx context.Context, env *cmdline.Env, w wish, dry bool) error {
 		return err
 	}
 	steps, refused := plan.Install(facts)
+	if err := recordable(w.root); err != nil && !facts.Bare {
+		return cmdline.ExitWith(sysexits.Unavailable, err)
+	}
 	if len(refused) > 0 {
 		env.Say("nothing was installed:")
 		for _, r := range refused {

@@ -204,3 +204,88 @@ func only(steps []*plan.Step, name string) (some []*plan.Step) {
 	}
 	return some
 }
+
+// TestHalfDiverted: where dpkg-divert finds its note already, as after one that was killed
+// behind it, it renames nothing; what stands there is kept all the same, and nothing takes
+// the place of what is kept.
+func TestHalfDiverted(t *testing.T) {
+	bin := t.TempDir()
+	if err := os.WriteFile(filepath.Join(bin, "dpkg-divert"), []byte("#!/bin/sh\nexit 0\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin)
+	r := aRoot(t, "usr/sbin/sendmail: exim's")
+	s := &plan.Step{Do: plan.Divert, Path: "/usr/sbin/sendmail", To: "/usr/sbin/sendmail.distrib"}
+	if err := r.carry(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := r.read(s.To); err != nil || string(text) != "exim's" || r.has(s.Path) {
+		t.Errorf("kept: %q, %v; still there: %v", text, err, r.has(s.Path))
+	}
+	if err := os.WriteFile(string(r)+s.Path, []byte("an administrator's"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.carry(t.Context(), s); err == nil || !strings.Contains(err.Error(), "is there already") {
+		t.Errorf("where something is kept already: %v", err)
+	}
+	for name, want := range map[string]string{s.To: "exim's", s.Path: "an administrator's"} {
+		if text, err := r.read(name); err != nil || string(text) != want {
+			t.Errorf("%s: %q, %v, want %q", name, text, err, want)
+		}
+	}
+}
+
+// TestUndoneTwice: what a step had run is not missed once it is gone.
+func TestUndoneTwice(t *testing.T) {
+	r := aRoot(t, "usr/")
+	s := &plan.Step{Do: plan.Run, Argv: []string{"/usr/sbin/postoffice", "restart"}, Back: []string{"/usr/sbin/postoffice", "stop"}}
+	if err := r.undo(t.Context(), s, "/usr/sbin/postoffice"); err != nil {
+		t.Errorf("a server whose program has gone: %v", err)
+	}
+}
+
+// TestAccountsInterrupted: who was killed between two files of accounts leaves no line that
+// would come twice.
+func TestAccountsInterrupted(t *testing.T) {
+	r := aRoot(t, "etc/passwd: root:x:0:0::/:\n", "etc/group: root:x:0:\n", "etc/gshadow: postoffice:!::\n", "etc/shadow: root:*:1::::::\npostoffice:!:::::::\n")
+	if err := r.addGroup(t.Context(), "postoffice"); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.addUser(t.Context(), person{name: "postoffice", group: "postoffice", home: "/q", shell: "/bin/false"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{"passwd", "group", "shadow", "gshadow"} {
+		text, err := r.read("/etc/" + file)
+		if n := strings.Count("\n"+string(text), "\npostoffice:"); err != nil || n != 1 {
+			t.Errorf("%s has %d lines of it, %v:\n%s", file, n, err, text)
+		}
+	}
+}
+
+// TestRecordWouldBeOthers: nothing is installed where its record would not be believed, nor
+// is a line believed that is no step.
+func TestRecordWouldBeOthers(t *testing.T) {
+	r := aRoot(t, "var/lib/")
+	if err := recordable(r); err != nil {
+		t.Errorf("without a directory: %v", err)
+	}
+	at := filepath.Join(string(r), plan.StateDir)
+	if err := os.Mkdir(at, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := recordable(r); err != nil {
+		t.Errorf("with one of ours: %v", err)
+	}
+	if err := r.write(plan.Record, []byte("null\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := readRecord(r); err == nil {
+		t.Errorf("null is %v", all)
+	}
+	if err := os.Chmod(at, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := recordable(r); err == nil {
+		t.Error("with everybody's: no error")
+	}
+}

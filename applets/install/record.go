@@ -38,9 +38,22 @@ func readRecord(r root) ([]*plan.Step, error) {
 		if err := json.Unmarshal(line, &s); err != nil {
 			return nil, fmt.Errorf("%s: %w", at, err)
 		}
+		if s == nil {
+			return nil, fmt.Errorf("%s: %.80q is no step", at, line)
+		}
 		all = append(all, s)
 	}
 	return all, nil
+}
+
+// recordable says why a record would not be believed later: its directory is not root's, as
+// that of a server which runs as an ordinary user.
+func recordable(r root) error {
+	at, err := r.followed(plan.StateDir)
+	if err == nil {
+		err = ignoreMissing(oursAlone(at))
+	}
+	return err
 }
 
 // oursAlone refuses a file that somebody else may have written.
@@ -51,7 +64,7 @@ func oursAlone(name string) error {
 	}
 	owner := info.Sys().(*syscall.Stat_t).Uid
 	if owner != 0 && int(owner) != os.Geteuid() || info.Mode().Perm()&0o022 != 0 {
-		return fmt.Errorf("%s could have been written by others than root, and is not believed: chown root %[1]s; chmod go-w %[1]s", name)
+		return fmt.Errorf("%s could have been written by others than root, and is not believed: see what stands there, then chown root %[1]s; chmod go-w %[1]s", name)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
 
 	"postoffice/applets/install/plan"
@@ -47,6 +48,9 @@ func (r root) undo(ctx context.Context, s *plan.Step, program string) error {
 	case plan.Divert:
 		return r.divert(ctx, "--rename", "--remove", s.Path)
 	case plan.Run:
+		if filepath.IsAbs(s.Back[0]) && !r.has(s.Back[0]) {
+			return nil
+		}
 		return r.run(ctx, s.Back)
 	}
 	return nil

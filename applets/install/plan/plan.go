@@ -34,6 +34,9 @@ const ourPackage = "postoffice"
 // before is behind the name of what has made room.
 const before = ".before-postoffice"
 
+// diverted is behind the name of what dpkg keeps elsewhere.
+const diverted = ".distrib"
+
 // priority is that of Red Hat's alternative.
 const priority = "90"
 
@@ -78,6 +81,9 @@ func (p *planner) install() {
 			prefix := path.Dir(path.Dir(s.Path))
 			p.refuse("it is installed below "+prefix+" already", "take that back first, postoffice uninstall, or install there again: --prefix "+prefix)
 		}
+	}
+	if e := p.entry("/usr/sbin/" + ourPackage); e.Owner == ourPackage && !p.f.Bare {
+		p.refuse("the package "+ourPackage+" is installed", "remove that package first, or install the next version of it: "+p.removal(e.Owner))
 	}
 	if p.f.Live && p.f.Listens {
 		p.refuse("another mail server answers at port 25 of this machine",
@@ -223,6 +229,9 @@ func (p *planner) system() {
 		p.alternatives(places)
 	default:
 		for _, at := range places {
+			if p.f.Packages == Dpkg && p.entry(at).Kind == Missing { // else a mail server that comes later takes it
+				p.add(Divert, at, at+diverted, "whatever package brings one")
+			}
 			p.take(at)
 		}
 	}
@@ -231,7 +240,7 @@ func (p *planner) system() {
 // take makes a name of ours at a place, and keeps what stands there for who takes that
 // back.
 func (p *planner) take(at string) {
-	e := p.entry(at)
+	e, kept := p.entry(at), p.entry(at+diverted)
 	switch {
 	case e.Ours && e.Owner == ourPackage: // a file that was diverted stays its package's in dpkg's lists
 		p.refuse(at+" is postoffice's already, of the package "+e.Owner, "remove that package first, or install the next version of it: "+p.removal(e.Owner))
@@ -242,8 +251,11 @@ func (p *planner) take(at string) {
 		return
 	case e.busybox():
 		p.add(Move, at, at+before, "busybox has it")
+	case p.f.Packages == Dpkg && !p.f.Bare && kept.Kind != Missing:
+		p.refuse(fmt.Sprintf("%s and %[1]s%s are both there", at, diverted), "see which one is wanted, and move the other away: dpkg-divert --list; mv "+at+diverted+" "+at+".old")
+		return
 	case p.f.Packages == Dpkg && !p.f.Bare:
-		p.add(Divert, at, at+".distrib", owned(e, "another mail server's"))
+		p.add(Divert, at, at+diverted, owned(e, "another mail server's"))
 	case e.Owner != "":
 		p.refuse(fmt.Sprintf("%s belongs to the package %s", at, e.Owner), "remove that package first: "+p.removal(e.Owner))
 		return

@@ -99,9 +99,9 @@ func TestSystems(t *testing.T) {
 			"have dpkg keep /usr/sbin/runq as /usr/sbin/runq.distrib: it is the package exim4-daemon-light's",
 			"make /usr/sbin/runq a name of postoffice", "make /usr/sbin/smtpd a name of postoffice",
 			"make /usr/sbin/authexpire a name of postoffice", "make /usr/sbin/send-mail a name of postoffice",
-			"make /usr/bin/dbm a name of /usr/sbin/postoffice", "make /usr/bin/mailq a name of /usr/sbin/postoffice",
-			"make /usr/bin/newaliases a name of /usr/sbin/postoffice", "make /usr/lib/sendmail a name of /usr/sbin/postoffice",
-			"make /usr/sbin/sendmail a name of postoffice", "nothing that is known here starts services at boot: have it run /usr/sbin/smtpd",
+			"make /usr/bin/dbm a name of /usr/sbin/postoffice", "have dpkg keep /usr/bin/mailq as /usr/bin/mailq.distrib: whatever package brings one", "make /usr/bin/mailq a name of /usr/sbin/postoffice",
+			"have dpkg keep /usr/bin/newaliases as /usr/bin/newaliases.distrib: whatever package brings one", "make /usr/bin/newaliases a name of /usr/sbin/postoffice", "have dpkg keep /usr/lib/sendmail as /usr/lib/sendmail.distrib: whatever package brings one", "make /usr/lib/sendmail a name of /usr/sbin/postoffice",
+			"have dpkg keep /usr/sbin/sendmail as /usr/sbin/sendmail.distrib: whatever package brings one", "make /usr/sbin/sendmail a name of postoffice", "nothing that is known here starts services at boot: have it run /usr/sbin/smtpd",
 		}, ""},
 		{"Red Hat", func(f *Facts) { // S91: priority 90; R50: the mail directory
 			f.Packages, f.Alternatives, f.Manager = RPM, "/usr/sbin/alternatives", Systemd
@@ -119,6 +119,11 @@ func TestSystems(t *testing.T) {
 			f.Packages = RPM
 			f.has("ssmtp", "ssmtp")
 		}, nil, "/usr/bin/mailq belongs to the package ssmtp"},
+		{"Red Hat with the package", func(f *Facts) {
+			f.Packages, f.Alternatives, f.Manager = RPM, "/usr/sbin/alternatives", Systemd
+			f.has("/etc/alternatives/mta", "")
+			f.Entries["/usr/sbin/postoffice"] = Entry{Kind: File, Owner: "postoffice"}
+		}, nil, "the package postoffice is installed"},
 		{"FreeBSD", func(f *Facts) { // R44: the links stay; R48: where the file is
 			f.Manager, f.MailerConf = FreeBSD, "/etc/mail/mailer.conf"
 			f.has("/usr/sbin/mailwrapper", "")
@@ -170,6 +175,15 @@ func TestSystems(t *testing.T) {
 			f.Packages = Dpkg
 			f.Entries["/usr/sbin/sendmail"] = Entry{Kind: Symlink, Target: "postoffice", Ours: true, Owner: "postoffice"}
 		}, nil, "/usr/sbin/sendmail is postoffice's already"},
+		{"Debian with something kept already", func(f *Facts) {
+			f.Packages = Dpkg
+			f.has("exim4", "exim4-daemon-light")
+			f.Entries["/usr/sbin/sendmail.distrib"] = Entry{Kind: File}
+		}, nil, "/usr/sbin/sendmail and /usr/sbin/sendmail.distrib are both there"},
+		{"Debian whose package was removed", func(f *Facts) {
+			f.Packages, f.Manager = Dpkg, Systemd
+			f.Entries["/etc/systemd/system/postoffice.service"] = Entry{Kind: Symlink, Target: "/dev/null"}
+		}, nil, "postoffice.service is masked"},
 		{"a directory", func(f *Facts) { f.Entries["/usr/bin/mailq"] = Entry{Kind: Directory} }, nil, "/usr/bin/mailq is no file"},
 		{"for a package", func(f *Facts) {
 			*f = Facts{Prefix: "/usr", Bare: true, Entries: map[string]Entry{"/": {Kind: Directory}}}

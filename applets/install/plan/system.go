@@ -56,6 +56,9 @@ func (p *planner) service() {
 	switch p.f.Manager {
 	case Systemd:
 		const dir, unit = "/etc/systemd/system/", "postoffice.service"
+		if e := p.entry(dir + unit); e.Kind == Symlink && e.Target == "/dev/null" { // a package that was removed and not purged leaves it so
+			p.refuse(unit+" is masked: nothing may start it", "apt-get purge postoffice, where the package was removed, or systemctl unmask "+unit)
+		}
 		reload := []string{"systemctl", "daemon-reload"}
 		if p.f.Running { // for the way back: what comes first is undone last
 			p.run("", reload, reload)

@@ -151,7 +151,23 @@ echo six | /usr/sbin/sendmail alice; arrived alice 6
 	if diff := differ(before, snapshot(t, r, "usr", "etc", "var/lib/dpkg")); diff != "" {
 		t.Errorf("uninstall left, and said\n%s\n%s", back, diff)
 	}
+	r.Run(t, later)
 }
+
+// later: where no mail server is, a package that brings one later doesn't take the place.
+const later = `
+dpkg --force-depends --purge exim4-daemon-light exim4-base exim4-config 2>/dev/null
+/root/postoffice install
+mkdir -p /tmp/other/DEBIAN /tmp/other/usr/sbin
+printf 'Package: other\nVersion: 1\nArchitecture: all\nMaintainer: o <o@example.org>\nDescription: other\n' >/tmp/other/DEBIAN/control
+echo other >/tmp/other/usr/sbin/sendmail
+dpkg-deb --build /tmp/other /tmp/other.deb
+dpkg --install /tmp/other.deb
+[ "$(readlink -f /usr/sbin/sendmail)" = /usr/local/sbin/postoffice ]
+postoffice uninstall
+[ "$(cat /usr/sbin/sendmail)" = other ]
+[ ! -e /usr/lib/sendmail ]
+`
 
 // differ is where two snapshots part. dpkg keeps the list of diversions of before.
 func differ(a, b map[string]string) string {
