@@ -38,6 +38,8 @@ type found struct {
 	uid     int    // whose process it is
 	version string // "": it doesn't say
 	why     string // it is unknown
+
+	process *os.Process // of a server that is held
 }
 
 // find looks for the server of a configuration. ask says that its version is wanted, for
@@ -78,6 +80,25 @@ func find(ctx context.Context, conf *config.Config, ask bool) found {
 	return f
 }
 
+// hold makes sure whose process the server is, and that no later process with its number is
+// taken for it. The kernel names who began to listen: that one may be gone, and its number
+// another's, while its child still has the socket. So, once the process is held, the lock
+// must be taken, as a server has it, and the socket be that process's still.
+func (f *found) hold(ctx context.Context, conf *config.Config) error {
+	var err error
+	if f.process, err = os.FindProcess(f.pid); err != nil {
+		return err
+	}
+	running, err := service.Running(conf.RunDir)
+	if err != nil {
+		return err
+	}
+	if again := find(ctx, conf, false); !running || again.pid != f.pid {
+		return errors.New("the server is just ending, or beginning")
+	}
+	return nil
+}
+
 // isAbsent reports whether nobody listens at a socket, or there is none.
 func isAbsent(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) || errors.As(err, new(*net.AddrError))
@@ -98,7 +119,7 @@ const (
 
 // end ends a server and waits until another may have its place.
 func end(ctx context.Context, conf *config.Config, f found) error {
-	if err := signal(f, syscall.SIGTERM); err != nil {
+	if err := signal(f, syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
 	wait := conf.StopTime + endWait
@@ -120,11 +141,7 @@ func end(ctx context.Context, conf *config.Config, f found) error {
 
 // signal sends one to a server.
 func signal(f found, s syscall.Signal) error {
-	p, err := os.FindProcess(f.pid)
-	if err == nil {
-		err = p.Signal(s)
-	}
-	if err != nil {
+	if err := f.process.Signal(s); err != nil {
 		return fmt.Errorf("signal the server, process %d: %w", f.pid, err)
 	}
 	return nil

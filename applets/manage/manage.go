@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"syscall"
 
 	"postoffice/applets/cmdline"
 	"postoffice/applets/config"
 	"postoffice/applets/server"
+	"postoffice/applets/service"
 )
 
 // LSB's exit codes of what init scripts are asked for, but for status.
@@ -91,7 +93,17 @@ func ours(ctx context.Context, env *cmdline.Env, conf *config.Config) (f found, 
 	case f.pid == 0:
 		return f, answer(env, failed, errors.New("the server is a process that can't be seen from here"), "do this where it was started")
 	case f.uid != os.Geteuid():
-		return f, answer(env, notAllowed, fmt.Errorf("the server is a process of uid %d, who alone may do this", f.uid), "run it by sudo")
+		hint := "run it by sudo"
+		if os.Geteuid() == 0 {
+			hint = "where systemd has started it: systemctl status " + strconv.Itoa(f.pid) + " names the unit"
+		}
+		return f, answer(env, notAllowed, fmt.Errorf("the server is a process of uid %d, who alone may do this", f.uid), hint)
+	}
+	if err := service.CheckRunDir(conf.RunDir); err != nil { // who can write there can lead us to a socket of anybody's
+		return f, answer(env, notAllowed, err)
+	}
+	if err := f.hold(ctx, conf); err != nil {
+		return f, answer(env, failed, err, "try again in ten seconds")
 	}
 	return f, nil
 }
