@@ -134,3 +134,32 @@ func TestLint(t *testing.T) {
 		}
 	})
 }
+
+// TestTmpfiles: systemd-tmpfiles makes a queue that is missing, for the server's account; at
+// the next boot it leaves whatever is there as it is, and gives db-dir, which is root's, to
+// nobody.
+func TestTmpfiles(t *testing.T) {
+	conf, err := filepath.Abs("../../../packaging/tmpfiles/postoffice.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := t.TempDir()
+	queue, state := filepath.Join(root, "var/spool/postoffice"), filepath.Join(root, "var/lib/postoffice")
+	for _, dir := range []string{filepath.Join(root, "etc"), state} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lan.WriteFile(t, filepath.Join(root, "etc/passwd"), "root:x:0:0::/:/bin/sh\npostoffice:x:900:900::/:/bin/false\n")
+	lan.WriteFile(t, filepath.Join(root, "etc/group"), "root:x:0:\npostoffice:x:900:\n")
+	for _, want := range []string{"700 900 900", "711 20001 20001"} { // missing; another server-user's
+		lan.Sh(t, "systemd-tmpfiles", "--create", "--root="+root, conf)
+		for dir, want := range map[string]string{queue: want, state: "755 0 0"} {
+			if got := strings.TrimSpace(lan.Sh(t, "stat", "-c", "%a %u %g", dir)); got != want {
+				t.Errorf("%s: %s, want %s", dir, got, want)
+			}
+		}
+		lan.Sh(t, "chown", "20001:20001", queue)
+		lan.Sh(t, "chmod", "711", queue)
+	}
+}

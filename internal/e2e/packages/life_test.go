@@ -39,10 +39,28 @@ func TestLifeOfDeb(t *testing.T) {
 		[ ! -e /run/postoffice/submission ]
 		grep -q "^# mine" /etc/postoffice.cf
 		mails by-dma
+		[ -z "$(/etc/init.d/postoffice start 2>&1)" ]
+		/etc/init.d/postoffice start
 		install /newer.deb
 		mails again
 		grep -q "^# mine" /etc/postoffice.cf
 		mailq | grep -q far.example
+
+		# An init script that an administrator has removed is in nobody's way.
+		rm /etc/init.d/postoffice
+		dpkg --install /older.deb
+		there postoffice
+		dpkg --force-depends --remove postoffice
+		[ ! -e /run/postoffice/submission ]
+		# What postoffice install has put there is not the package's to purge, nor to replace.
+		mkdir -p /var/lib/postoffice
+		touch /var/lib/postoffice/installed
+		dpkg --force-depends --purge postoffice
+		[ -e /var/lib/postoffice/installed ]
+		if dpkg --force-depends --install /newer.deb >/tmp/out 2>&1; then exit 1; fi
+		grep -q "first run: postoffice uninstall" /tmp/out
+		rm /var/lib/postoffice/installed
+		dpkg --install /newer.deb
 
 		dpkg --force-depends --purge postoffice
 		! there postoffice

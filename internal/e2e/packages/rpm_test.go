@@ -3,6 +3,9 @@
 package packages
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -22,6 +25,18 @@ func TestRPM(t *testing.T) {
 	r.Run(t, `dpkg --force-depends --purge exim4-daemon-light exim4-base exim4-config
 		rm -rf /var/mail /var/spool/mail /etc/aliases
 		useradd -m alice`)
+	record := r.Path("var/lib/postoffice/installed") // of postoffice install
+	if err := os.Mkdir(filepath.Dir(record), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	lan.WriteFile(t, record, "")
+	out, err := exec.Command("rpm", "--root", string(r), "--dbpath", "/var/lib/rpm", "--install", "--nodeps", pack(t, older, "rpm")).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "first run: postoffice uninstall") {
+		t.Errorf("beside postoffice install: %v\n%s", err, out)
+	}
+	if err := os.Remove(record); err != nil {
+		t.Fatal(err)
+	}
 	rpm("--install", "--nodeps", pack(t, older, "rpm"))
 	start := `. /helpers
 		/usr/sbin/postoffice smtpd
