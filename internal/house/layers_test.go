@@ -73,7 +73,7 @@ var layers = map[string][]string{
 	"internal/e2e/bench":       {},
 	"internal/e2e/faults":      {},
 	"internal/e2e/flow":        {},
-	"internal/e2e/lan":         {"internal/testenv"},
+	"internal/e2e/lan":         {"internal/testenv", "internal/testenv/roots"},
 	"internal/e2e/letters":     {"internal/e2e/lan", "internal/testenv"},
 	"internal/e2e/memory":      {},
 	"internal/e2e/packages":    {},

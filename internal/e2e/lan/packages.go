@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"postoffice/internal/testenv/roots"
 )
 
 // Peers is the directory of what is unpacked, which all tests of a machine share,
@@ -17,7 +19,7 @@ import (
 func Peers(t *testing.T) (dir string, done func()) {
 	t.Helper()
 	dir = filepath.Join(os.TempDir(), "postoffice-peers")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := roots.OwnDir(dir); err != nil {
 		t.Fatal(err)
 	}
 	lock, err := os.Create(filepath.Join(dir, ".lock"))

@@ -20,7 +20,7 @@ import (
 func Tree(t testing.TB, packages ...string) string {
 	t.Helper()
 	dir := filepath.Join(os.TempDir(), "postoffice-roots")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := OwnDir(dir); err != nil {
 		t.Fatal(err)
 	}
 	packages = slices.Sorted(slices.Values(packages))
@@ -46,6 +46,23 @@ func Tree(t testing.TB, packages ...string) string {
 		t.Fatal(err)
 	}
 	return name
+}
+
+// OwnDir makes a directory, or refuses one that somebody else may have put where all may
+// write, as below /tmp: what tests keep there they run, as root too.
+func OwnDir(dir string) error {
+	err := os.Mkdir(dir, 0o755)
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() || int(info.Sys().(*syscall.Stat_t).Uid) != os.Geteuid() || info.Mode().Perm()&0o022 != 0 {
+		return fmt.Errorf("%s is not ours alone: see what it is, and rm -r %[1]s", dir)
+	}
+	return nil
 }
 
 // makeTree writes the archive. Its packages come from where this machine has its own.
