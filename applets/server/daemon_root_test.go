@@ -37,6 +37,9 @@ func TestQueueDirectory(t *testing.T) {
 		{"a user's", func(dir string) error { return then(os.MkdirAll(dir+"/x", 0o700), os.Chown(dir, 1, 1)) }, "belongs to uid 1", 77},
 		{"a file", func(dir string) error { return os.WriteFile(dir, nil, 0o600) }, "is not a directory", 78},
 		{"a link to what is root's", func(dir string) error { return os.Symlink("/etc", dir) }, "belongs to uid 0", 77},
+		{"a link to an empty one of anybody's", func(dir string) error {
+			return then(os.Mkdir(dir+".far", 0o700), os.Chown(dir+".far", 1, 1), os.Symlink(dir+".far", dir))
+		}, "belongs to uid 1", 77},
 		{"nothing above it", func(dir string) error { return os.Remove(filepath.Dir(dir)) }, "no such file", 75},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -228,8 +228,7 @@ func makeQueueDir(dir string, owner service.User) error {
 		return preflight.QueueDirError(dir, fmt.Errorf("make the queue directory: %w", err))
 	}
 	if service.Fresh(dir) && !given(dir, owner) {
-		// Only its owner may change its mode: the master has no capability for that.
-		if err := errors.Join(os.Lchown(dir, 0, 0), os.Chmod(dir, 0o700), os.Lchown(dir, owner.UID, owner.GID)); err != nil {
+		if err := service.Give(dir, 0o700, owner.UID, owner.GID); err != nil {
 			return fmt.Errorf("make the queue directory: %w", err)
 		}
 		return nil

@@ -3,6 +3,7 @@ package service
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -97,8 +98,7 @@ func makeRunDir(path string) error {
 		return fmt.Errorf("make the run directory: %w", err)
 	}
 	if os.Geteuid() == 0 && Fresh(path) && CheckRunDir(path) != nil {
-		err = errors.Join(os.Lchown(path, 0, 0), os.Chmod(path, 0o755))
-		if err != nil {
+		if err := Give(path, 0o755, 0, 0); err != nil {
 			return fmt.Errorf("make the run directory: %w", err)
 		}
 	}
@@ -108,17 +108,48 @@ func makeRunDir(path string) error {
 // Fresh reports whether a directory has nothing in it, as one that somebody has just made
 // or mounted for us; what mkfs(8) puts into a file system is nothing.
 func Fresh(path string) bool {
-	info, err := os.Lstat(path)
-	if err != nil || !info.IsDir() {
+	d, err := openDir(path)
+	if err != nil {
 		return false
 	}
-	entries, err := os.ReadDir(path)
-	for _, e := range entries {
-		if e.Name() != "lost+found" {
-			return false
-		}
+	defer d.Close()
+	return empty(d)
+}
+
+// Give gives a Fresh directory to an owner, as root. Whoever had it may put another one, or
+// a link, in its place meanwhile, or a file into it: it is the same directory from the look
+// to the end, and it is looked at again once nobody else can write there.
+func Give(path string, mode fs.FileMode, uid, gid int) error {
+	d, err := openDir(path)
+	if err != nil {
+		return err
 	}
-	return err == nil
+	defer d.Close()
+	before := empty(d)
+	// Only its owner may change its mode: the master has no capability for that.
+	if before {
+		err = errors.Join(d.Chown(0, 0), d.Chmod(mode))
+	}
+	if err == nil && (!before || !empty(d)) {
+		err = fmt.Errorf("somebody else puts files into %s", path)
+	}
+	if err != nil {
+		return err
+	}
+	return d.Chown(uid, gid)
+}
+
+func openDir(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+}
+
+// empty reports whether an open directory has nothing in it.
+func empty(d *os.File) bool {
+	if _, err := d.Seek(0, io.SeekStart); err != nil {
+		return false
+	}
+	names, err := d.Readdirnames(2)
+	return errors.Is(err, io.EOF) || err == nil && len(names) == 1 && names[0] == "lost+found"
 }
 
 // CheckRunDir says why a directory that is there can't be our run directory.
