@@ -60,6 +60,18 @@ func TestAdopt(t *testing.T) {
 	if info, err := os.Lstat(other); err != nil || disk.InfoOf(info).UID != former {
 		t.Errorf("no spool: %v, %v", info, err)
 	}
+	lock := filepath.Join(other, lockName)
+	for _, err := range []error{
+		syscall.Mkfifo(lock, 0o600), Adopt(other, ours, ours), os.Remove(lock), // nobody ever writes there
+		os.Symlink(filepath.Join(dir, lockName), lock), Adopt(other, ours, ours),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if info, err := os.Lstat(other); err != nil || disk.InfoOf(info).UID != former {
+		t.Errorf("with a lock that is none: %v, %v", info, err)
+	}
 }
 
 // TestAdoptAgain: what was interrupted before all belongs to the new owner is begun again.
