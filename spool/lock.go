@@ -160,3 +160,21 @@ func (q *Queue) Lock(ctx context.Context) (unlock func(), err error) {
 		}
 	}
 }
+
+// isSpool reports whether a directory has a lock's file of ours, and not something to which
+// nobody ever writes, or that has no end.
+func isSpool(path string) bool {
+	d, err := disk.OS().OpenDir(path)
+	if err != nil {
+		return false
+	}
+	defer d.Close() // only read
+	f, err := d.Open(lockName, disk.ReadOnly)
+	if err != nil {
+		return false
+	}
+	defer f.Close() // only read
+	var b [len(lockLine) + 1]byte
+	n, _ := f.ReadAt(b[:], 0)
+	return string(b[:n]) == lockLine
+}

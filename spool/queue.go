@@ -237,24 +237,6 @@ func Adopt(path string, uid, gid int) error {
 	return os.Lchown(path, uid, gid) // last: a start that is killed before goes over all of it again
 }
 
-// isSpool reports whether a directory has a lock's file of ours, and not something to which
-// nobody ever writes, or that has no end.
-func isSpool(path string) bool {
-	d, err := disk.OS().OpenDir(path)
-	if err != nil {
-		return false
-	}
-	defer d.Close() // only read
-	f, err := d.Open(lockName, disk.ReadOnly)
-	if err != nil {
-		return false
-	}
-	defer f.Close() // only read
-	var b [len(lockLine) + 1]byte
-	n, _ := f.ReadAt(b[:], 0)
-	return string(b[:n]) == lockLine
-}
-
 // Dirs are the directories in a spool that are its owner's alone.
 func Dirs(path string) []string {
 	var all []string
