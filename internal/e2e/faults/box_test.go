@@ -167,7 +167,7 @@ func TestBoxQuota(t *testing.T) {
 				lan.Sh(t, "btrfs", "qgroup", "limit", "1M", "0/5", dir)
 				return func() { lan.Sh(t, "btrfs", "qgroup", "limit", "none", "0/5", dir) }
 			})
-			if !lan.Contains(s.Log, "disk quota exceeded") {
+			if !lan.Says(s.Log, "disk quota exceeded") {
 				t.Error("the log does not say that it is the quota")
 			}
 		})

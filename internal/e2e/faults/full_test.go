@@ -92,7 +92,7 @@ func TestSpoolSmall(t *testing.T) {
 	if err := k.send(l, letters.New("alice@one.test", 100)); err != nil {
 		t.Errorf("refused: %v", err)
 	}
-	if !lan.Contains(s.Log, "option reduced option=minfree") {
+	if !lan.Says(s.Log, "option reduced option=minfree") {
 		t.Error("the log says nothing of minfree")
 	}
 }

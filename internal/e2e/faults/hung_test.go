@@ -127,7 +127,7 @@ func TestSignerHangs(t *testing.T) {
 	}
 	lan.Until(t, time.Minute, "another signer signs", shake)
 	lan.Until(t, time.Minute, "the one that hung is gone", func() bool { return syscall.Kill(hung, 0) != nil })
-	if !lan.Contains(s.Log, "the signer answered nobody") {
+	if !lan.Says(s.Log, "the signer answered nobody") {
 		t.Error("the log doesn't tell")
 	}
 	hung = s.PidOf("postoffice: signer")

@@ -108,7 +108,7 @@ func TestAuthexpire(t *testing.T) {
 		t.Errorf("after it was allowed: %v", err)
 	}
 	lan.Until(t, time.Minute, "the letter is in alice's mailbox", func() bool { return len(one.Messages("alice")) == 1 })
-	if !lan.Contains(one.Log, `record changed key=`+key) {
+	if !lan.Says(one.Log, `record changed key=`+key) {
 		t.Error("the log doesn't say that somebody changed the record")
 	}
 	wantSays(t, one, "", 0, key+": never passes from now on\n", "authexpire", "-b", key)

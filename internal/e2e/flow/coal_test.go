@@ -99,7 +99,7 @@ func TestCoal(t *testing.T) {
 		return err == nil
 	})
 	t.Logf("back after %v", time.Since(began))
-	if !lan.Contains(one.Log, "client kept out client=["+client.IP+"]") {
+	if !lan.Says(one.Log, "client kept out client=["+client.IP+"]") {
 		t.Error("the log says nothing of it")
 	}
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", one.PidOf("smtpd")))

@@ -156,7 +156,7 @@ func TestA69Hostile(t *testing.T) {
 			t.Errorf("%s discloses the file that was linked", name)
 		}
 	}
-	if !lan.Contains(one.Log, "drop not picked up") || !lan.Contains(one.Log, "drop set aside") {
+	if !lan.Says(one.Log, "drop not picked up") || !lan.Says(one.Log, "drop set aside") {
 		t.Error("the log says nothing of it")
 	}
 }

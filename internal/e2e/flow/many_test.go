@@ -159,7 +159,7 @@ func TestLargestDrop(t *testing.T) {
 			t.Errorf("%s takes more than %d KiB", name, manyPeak)
 		}
 	}
-	if lan.Contains(one.Log, "drop set aside") || !lan.Contains(one.Log, "message queued") {
+	if lan.Contains(one.Log, "drop set aside") || !lan.Says(one.Log, "message queued") {
 		t.Error("it is not in the queue")
 	}
 	got := 0

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"postoffice/internal/testenv"
 )
 
 // Pause waits without being deaf; false: ctx has ended.
@@ -86,4 +88,10 @@ func Tail(s string, lines int) string {
 func Contains(name, text string) bool {
 	b, err := os.ReadFile(name)
 	return err == nil && bytes.Contains(b, []byte(text))
+}
+
+// Says waits for a text in a log, which is written a moment after what it tells of, and
+// reports whether it came.
+func Says(log, text string) bool {
+	return testenv.Eventually(func() bool { return Contains(log, text) })
 }

@@ -90,7 +90,7 @@ func TestSwaksXClient(t *testing.T) {
 	lan.Until(t, 20*time.Second, "the message is there, from the client", func() bool {
 		return lan.Contains(s.Mailbox("alice"), "Received: from mail.client.test (client.test [192.0.2.7])")
 	})
-	if !lan.Contains(s.Log, "client=client.test[192.0.2.7]:40000") || !lan.Contains(s.Log, "user=writer reason=\"through "+front.IP+":") {
+	if !lan.Says(s.Log, "client=client.test[192.0.2.7]:40000") || !lan.Says(s.Log, "user=writer reason=\"through "+front.IP+":") {
 		log, _ := os.ReadFile(s.Log)
 		t.Errorf("the log doesn't say who came by which way:\n%s", log)
 	}

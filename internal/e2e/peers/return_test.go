@@ -84,7 +84,7 @@ func TestMXComesBack(t *testing.T) {
 	one.Applet("runq")
 	lan.Until(t, 30*time.Second, "the message is delivered", func() bool { return lan.Contains(there.Mailbox("bob"), "Subject: patience") })
 	one.Drained(10 * time.Second)
-	if !lan.Contains(one.Log, "qid="+q.ID) || lan.Contains(one.Mailbox("alice"), q.ID) {
+	if !lan.Says(one.Log, "qid="+q.ID) || lan.Contains(one.Mailbox("alice"), q.ID) {
 		t.Error("the log lacks the queue ID, or a report was made of a deferral")
 	}
 }
@@ -191,7 +191,7 @@ func TestTooOldComesBack(t *testing.T) {
 	if !strings.Contains(r.Text, "refused") {
 		t.Errorf("the report does not say what the last attempt met:\n%s", r.Text)
 	}
-	if !lan.Contains(one.Log, "status=expired") {
+	if !lan.Says(one.Log, "status=expired") {
 		t.Error("the log does not say that the message expired")
 	}
 }

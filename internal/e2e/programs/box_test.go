@@ -77,7 +77,7 @@ func TestDovecotLMTP(t *testing.T) {
 
 	from(s, "alice", "before", "too early\n", "bob")
 	lan.Until(t, 20*time.Second, "it is deferred", func() bool { return lan.Contains(s.Log, "delivery deferred") })
-	if !lan.Contains(s.Log, "LMTP server at /run/dovecot/postoffice-lmtp (is it running") {
+	if !lan.Says(s.Log, "LMTP server at /run/dovecot/postoffice-lmtp (is it running") {
 		t.Error("the log does not say what to look at")
 	}
 	dovecot := store()
