@@ -177,16 +177,13 @@ func warnOfMailbox(env *cmdline.Env, conf *config.Config) {
 	}
 }
 
-// tellNotes tells of what an old file has that nothing uses yet, or that is
-// something else today.
+// tellNotes tells of what an old file has that nothing uses, or that is something else
+// today.
 func tellNotes(env *cmdline.Env, conf *config.Config) {
 	for _, text := range conf.Odd() {
 		env.Say("note: " + text)
 	}
-	for _, n := range conf.Missed() {
-		env.Say("warning: " + n.Where + ": " + n.Option + ": " + n.Text)
-	}
-	for _, n := range conf.Changed() {
+	for _, n := range slices.Concat(conf.Missed(), conf.Changed()) {
 		env.Say("note: " + n.Where + ": " + n.Option + ": " + n.Text)
 	}
 }

@@ -69,7 +69,7 @@ func (d *daemon) run(ctx context.Context) error {
 	d.passwords = passwords.NewSource(passwordOptions(d.conf))
 	if !d.onePass {
 		warnOfSyslog(d.env, d.conf)
-		d.warnOfMissed()
+		d.tellMissed()
 		d.tell(findings(ctx, d.conf, nil))
 	}
 	if d.onePass || d.deaf {
@@ -260,11 +260,12 @@ func (d *daemon) reloaded() (*config.Config, error) {
 	return conf, nil
 }
 
-// warnOfMissed tells of options that were set and that nothing uses yet.
-func (d *daemon) warnOfMissed() {
+// tellMissed tells of options that were set and that nothing uses. It is no warning: the
+// server does what the file says.
+func (d *daemon) tellMissed() {
 	for _, n := range d.conf.Missed() {
-		d.env.Say(fmt.Sprintf("warning: %s: %s: %s", n.Where, n.Option, n.Text))
-		d.log.LogAttrs(context.Background(), slog.LevelWarn, "option not used", maillog.Option(n.Option), maillog.File(n.Where), maillog.Reason(n.Text))
+		d.env.Say(fmt.Sprintf("note: %s: %s: %s", n.Where, n.Option, n.Text))
+		d.log.LogAttrs(context.Background(), slog.LevelInfo, "option not used", maillog.Option(n.Option), maillog.File(n.Where), maillog.Reason(n.Text))
 	}
 }
 
