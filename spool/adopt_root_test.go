@@ -1,11 +1,10 @@
-//go:build e2e
+//go:build e2e && linux
 
 package spool
 
 import (
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 
@@ -23,14 +22,14 @@ func TestAdopt(t *testing.T) {
 	for _, err := range []error{
 		os.WriteFile(secret, nil, 0o600), os.Link(secret, filepath.Join(dir, "queue", "linked")),
 		os.Symlink(secret, filepath.Join(dir, "queue", "link")), os.WriteFile(filepath.Join(dir, "queue", "third"), nil, 0o600),
-		os.Mkdir(filepath.Join(dir, "maildrop"), 0o700), os.WriteFile(filepath.Join(dir, "maildrop", "drop"), nil, 0o600),
+		os.Mkdir(filepath.Join(dir, "maildrop"), 0o700), os.Mkdir(filepath.Join(dir, "maildrop", "deep"), 0o700), os.WriteFile(filepath.Join(dir, "maildrop", "deep", "file"), nil, 0o600), os.WriteFile(filepath.Join(dir, "maildrop", "drop"), nil, 0o600),
 	} {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
 	owners := map[string]int{"": ours, "lock": ours, "queue": ours, "queue/" + string(id): ours, "tmp": ours, "maildrop": ours,
-		"queue/linked": former, "queue/link": former, "queue/third": 20003, "maildrop/drop": former}
+		"queue/linked": former, "queue/link": former, "queue/third": 20003, "maildrop/drop": former, "maildrop/deep": former, "maildrop/deep/file": former}
 	for name := range owners {
 		if err := os.Lchown(filepath.Join(dir, name), former, former); err != nil {
 			t.Fatal(err)
@@ -78,32 +77,26 @@ func TestAdopt(t *testing.T) {
 func TestAdoptAgain(t *testing.T) {
 	_, dir := tempQueue(t)
 	const former, ours = 20001, 20002
-	deep, err := os.OpenRoot(dir)
-	if err != nil {
+	last := filepath.Join(dir, "zz") // of which nothing can be changed for a while
+	if err := os.Mkdir(last, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	name := strings.Repeat("z", 255)
-	for range syscall.PathMax/len(name) + 1 { // a path that no call takes ends the first one
-		if err := deep.Mkdir(name, 0o700); err != nil {
-			t.Fatal(err)
-		}
-		next, err := deep.OpenRoot(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		deep.Close()
-		deep = next
-	}
-	deep.Close()
-	for _, path := range []string{dir, filepath.Join(dir, "queue")} {
+	for _, path := range []string{dir, filepath.Join(dir, "queue"), last} {
 		if err := os.Chown(path, former, former); err != nil {
 			t.Fatal(err)
 		}
 	}
+	if err := syscall.Mount(last, last, "", syscall.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Unmount(last, syscall.MNT_DETACH) // where the test ends early
+	if err := syscall.Mount("", last, "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
 	if err := Adopt(dir, ours, ours); err == nil {
 		t.Fatal("the first one was not interrupted")
 	}
-	if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+	if err := syscall.Unmount(last, 0); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Chown(filepath.Join(dir, "queue"), former, former); err != nil { // as if it had not come so far
@@ -112,7 +105,7 @@ func TestAdoptAgain(t *testing.T) {
 	if err := Adopt(dir, ours, ours); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{dir, filepath.Join(dir, "queue")} {
+	for _, path := range []string{dir, filepath.Join(dir, "queue"), last} {
 		if info, err := os.Lstat(path); err != nil || disk.InfoOf(info).UID != ours {
 			t.Errorf("%s: %v, %v, want uid %d", path, info, err, ours)
 		}

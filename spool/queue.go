@@ -212,29 +212,42 @@ func Adopt(path string, uid, gid int) error {
 	if !isSpool(path) {
 		return nil // Open says what it is
 	}
-	former := disk.InfoOf(top)
-	err = filepath.WalkDir(path, func(name string, _ fs.DirEntry, err error) error {
-		if err != nil || name == path {
+	root, err := os.OpenRoot(path) // whoever had it may put links into it meanwhile
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if now, err := root.Stat("."); err != nil || !os.SameFile(now, top) {
+		return errors.Join(fmt.Errorf("%s was exchanged while it was given away: start again", path), err)
+	}
+	if err := adoptAll(root, disk.InfoOf(top), uid, gid); err != nil {
+		return err
+	}
+	return root.Lchown(".", uid, gid) // last: a start that is killed before goes over all of it again
+}
+
+// adoptAll gives away what is in a spool that had the former owner.
+func adoptAll(root *os.Root, former disk.Info, uid, gid int) error {
+	return fs.WalkDir(root.FS(), ".", func(name string, _ fs.DirEntry, err error) error {
+		if err != nil || name == "." {
 			return err
 		}
-		info, err := os.Lstat(name)
+		info, err := root.Lstat(name)
 		if err != nil {
 			return err
 		}
 		i := disk.InfoOf(info)
-		ours, drop := i.Mode.IsRegular() && i.Nlink == 1, filepath.Dir(name) == filepath.Join(path, "maildrop")
+		ours, drop := i.Mode.IsRegular() && i.Nlink == 1, filepath.Dir(name) == "maildrop"
 		switch {
+		case i.Mode.IsDir() && (drop || i.Dev != former.Dev):
+			return fs.SkipDir // of a sender's, or another file system
 		case drop && ours && i.GID == former.GID:
-			return os.Lchown(name, -1, gid)
+			return root.Lchown(name, -1, gid)
 		case !drop && (ours || i.Mode.IsDir()) && i.UID == former.UID:
-			return os.Lchown(name, uid, gid)
+			return root.Lchown(name, uid, gid)
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	return os.Lchown(path, uid, gid) // last: a start that is killed before goes over all of it again
 }
 
 // Dirs are the directories in a spool that are its owner's alone.
