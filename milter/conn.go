@@ -36,6 +36,9 @@ type Options struct {
 	// KiB otherwise, as from Postfix. Filters on go-milter 0.10.1 say yes to that, and
 	// can't send a new body then.
 	LargePackets bool
+	// Answered, if it isn't nil, is told of each step that the filter has answered; last
+	// says that it has more to say neither of the message nor, before one, of the session.
+	Answered func(s Step, last bool)
 }
 
 // Times and bounds, each where the options have none.
@@ -80,6 +83,9 @@ type Conn struct {
 	cr      bool // the body's last octet was a CR
 	rcpts   int  // recipients of the message that it was told of, or would have been
 
+	at       Step      // which is the last that has begun
+	heard    bool      // it is answered
+	last     bool      // as Options.Answered has it
 	began    time.Time // of the step
 	spent    time.Duration
 	progress int
@@ -112,6 +118,9 @@ func Dial(ctx context.Context, o Options) (*Conn, error) {
 	}
 	return c, nil
 }
+
+// At is the step that was begun last.
+func (c *Conn) At() Step { return c.at }
 
 // Terms are what was agreed on.
 func (c *Conn) Terms() Terms { return c.terms }
@@ -220,7 +229,7 @@ func (c *Conn) abort() error {
 
 // begin starts the time of a step.
 func (c *Conn) begin(s Step) {
-	c.began = time.Now()
+	c.at, c.heard, c.began = s, false, time.Now()
 	if !c.open {
 		c.spent, c.progress = 0, 0
 	}
@@ -250,11 +259,17 @@ func (c *Conn) prolong(s Step) error {
 // finish ends a step, with an error or without.
 func (c *Conn) finish(s Step, err error) error {
 	c.spent += time.Since(c.began)
-	if err != nil {
+	switch {
+	case err != nil:
 		c.fail(s.String(), c.wait(s), err)
+	case c.heard && c.o.Answered != nil:
+		c.o.Answered(s, c.last)
 	}
 	return c.err
 }
+
+// ErrNoAnswer is that a filter's time was over.
+var ErrNoAnswer = errors.New("no answer")
 
 // fail closes the connection for an error at what was being done.
 func (c *Conn) fail(what string, wait time.Duration, err error) {
@@ -262,9 +277,9 @@ func (c *Conn) fail(what string, wait time.Duration, err error) {
 	case c.ctx.Err() != nil:
 		err = context.Cause(c.ctx)
 	case errors.Is(err, os.ErrDeadlineExceeded) && c.spent >= c.o.Message:
-		err = fmt.Errorf("no answer within the %v that one message may take", c.o.Message)
+		err = fmt.Errorf("%w within the %v that one message may take", ErrNoAnswer, c.o.Message)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		err = fmt.Errorf("no answer within %v", wait)
+		err = fmt.Errorf("%w within %v", ErrNoAnswer, wait)
 	default:
 		err = smtp.InWords(err)
 	}

@@ -80,6 +80,7 @@ func (e *ending) read() error {
 			err = e.edit(p)
 		default:
 			if e.Verdict, err = e.c.verdict(AtEnd, p); err == nil {
+				e.c.hear(AtEnd, e.Verdict)
 				e.close()
 			}
 			return err

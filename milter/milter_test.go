@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -99,6 +100,45 @@ func TestSession(t *testing.T) {
 	for i, p := range f.Seen() {
 		if i >= len(want) || p.String() != want[i] {
 			t.Errorf("packet %d: %v, want %v", i, p, want[min(i, len(want)-1)])
+		}
+	}
+}
+
+// TestAnswered: who wants to know hears of each step that the filter answers, and whether it
+// has more to say; of one that it doesn't want, or answer, or fails at, nothing.
+func TestAnswered(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		f    *testfilter.Filter
+		want string
+	}{
+		{"all", &testfilter.Filter{}, "connect, helo, mail, rcpt, data, header, header, end of header, body, end of message"},
+		{"accepted", &testfilter.Filter{Answers: map[byte]string{'M': testfilter.Reply('a', "")}}, "connect, helo, mail!"},
+		{"one recipient refused", &testfilter.Filter{Answers: map[byte]string{'R': testfilter.Reply('r', "")}}, "connect, helo, mail, rcpt"},
+		{"refused at the end", &testfilter.Filter{Answers: map[byte]string{'E': testfilter.Reply('r', "")}}, "connect, helo, mail, rcpt, data, header, header, end of header, body, end of message!"},
+		{"unwanted", &testfilter.Filter{Protocol: noConnect | noHelo | noBody | mumHeader}, "mail, rcpt, data, end of header, end of message"},
+		{"fails", &testfilter.Filter{Answers: map[byte]string{'T': testfilter.Reply('z', "")}}, "connect, helo, mail, rcpt"},
+		{"twice at the end", &testfilter.Filter{Answers: map[byte]string{'E': testfilter.Reply('c', "") + testfilter.Reply('c', "")}}, "connect, helo, mail, rcpt, data, header, header, end of header, body"},
+	} {
+		var heard []string
+		o := Options{Answered: func(s Step, last bool) {
+			text := s.String()
+			if last {
+				text += "!"
+			}
+			heard = append(heard, text)
+		}}
+		run(t, tt.f, o, func(t *testing.T, c *Conn, err error) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			at, _, err := wholeMessage(c)
+			if err != nil && c.At() != at {
+				t.Errorf("%s: it failed at %v, and %v was begun last", tt.name, at, c.At())
+			}
+		})
+		if got := strings.Join(heard, ", "); got != tt.want {
+			t.Errorf("%s: heard of %s, want %s", tt.name, got, tt.want)
 		}
 	}
 }

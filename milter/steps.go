@@ -244,7 +244,9 @@ func (c *Conn) answer(s Step) (Verdict, error) {
 			return Verdict{}, err
 		}
 		if p.code != 'p' {
-			return c.verdict(s, p)
+			v, err := c.verdict(s, p)
+			c.hear(s, v)
+			return v, err
 		}
 		if err := p.empty(); err != nil {
 			return Verdict{}, err
@@ -252,6 +254,19 @@ func (c *Conn) answer(s Step) (Verdict, error) {
 		if err := c.prolong(s); err != nil {
 			return Verdict{}, err
 		}
+	}
+}
+
+// hear notes that the step is answered.
+func (c *Conn) hear(s Step, v Verdict) {
+	c.heard = true
+	switch v.Action {
+	case Continue, Skip:
+		c.last = false
+	case Reject, Tempfail, ReplyCode:
+		c.last = s != AtRcpt && s != AtUnknown // that recipient, or that command
+	default:
+		c.last = true
 	}
 }
 

@@ -39,10 +39,13 @@ func (f *filter) state() State {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	is := State{Name: f.Name, Counts: f.counts, Connections: f.room.Inside()}
-	if f.failed > 0 {
-		is.Why = f.why
-		if time.Until(f.until) > 0 {
-			is.Until = f.until
+	if f.away.n == 0 && len(f.doubts.of) == 0 {
+		return is
+	}
+	is.Why = f.why
+	for _, r := range []rest{f.away, f.doubts.fresh} {
+		if r.lasts(time.Now()) && r.until.After(is.Until) {
+			is.Until = r.until
 		}
 	}
 	return is

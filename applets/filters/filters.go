@@ -38,11 +38,8 @@ type Options struct {
 }
 
 const (
-	maxConns  = 200             // connections to one filter: twice as many as strangers have sessions, by default
-	connShare = 4               // one of so many parts of those that are free is what a client's network may have
-	firstRest = time.Second     // after a filter's failure until it is tried again
-	maxRest   = 2 * time.Minute // the same after many
-	doubled   = 7               // failures after which the rest grows no more
+	maxConns  = 200 // connections to one filter: twice as many as strangers have sessions, by default
+	connShare = 4   // one of so many parts of those that are free is what a client's network may have
 )
 
 // A Set is the filters of a server, with what is known of each.
@@ -58,9 +55,9 @@ type filter struct {
 	room peer.Room[peer.Holder]
 
 	mu     sync.Mutex // guards what follows
-	failed int        // times in a row
-	until  time.Time  // it is left alone
-	why    string     // it failed last
+	away   rest       // it could not be reached
+	doubts doubts
+	why    string // it failed last
 	counts Counts
 }
 
@@ -90,57 +87,75 @@ var errResting = errors.New("it is left alone for a while")
 // errBusy is that a client has its share of a filter's connections.
 var errBusy = errors.New("the client has its share of the connections to the filter")
 
-// dial connects to the filter, for a client. Of those who come when its rest is over the
-// first tries.
-func (f *filter) dial(ctx context.Context, by peer.Holder, o *Options) (*milter.Conn, error) {
+// dial connects to the filter for who, whose connection counts for by. Of those who come
+// when its rest is over the first tries.
+func (f *filter) dial(ctx context.Context, by peer.Holder, who string, o *Options) (*milter.Conn, error) {
 	if !f.room.EnterShare(by, maxConns, connShare) { // first: who can't try takes nobody the turn
 		return nil, errBusy
 	}
-	if err := f.begin(); err != nil {
+	if err := f.begin(who, time.Now()); err != nil {
 		f.room.Leave(by)
 		return nil, err
 	}
-	c, err := Dial(ctx, f.Filter, o.Addrs)
+	c, err := dial(ctx, f.Filter, o.Addrs, f.answered)
 	if err != nil {
 		f.room.Leave(by)
 		return nil, err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.failed, f.until, f.why = 0, time.Time{}, ""
+	f.away = rest{}
 	return c, nil
 }
 
-// begin is why the filter is not to be tried now; nil: it is.
-func (f *filter) begin() error {
+// begin is why the filter is not to be tried now by who; nil: it is.
+func (f *filter) begin(who string, now time.Time) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.failed == 0 {
-		return nil
-	}
-	now := time.Now()
-	if now.Before(f.until) {
+	if f.away.lasts(now) || !f.doubts.tries(who, now) {
 		return fmt.Errorf("%w: %s", errResting, f.why)
 	}
-	f.until = now.Add(f.Connect)
+	if f.away.n > 0 {
+		f.away.until = now.Add(f.Connect) // it is known by then
+	}
 	return nil
 }
 
-// fail notes a failure, and returns how long the filter is left alone.
-func (f *filter) fail(err error) time.Duration {
+// answered notes that the filter has answered a step; last: see milter.Options.
+func (f *filter) answered(at milter.Step, last bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	rest := min(firstRest<<min(f.failed, doubled), maxRest)
-	f.failed++
+	f.doubts.answered(at, last)
+}
+
+// unreachable notes that there is no talking to the filter, and returns how long it is left
+// alone.
+func (f *filter) unreachable(err error) time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.counts.Failed++
-	f.until, f.why = time.Now().Add(rest), err.Error()
-	return rest
+	f.why = err.Error()
+	return f.away.begin(time.Now())
+}
+
+// fail notes that the filter failed at a step of a conversation about who, and returns how
+// long it is left alone: 0, unless others than who have found that too.
+func (f *filter) fail(who string, at milter.Step, err error) time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.counts.Failed++
+	f.why = err.Error()
+	return f.doubts.fail(who, at, errors.Is(err, milter.ErrNoAnswer), time.Now())
 }
 
 // Dial connects to a filter. addrs returns the addresses of a host; nil: the system's
 // resolver is asked.
 func Dial(ctx context.Context, f filterline.Filter, addrs func(ctx context.Context, host string) ([]netip.Addr, error)) (*milter.Conn, error) {
-	m := milter.Options{Network: "tcp", Address: f.Address, Connect: f.Connect, Command: f.Command, Message: f.Message}
+	return dial(ctx, f, addrs, nil)
+}
+
+func dial(ctx context.Context, f filterline.Filter, addrs func(ctx context.Context, host string) ([]netip.Addr, error), answered func(milter.Step, bool)) (*milter.Conn, error) {
+	m := milter.Options{Network: "tcp", Address: f.Address, Connect: f.Connect, Command: f.Command, Message: f.Message, Answered: answered}
 	if strings.HasPrefix(f.Address, "/") {
 		m.Network = "unix"
 	} else if addrs != nil {
@@ -201,11 +216,12 @@ func (s *Set) Session(c *smtpd.Client) *Session {
 	if s == nil || c.Kind == smtpd.Local {
 		return nil
 	}
-	return s.session(c)
+	return s.session(c, whoIs(c))
 }
 
-func (s *Set) session(c *smtpd.Client) *Session {
-	ss := &Session{set: s, client: c}
+// session is that of a client for whom who has the blame.
+func (s *Set) session(c *smtpd.Client, who string) *Session {
+	ss := &Session{set: s, client: c, who: who}
 	for _, f := range s.all {
 		if f.Has(c.Addr.Addr(), int(c.Server.Port())) {
 			ss.links = append(ss.links, &link{s: ss, f: f})

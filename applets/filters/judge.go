@@ -26,13 +26,13 @@ type Judgement struct {
 	Refused       map[int]smtp.Reply // recipients that they don't let have it, by number
 }
 
-// Judge shows a message that waits in the queue to the filters, as one that t.Client
-// sends, with the recipients that they take. An error is that a filter can't be asked now,
+// Judge shows a message of who's that waits in the queue to the filters, as one that
+// t.Client sends, with the recipients that they take. An error is that a filter can't be asked now,
 // or doesn't want the message or a recipient now: whatever its line in option filter has
 // for that, the message waits on.
-func (s *Set) Judge(ctx context.Context, t *smtpd.Transaction, m smtpd.Message) (Judgement, error) {
+func (s *Set) Judge(ctx context.Context, who string, t *smtpd.Transaction, m smtpd.Message) (Judgement, error) {
 	var j Judgement
-	ss := s.session(t.Client)
+	ss := s.session(t.Client, who)
 	if ss == nil {
 		return j, nil
 	}

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strings"
 	"syscall"
+	"time"
 
 	"postoffice/applets/smtpd"
 	"postoffice/internal/filterline"
@@ -22,6 +23,7 @@ type Session struct {
 	set    *Set
 	client *smtpd.Client
 	from   netip.Addr      // for whom it is counted
+	who    string          // whose failures are told apart from others', see doubts
 	ctx    context.Context // of all connections
 	cancel context.CancelFunc
 	links  []*link
@@ -272,7 +274,7 @@ func (l *link) open() (milter.Verdict, error) {
 	if !l.s.waits { // few are judged in the queue at once: those count for nobody who has sessions
 		l.by = peer.HolderAt(c.Addr.Addr(), c.Local)
 	}
-	conn, err := l.f.dial(l.s.ctx, l.by, &l.s.set.o)
+	conn, err := l.f.dial(l.s.ctx, l.by, l.s.who, &l.s.set.o)
 	if err != nil {
 		return milter.Verdict{}, err
 	}
@@ -313,15 +315,21 @@ func (l *link) failed(at milter.Step, err error) smtp.Reply {
 // maxWhy bounds why a filter failed, in the reason of a message that is held.
 const maxWhy = 200
 
-// fail notes that the filter has failed, and closes its connection.
+// fail notes that the filter has failed, and closes its connection. Who has none couldn't
+// reach it.
 func (l *link) fail(err error) {
+	var pause time.Duration
+	if l.conn == nil {
+		pause = l.f.unreachable(err)
+	} else {
+		pause = l.f.fail(l.s.who, l.conn.At(), err)
+	}
 	l.drop()
-	rest := l.f.fail(err)
 	reason := "mail goes on as its line in option filter has it: fail=" + string(l.f.Fail)
 	if l.s.waits {
 		reason = "the message waits in the queue until it can be asked"
 	}
-	l.s.log(slog.LevelWarn, "filter failed", l.f, maillog.Err(err), slog.Duration("pause", rest), maillog.Reason(reason))
+	l.s.log(slog.LevelWarn, "filter failed", l.f, maillog.Err(err), slog.Duration("pause", pause.Round(time.Millisecond)), maillog.Reason(reason))
 }
 
 // drop lets go of the connection, which is closed.

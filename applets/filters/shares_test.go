@@ -29,7 +29,7 @@ func shared(t *testing.T, f *testfilter.Filter, words string) (set *Set, mail fu
 	set = New(Options{Filters: all, Hostname: "us.example", Log: slog.New(slog.DiscardHandler)}, nil)
 	return set, func(addr string) (*Session, smtp.Reply) {
 		from := netip.MustParseAddrPort(addr)
-		s := set.Session(&smtpd.Client{Addr: from, Server: netip.MustParseAddrPort("192.0.2.1:25"), Local: from.Addr().IsLoopback()})
+		s := set.Session(&smtpd.Client{Addr: from, Server: netip.MustParseAddrPort("192.0.2.1:25"), Local: from.Addr().IsLoopback(), Hello: "c.example"})
 		t.Cleanup(s.Close)
 		if v := s.Connect(t.Context()); !v.Accepted() {
 			t.Errorf("%s: %v", addr, v.Reply)
@@ -75,8 +75,8 @@ func TestBusyTakesNoTurn(t *testing.T) {
 		mail("198.51.100.7:40000")
 	}
 	f := set.all[0]
-	f.fail(errors.New("it ended"))
-	f.until = time.Time{}
+	f.unreachable(errors.New("it ended"))
+	f.away.until = time.Time{}
 	if _, r := mail("198.51.100.7:40000"); r.Code != 451 {
 		t.Errorf("beyond its share a client hears %v", r)
 	}
@@ -98,7 +98,7 @@ func TestQueueHasRoom(t *testing.T) {
 	}
 	client, text := Here("s"), "Subject: x\n\nhello\n"
 	tx := &smtpd.Transaction{ID: "Q2", Client: &client, ReversePath: smtp.Path{Local: "a", Domain: "b.example"}, Recipients: []smtp.Recipient{{Path: smtp.Path{Local: "r", Domain: "us.example"}}}}
-	j, err := set.Judge(t.Context(), tx, smtpd.NewMessage(strings.NewReader(text), int64(len(text)), 0, nil))
+	j, err := set.Judge(t.Context(), "uid 1000", tx, smtpd.NewMessage(strings.NewReader(text), int64(len(text)), 0, nil))
 	if err != nil || !j.Accepted() || len(j.Refused) > 0 {
 		t.Errorf("it is %+v, %v", j, err)
 	}
@@ -136,17 +136,18 @@ func TestClosedUnasked(t *testing.T) {
 // and the rests grow up to a bound.
 func TestRest(t *testing.T) {
 	f := &filter{Filter: filterline.Filter{Name: "f"}}
-	f.fail(errors.New("no socket"))
-	if err := f.begin(); err == nil || !strings.Contains(err.Error(), "no socket") {
+	begin := func() error { return f.begin("192.0.2.7/32", time.Now()) }
+	f.unreachable(errors.New("no socket"))
+	if err := begin(); err == nil || !strings.Contains(err.Error(), "no socket") {
 		t.Errorf("who is not let to it hears %v", err)
 	}
-	f.failed = 0
-	last := f.fail(errResting)
-	if last != firstRest || !errors.Is(f.begin(), errResting) {
+	f.away = rest{}
+	last := f.unreachable(errResting)
+	if last != firstRest || !errors.Is(begin(), errResting) {
 		t.Errorf("after a failure it rests for %v", last)
 	}
 	for range 20 {
-		next := f.fail(errResting)
+		next := f.unreachable(errResting)
 		if next < last || next > maxRest {
 			t.Errorf("a rest of %v follows one of %v", next, last)
 		}
@@ -155,9 +156,9 @@ func TestRest(t *testing.T) {
 	if last != maxRest {
 		t.Errorf("the longest rest is %v", last)
 	}
-	f.until = f.until.Add(-last)
+	f.away.until = f.away.until.Add(-last)
 	f.Connect = maxRest
-	if f.begin() != nil || !errors.Is(f.begin(), errResting) {
+	if begin() != nil || !errors.Is(begin(), errResting) {
 		t.Error("when its rest is over not one session tries it")
 	}
 }

@@ -15,9 +15,9 @@ import (
 
 const maxTrace = 64 << 10 // octets of our own trace field, which has two thousand where names are longest
 
-// Filtered shows a message that waits in the queue to the filters. An error is that they
+// Filtered shows a message of who's that waits in the queue to the filters. An error is that they
 // can't tell now. Until the Verdict's Done is called its Edits may be read.
-func Filtered(ctx context.Context, set *filters.Set, q *spool.Queue, m *spool.Message) (Verdict, error) {
+func Filtered(ctx context.Context, who string, set *filters.Set, q *spool.Queue, m *spool.Message) (Verdict, error) {
 	var texts texts
 	env := m.Envelope()
 	_, utf8 := smtp.FindParam(env.Params, smtp.ParamUTF8)
@@ -31,7 +31,7 @@ func Filtered(ctx context.Context, set *filters.Set, q *spool.Queue, m *spool.Me
 		keys, t.Recipients = append(keys, r.Key), append(t.Recipients, r.Original())
 	}
 	begin := func() (smtpd.Scratch, error) { return texts.begin(q, env) }
-	j, err := set.Judge(ctx, t, smtpd.NewMessage(m.Data(), m.Size(), trace(m.Data()), begin))
+	j, err := set.Judge(ctx, who, t, smtpd.NewMessage(m.Data(), m.Size(), trace(m.Data()), begin))
 	if err != nil {
 		texts.end()
 		return Verdict{}, err

@@ -69,7 +69,7 @@ func TestFiltered(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				v, err := Filtered(t.Context(), set, s.queue, m)
+				v, err := Filtered(t.Context(), "uid 1000", set, s.queue, m)
 				if waits := tt.at == spool.Waiting && !tt.gone; waits != (err != nil) {
 					t.Fatalf("%+v, %v", v, err)
 				}
@@ -150,7 +150,7 @@ func TestRefusedRecipients(t *testing.T) {
 			id := s.come("a", "joe", false, "s", "t")
 			m, _, err := s.queue.ClaimWaiting(id)
 			testenv.Must(t, err)
-			v, err := Filtered(t.Context(), set, s.queue, m)
+			v, err := Filtered(t.Context(), "uid 1000", set, s.queue, m)
 			if tt.waits {
 				if m.Close(); err == nil {
 					t.Errorf("%+v, want it to wait", v)

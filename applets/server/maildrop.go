@@ -234,9 +234,12 @@ func (s *system) newWaiting() *judging.Waiting {
 		Waits: func(id spool.ID, env envelope.Envelope) {
 			s.watchers.kept(id, env.Client, len(env.Recipients))
 		},
-		Who: func(client string) string { return deliver.Submitter(client, smtp.Path{Local: "-"}) },
+		Who: whoSubmits,
 	})
 }
+
+// whoSubmits is for whom a client's mail counts where it waits to be judged.
+func whoSubmits(client string) string { return deliver.Submitter(client, smtp.Path{Local: "-"}) }
 
 // passed is told of a message that filters let into the queue.
 func (s *system) passed(id spool.ID, env envelope.Envelope, later bool) {
@@ -255,7 +258,7 @@ func (s *system) passed(id spool.ID, env envelope.Envelope, later bool) {
 func (s *system) judge(ctx context.Context, m *spool.Message) (v judging.Verdict, err error) {
 	conf, env := s.settings.Load().conf, m.Envelope()
 	if set := s.filters.Load(); set != nil && conf.FiltersForSendmail {
-		if v, err = judging.Filtered(ctx, set, s.queue, m); err != nil {
+		if v, err = judging.Filtered(ctx, whoSubmits(env.Client), set, s.queue, m); err != nil {
 			return v, err
 		}
 		v = s.unwanted(conf, v)
@@ -302,7 +305,7 @@ func (s *system) found(conf *config.Config, v judging.Verdict, reason string, r 
 func (s *system) scan(ctx context.Context, client, id string, body io.Reader) (judging.Finding, error) {
 	return s.scanner.Look(ctx, judging.Scan{
 		Mailer: s.mailer, User: cmp.Or(s.postmaster, scanUser(s.settings.Load().conf)), // a private server has its user alone
-		Who: deliver.Submitter(client, smtp.Path{Local: "-"}), ID: id, Body: body,
+		Who: whoSubmits(client), ID: id, Body: body,
 	})
 }
 
