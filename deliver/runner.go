@@ -101,6 +101,12 @@ func (r *Runner) forgetRoutes() {
 // Active says whether a message is being worked on.
 func (r *Runner) Active(id spool.ID) bool { return r.sched.Active(id) }
 
+// Resting says whether nothing is being worked on.
+func (r *Runner) Resting() bool {
+	active, _ := r.sched.Count()
+	return active == 0
+}
+
 // SetAside says whether a delivery of this message could not be recorded, so
 // that this runner leaves it alone.
 func (r *Runner) SetAside(id spool.ID) bool { return r.sched.Aside(id) }

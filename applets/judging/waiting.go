@@ -122,6 +122,13 @@ func (w *Waiting) Now() {
 	w.wake()
 }
 
+// Resting says whether nobody is judging.
+func (w *Waiting) Resting() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.busy == 0
+}
+
 func (w *Waiting) wake() {
 	select {
 	case w.changed <- struct{}{}:

@@ -284,6 +284,8 @@ func (s *fake) command(words []string) string {
 	case "sign": // with the first key, which is ECDSA
 		_, err := s.signer.Load().Key(0, &ecdsa.PublicKey{}).Sign(nil, make([]byte, 32), crypto.SHA256)
 		return fmt.Sprint(err)
+	case "again":
+		return fmt.Sprint(s.link.Again())
 	case "exit":
 		n, _ := strconv.Atoi(arg(1))
 		os.Exit(n)

@@ -37,7 +37,10 @@ func (s *serverLife) handle(f frame, files []*os.File) error {
 	case opReady:
 		s.m.ready()
 	case opDone:
-		return s.m.done()
+		if s.m.o.OnePass {
+			s.m.done()
+		}
+		s.gaveWay.Store(true)
 	case opDeliver:
 		if err := checkPipe(files[0]); err != nil {
 			return err

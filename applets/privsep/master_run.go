@@ -103,6 +103,10 @@ const (
 	passTries   = 3                // servers of a single pass, if results wait to be recorded
 )
 
+// RenewEvery is what lies between two servers that give way, at least: what a server
+// knows of failures goes with it.
+const RenewEvery = time.Hour
+
 // Rights are what a master's process may keep.
 type Rights struct {
 	Bare   bool // as MasterOptions.Bare
@@ -165,6 +169,7 @@ type master struct {
 	users    *users
 	sockets  *service.Sockets
 	running  sync.WaitGroup // deliveries and lookups, for whatever server
+	gaveWay  time.Time      // when a server did last
 	audit    bool           // SIGUSR1 came, and again: servers have it the other way round than their settings
 
 	mu        sync.Mutex // guards what follows
@@ -238,8 +243,12 @@ func waitFor(g *sync.WaitGroup, d time.Duration) bool {
 	}
 }
 
-// errStopped ends the loop: it was asked to.
-var errStopped = errors.New("stopped")
+// How a server ends, but for faults: it was asked to, which ends the loop, or another one
+// is to come in its place.
+var errStopped, errGaveWay = errors.New("stopped"), errors.New("gave way to another server")
+
+// renewable reports whether a server may give way.
+func (m *master) renewable() bool { return time.Since(m.gaveWay) > RenewEvery }
 
 // run keeps one server running.
 func (m *master) run(signals <-chan os.Signal) error {
@@ -256,6 +265,9 @@ func (m *master) run(signals <-chan os.Signal) error {
 			return err
 		case m.o.OnePass && (try >= passTries || len(m.results.unrecorded()) == 0):
 			return err
+		case errors.Is(err, errGaveWay) && m.renewable():
+			m.gaveWay = time.Now()
+			continue
 		}
 		if time.Since(began) > steadyAfter {
 			pause = m.o.firstPause
@@ -326,14 +338,10 @@ func (m *master) ready() {
 }
 
 // done is called when the server says that the single pass is over.
-func (m *master) done() error {
-	if !m.o.OnePass {
-		return errors.New("done, but this is no single pass")
-	}
+func (m *master) done() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.passDone = true
-	return nil
 }
 
 func (m *master) notify(state string) {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"postoffice/applets/privsep/birth"
@@ -47,6 +48,7 @@ type serverLife struct {
 	unsigned error           // why there is none
 	hung     chan struct{}   // the one that it was given last answers nobody
 
+	gaveWay atomic.Bool     // it said that another one is to come in its place
 	running sync.WaitGroup  // deliveries this server asked for
 	ctx     context.Context // of those that have not begun
 	cancel  context.CancelFunc
@@ -127,6 +129,9 @@ func (s *serverLife) supervise(signals <-chan os.Signal) error {
 			if stopping {
 				return errStopped
 			}
+			if s.gaveWay.Load() && exit.Code == 0 {
+				return errGaveWay
+			}
 			return exit
 		}
 	}
@@ -168,8 +173,11 @@ func (s *serverLife) handOver() error {
 		}
 	}
 	mode := modeStay
-	if s.m.o.OnePass {
+	switch {
+	case s.m.o.OnePass:
 		mode = modePass
+	case !s.m.renewable():
+		mode = modeAgain
 	}
 	terminal := attached
 	if s.m.o.Detach {
@@ -235,8 +243,9 @@ func (s *serverLife) signerHung() error {
 }
 
 const (
-	modeStay = "stay"
-	modePass = "pass"
+	modeStay  = "stay"
+	modePass  = "pass"
+	modeAgain = "again" // stay, and don't give way for RenewEvery
 
 	attached = "attached"
 	detached = "detached"

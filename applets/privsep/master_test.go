@@ -61,6 +61,32 @@ func deliverAll(t *testing.T, h *harness) {
 	}
 }
 
+// TestGiveWay: a server that says so is followed at once by another one, which hears that
+// it came so; one that says so again within the hour, or ends with a fault, or doesn't say
+// so, ends as any other.
+func TestGiveWay(t *testing.T) {
+	patient := func(o *MasterOptions) { o.firstPause, o.lastPause = time.Hour, time.Hour }
+	h := start(t, patient)
+	h.dial().want("false", "again")
+	h.dial().want("<nil>", "done")
+	k := h.dial()
+	k.want("true", "again")
+	if strings.Contains(h.log.String(), `msg="server ended"`) {
+		t.Error("a server that gave way counts as one that died")
+	}
+	k.want("<nil>", "done")
+	h.log.Wait(t, `msg="server ended"`, 1)
+	for _, code := range []int{0, 70} {
+		h := start(t, patient)
+		k := h.dial()
+		if code > 0 {
+			k.say("frame %x", frame{op: opDone}.append(nil))
+		}
+		k.say("exit %d", code)
+		h.log.Wait(t, `msg="server ended"`, 1)
+	}
+}
+
 // TestServersRights: what the server process is born with.
 func TestServersRights(t *testing.T) {
 	secret := filepath.Join(t.TempDir(), "secret")
@@ -111,7 +137,6 @@ func TestForbiddenA71(t *testing.T) {
 		{hexOf(frame{opLookup, []string{"x", "u0"}}), "invalid syntax"},
 		{hexOf(frame{opRecorded, []string{"a b"}}), "token with the octet"},
 		{hexOf(frame{opBroken, []string{"smtp"}}), "none of ours"},
-		{hexOf(frame{opDone, nil}), "no single pass"},
 		{hexOf(frame{opKeepOut, []string{strings.Repeat("x", addressSize)}}), "coal is off"},
 		{hexOf(frame{opPassword, []string{"1", "h", "u", ""}}), "nobody who has one"},
 		{hexOf(frame{op: opHung}), "there never was one"},

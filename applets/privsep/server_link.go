@@ -34,6 +34,7 @@ type Link struct {
 	conn       *conn
 	settings   []byte
 	onePass    bool
+	again      bool
 	detach     bool // let go of standard error when ready
 	listeners  []service.Listener
 	session    *os.File
@@ -109,7 +110,11 @@ func (l *Link) Ready() error {
 	return l.conn.send(frame{op: opReady})
 }
 
-// Done tells the master that the single pass is over; the server ends next.
+// Again says that a server gave way not long ago: this one is to stay for RenewEvery.
+func (l *Link) Again() bool { return l.again }
+
+// Done tells the master that the single pass is over or, where there is none, that
+// another server is to come in our place at once. The server ends next.
 func (l *Link) Done() error { return l.conn.send(frame{op: opDone}) }
 
 // Broken tells the master that the listener can't accept any more. The caller

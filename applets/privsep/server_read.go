@@ -60,7 +60,7 @@ func (l *Link) takeOver() error {
 			}
 			l.unrecorded = append(l.unrecorded, t)
 		case opStart:
-			l.onePass, l.detach = f.fields[0] == modePass, f.fields[1] == detached
+			l.onePass, l.again, l.detach = f.fields[0] == modePass, f.fields[0] == modeAgain, f.fields[1] == detached
 			return l.conn.c.SetReadDeadline(time.Time{})
 		default:
 			return fmt.Errorf("%w: op %d before the start", errFrame, f.op)

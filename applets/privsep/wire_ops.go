@@ -20,7 +20,7 @@ type op byte
 // opForwards where it writes mailboxes.
 const (
 	opReady    op = 1 + iota // it answers
-	opDone                   // the single pass is over
+	opDone                   // the single pass is over; or another server is to come in this one's place
 	opDeliver                // see mailboxFields; the pipe with the octets
 	opSmall                  // the same, and all octets of a small message
 	opRecorded               // token
@@ -43,7 +43,7 @@ const (
 	opListener                   // name, service, network, address; the socket
 	opSession                    // the socket
 	opResult                     // token, status, reply code, reply status, reply text, error
-	opStart                      // "pass" or "stay", "attached" or "detached": everything was handed over
+	opStart                      // "pass", "stay" or "again", "attached" or "detached": everything was handed over
 	opAccount                    // serial, outcome, name, uid, gid, home, shell, error
 	opReload                     // the settings sent last are new ones
 	opStop                       // end

@@ -21,7 +21,6 @@ import (
 	"postoffice/applets/service"
 	"postoffice/applets/state"
 	"postoffice/deliver/local/mailbox"
-	"postoffice/deliver/route"
 	"postoffice/internal/account"
 	"postoffice/internal/disk"
 	"postoffice/internal/maillog"
@@ -123,8 +122,10 @@ func (s *system) serveOnce(ctx context.Context, cancel func(), link *privsep.Lin
 	return link.Done()
 }
 
-// serveLink serves until the master says stop.
+// serveLink serves until the master says stop, or another server is to take this one's
+// place.
 func (s *system) serveLink(ctx context.Context, cancel func(), link *privsep.Link) error {
+	began := time.Now()
 	s.broken = link.Broken
 	if c := link.Certificates(); c != nil {
 		s.takeCertificates(ctx, *c, link.SignerHung)
@@ -138,34 +139,88 @@ func (s *system) serveLink(ctx context.Context, cancel func(), link *privsep.Lin
 	if err := link.Ready(); err != nil {
 		return err
 	}
-	for event := range link.Events() {
-		switch e := event.(type) {
-		case privsep.Stop:
-			cancel()
-			s.stop()
-			return nil
-		case privsep.Reload:
-			conf, err := config.Decode(e.Settings)
-			if err != nil {
-				s.log.LogAttrs(ctx, slog.LevelError, "configuration refused", maillog.Err(err))
-				continue
+	look := time.NewTicker(spentLook)
+	defer look.Stop()
+	rests := 0 // looks in a row
+	for {
+		select {
+		case event, ok := <-link.Events():
+			if _, stop := event.(privsep.Stop); stop || !ok {
+				cancel()
+				s.stop()
+				return nil
 			}
-			s.reload(ctx, conf)
-		case privsep.NewCertificates:
-			s.takeCertificates(ctx, e, link.SignerHung)
-		case privsep.ToggleAudit:
-			s.policy.ToggleAudit()
-		case privsep.NewListener:
-			if err := s.listen(ctx, e.Listener); err != nil {
-				s.listenLater(ctx, e.Name, err)
+			s.heed(ctx, link, event)
+		case now := <-look.C:
+			if rests++; !s.spent() || link.Again() && now.Sub(began) < privsep.RenewEvery {
+				rests = 0
 			}
-		case privsep.Missed:
-			s.missed(ctx, e)
+			if rests == spentLooks {
+				return s.giveWay(ctx, cancel, link)
+			}
 		}
 	}
+}
+
+// heed does what the master says, but for Stop.
+func (s *system) heed(ctx context.Context, link *privsep.Link, event privsep.Event) {
+	switch e := event.(type) {
+	case privsep.Reload:
+		conf, err := config.Decode(e.Settings)
+		if err != nil {
+			s.log.LogAttrs(ctx, slog.LevelError, "configuration refused", maillog.Err(err))
+			return
+		}
+		s.reload(ctx, conf)
+	case privsep.NewCertificates:
+		s.takeCertificates(ctx, e, link.SignerHung)
+	case privsep.ToggleAudit:
+		s.policy.ToggleAudit()
+	case privsep.NewListener:
+		if err := s.listen(ctx, e.Listener); err != nil {
+			s.listenLater(ctx, e.Name, err)
+		}
+	case privsep.Missed:
+		s.missed(ctx, e)
+	}
+}
+
+const (
+	spentLook   = 5 * time.Second  // between two looks
+	spentLooks  = 3                // that must find nothing to do before a server gives way
+	lastClients = 10 * time.Second // for who came in the moment in which it began to
+)
+
+// spent reports whether what a crowd of clients left is all that there is of this server:
+// Go keeps memory of as many sessions as there were, and only its process's end gives it
+// back. Nobody is connected, looks on, or is being worked for.
+func (s *system) spent() bool {
+	return s.smtp.Spent() && s.watchers.n.Load() == 0 && s.runner.Resting() && s.waiting.Resting()
+}
+
+// giveWay ends a server whom the master follows with another one at once. Nobody is turned
+// away for it: the master has the sockets too, and who comes meanwhile waits there.
+func (s *system) giveWay(ctx context.Context, cancel func(), link *privsep.Link) error {
+	s.log.LogAttrs(ctx, slog.LevelInfo, "server renewed", maillog.Reason("memory that many sessions at one time left is given back"))
+	go func() {
+		for range link.Events() { // the next server hears of it
+		}
+	}()
+	settle, end := context.WithTimeout(ctx, lastClients)
+	defer end()
+	for _, l := range s.listening {
+		l.end()
+	}
+	for _, l := range s.listening {
+		select {
+		case <-l.over:
+		case <-settle.Done():
+		}
+	}
+	s.smtp.Settle(settle)
 	cancel()
 	s.stop()
-	return nil
+	return link.Done()
 }
 
 // missed goes on without what the master could not give us.
@@ -330,46 +385,10 @@ func newVirtual(conf *config.Config, users vhost.Users, boxes vhost.Mailboxes, a
 	return d
 }
 
-// ownVirtual returns those that are an ordinary user's to serve: they have none where
-// another is the vhost-user.
-func ownVirtual(conf *config.Config, me account.Account) *vhost.Directory {
-	if conf.VHostUser != me.Name {
-		return nil
-	}
-	return newVirtual(conf, vhost.New(conf.VHostDir, account.Machine()), auth.Counted(whereVirtual(conf)), account.Only(me))
-}
-
-// ownLogins are the logins of the same, in this process.
-func (d *daemon) ownLogins(v *vhost.Directory) logins.Source {
-	if v == nil {
-		return nil
-	}
-	s, ok := v.Users.(*vhost.Store)
-	if !ok {
-		return nil
-	}
-	source, err := auth.Local(s, d.secret())
-	if err != nil { // without random octets nothing else works either
-		return nil
-	}
-	return source
-}
-
 // virtualUsers are those of virtual domains, for logins.
 func (g ground) virtualUsers() logins.Users {
 	if g.virtual == nil || g.logins == nil {
 		return logins.Users{}
 	}
 	return logins.Users{Source: g.logins, Any: g.virtual.Domains.Any}
-}
-
-// virtualMailbox is option vhost-mailbox for a router.
-func virtualMailbox(conf *config.Config) string {
-	switch conf.VHostMailbox {
-	case config.VHostFile:
-		return ""
-	case config.VHostMaildir:
-		return route.Maildir
-	}
-	return conf.VHostMailbox
 }

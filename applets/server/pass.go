@@ -276,3 +276,35 @@ func (p loginPauses) Write(text []byte) error {
 	}
 	return err
 }
+
+// runEvery tries the whole queue at once and then at intervals (R68).
+func (s *system) runEvery(ctx context.Context, every time.Duration) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		s.runNow(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// runNow tries every message now. With queue-only nothing runs the queue but
+// this: one pass, in the background.
+func (s *system) runNow(ctx context.Context) {
+	s.work.Go(func() { s.pickUp(ctx) })
+	s.waiting.Now()
+	if !s.queueOnly {
+		s.runner.RunNow()
+		return
+	}
+	s.work.Go(func() {
+		s.passing.Lock()
+		defer s.passing.Unlock()
+		if err := s.runner.Pass(ctx); err != nil {
+			s.log.LogAttrs(ctx, slog.LevelWarn, "queue not run", maillog.Err(err))
+		}
+	})
+}

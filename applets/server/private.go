@@ -14,8 +14,10 @@ import (
 
 	"postoffice/applets/cmdline"
 	"postoffice/applets/config"
+	"postoffice/applets/logins"
 	"postoffice/applets/passwords"
 	"postoffice/applets/privsep"
+	"postoffice/applets/privsep/auth"
 	"postoffice/applets/service"
 	"postoffice/applets/sysexits"
 	"postoffice/deliver/local"
@@ -25,6 +27,7 @@ import (
 	"postoffice/internal/disk"
 	"postoffice/internal/maillog"
 	"postoffice/internal/smarthost"
+	"postoffice/vhost"
 )
 
 // privateMailer delivers in this process, for the user who started it alone.
@@ -277,4 +280,29 @@ func given(dir string, owner service.User) bool {
 	}
 	i := disk.InfoOf(info)
 	return i.UID == owner.UID && i.GID == owner.GID && i.Mode.Perm() == 0o700
+}
+
+// ownVirtual returns those that are an ordinary user's to serve: they have none where
+// another is the vhost-user.
+func ownVirtual(conf *config.Config, me account.Account) *vhost.Directory {
+	if conf.VHostUser != me.Name {
+		return nil
+	}
+	return newVirtual(conf, vhost.New(conf.VHostDir, account.Machine()), auth.Counted(whereVirtual(conf)), account.Only(me))
+}
+
+// ownLogins are the logins of the same, in this process.
+func (d *daemon) ownLogins(v *vhost.Directory) logins.Source {
+	if v == nil {
+		return nil
+	}
+	s, ok := v.Users.(*vhost.Store)
+	if !ok {
+		return nil
+	}
+	source, err := auth.Local(s, d.secret())
+	if err != nil { // without random octets nothing else works either
+		return nil
+	}
+	return source
 }

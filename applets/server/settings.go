@@ -379,3 +379,14 @@ func OpenLog(env *cmdline.Env, conf *config.Config, program string) (log *slog.L
 	log, all, err := openLogs(env, conf, program)
 	return log, all.close, err
 }
+
+// virtualMailbox is option vhost-mailbox for a router.
+func virtualMailbox(conf *config.Config) string {
+	switch conf.VHostMailbox {
+	case config.VHostFile:
+		return ""
+	case config.VHostMaildir:
+		return route.Maildir
+	}
+	return conf.VHostMailbox
+}

@@ -88,13 +88,20 @@ type system struct {
 	leaveSigner func() // lets go of the signer that offer has; of the goroutine that serves the link
 
 	broken    func(name string) error // has a listener bound again, which then comes to listen
-	listening map[string]func()       // what ends each listener; of the goroutine that calls listen
+	listening map[string]listening    // of the goroutine that calls listen
 	strangers bool                    // one of them is for clients of the network
+}
+
+// listening is a listener that is served. end has it accept nothing more; over is closed
+// then, at that of requests when all are answered.
+type listening struct {
+	end  func()
+	over <-chan struct{}
 }
 
 // assemble joins the packages. Nothing is accepted or delivered yet.
 func assemble(ctx context.Context, conf *config.Config, log *slog.Logger, g ground) (*system, error) {
-	s := &system{ground: g, log: log, logins: login.NewKeeper(g.passwords), queueOnly: conf.QueueOnly, listening: map[string]func(){}}
+	s := &system{ground: g, log: log, logins: login.NewKeeper(g.passwords), queueOnly: conf.QueueOnly, listening: map[string]listening{}}
 	now := s.newSettings(ctx, conf)
 	s.settings.Store(now)
 	s.logins.Use(relayTrust(conf), log)
@@ -268,11 +275,12 @@ func (s *system) listen(ctx context.Context, l service.Listener) error {
 	if err != nil {
 		return err
 	}
-	if end := s.listening[l.Name]; end != nil {
-		end()
+	if before, ok := s.listening[l.Name]; ok {
+		before.end()
 	}
 	own, cancel := context.WithCancel(ctx)
-	s.listening[l.Name] = func() { cancel(); nl.Close() }
+	over := make(chan struct{})
+	s.listening[l.Name] = listening{func() { cancel(); nl.Close() }, over}
 	kind := s.settings.Load().kindOf(l)
 	serve := func() error { return s.smtp.Serve(own, nl, kind) }
 	switch {
@@ -284,6 +292,7 @@ func (s *system) listen(ctx context.Context, l service.Listener) error {
 	}
 	s.work.Go(func() {
 		defer cancel()
+		defer close(over)
 		if err := serve(); err != nil && own.Err() == nil {
 			s.rebind(ctx, l.Name, err)
 		}
@@ -317,38 +326,6 @@ func (s *system) deliverAll(ctx context.Context) {
 	if every := s.settings.Load().conf.QueueInterval; every > 0 {
 		s.work.Go(func() { s.runEvery(ctx, every) })
 	}
-}
-
-// runEvery tries the whole queue at once and then at intervals (R68).
-func (s *system) runEvery(ctx context.Context, every time.Duration) {
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
-		s.runNow(ctx)
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
-}
-
-// runNow tries every message now. With queue-only nothing runs the queue but
-// this: one pass, in the background.
-func (s *system) runNow(ctx context.Context) {
-	s.work.Go(func() { s.pickUp(ctx) })
-	s.waiting.Now()
-	if !s.queueOnly {
-		s.runner.RunNow()
-		return
-	}
-	s.work.Go(func() {
-		s.passing.Lock()
-		defer s.passing.Unlock()
-		if err := s.runner.Pass(ctx); err != nil {
-			s.log.LogAttrs(ctx, slog.LevelWarn, "queue not run", maillog.Err(err))
-		}
-	})
 }
 
 // killSpare is what a server that was told to end has beyond option stop-time, before the

@@ -139,6 +139,7 @@ func (s *session) concludeLogin(ctx context.Context, r smtp.Reply) smtp.Reply {
 	default:
 		return r
 	}
+	s.server.refusedLogin.Store(time.Now().UnixNano())
 	if s.counted() {
 		s.server.rates.Count(time.Now(), s.client.Addr.Addr(), rates.Logins, s.o.loginLimits())
 	}

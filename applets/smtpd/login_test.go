@@ -232,6 +232,9 @@ func TestLoginRefused(t *testing.T) {
 		if r := c.do(plain("alice", "sesame")); r.Code != 454 || !strings.Contains(r.Text, "try again in") {
 			t.Errorf("the right password meanwhile: %v", r)
 		}
+		if s.refusedLogin.Load() == 0 {
+			t.Error("the server doesn't remember that a login was refused")
+		}
 		if all := s.Limited(); len(all) != 1 || all[0].Kind.String() != "refused logins" {
 			t.Errorf("postoffice limits shows %+v", all)
 		}

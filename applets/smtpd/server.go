@@ -62,6 +62,10 @@ type Server struct {
 	drained   chan struct{}      // closed when Shutdown has begun and wires is empty
 	turns     int                // connections that have begun or ended since memory was given back
 	looked    int                // what it was at the last look
+	most      int                // of wires that there were at one time
+	empty     chan struct{}      // closed when wires is, nil while nobody waits for it
+
+	refusedLogin atomic.Int64 // when a login was refused last, in nanoseconds since 1970
 }
 
 // New returns a server with the settings o.
@@ -224,6 +228,7 @@ func (s *Server) register(w *conn) bool {
 		return false
 	}
 	s.wires[w] = struct{}{}
+	s.most = max(s.most, len(s.wires))
 	s.turned()
 	w.id = s.newID()
 	return true
@@ -234,13 +239,47 @@ func (s *Server) unregister(w *conn) {
 	defer s.mu.Unlock()
 	delete(s.wires, w)
 	s.turned()
-	if !s.stopBy.IsZero() && len(s.wires) == 0 {
+	if len(s.wires) > 0 {
+		return
+	}
+	if !s.stopBy.IsZero() {
 		close(s.drained)
+	}
+	if s.empty != nil {
+		close(s.empty)
+		s.empty = nil
+	}
+}
+
+// Spent reports whether what there is of the server is what a crowd left of it: no
+// session, the memory that Go keeps for as many as there were, and nothing that another
+// server would have to know, as whose logins were refused in the last hour.
+func (s *Server) Spent() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.wires) == 0 && s.most >= crowd && time.Now().UnixNano()-s.refusedLogin.Load() > int64(time.Hour)
+}
+
+// Settle waits until there is no session, or ctx ends.
+func (s *Server) Settle(ctx context.Context) {
+	s.mu.Lock()
+	if len(s.wires) == 0 {
+		s.mu.Unlock()
+		return
+	}
+	if s.empty == nil {
+		s.empty = make(chan struct{})
+	}
+	empty := s.empty
+	s.mu.Unlock()
+	select {
+	case <-empty:
+	case <-ctx.Done():
 	}
 }
 
 const (
-	crowd = 1000            // connections that begin or end, after which memory is given back
+	crowd = 1000            // connections that begin or end, after which memory is given back; at once, and Go keeps megabytes of them
 	calm  = 5 * time.Second // between two looks whether it is over
 	still = crowd / 20      // connections that may begin or end between them then
 )
