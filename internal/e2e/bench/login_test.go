@@ -85,7 +85,7 @@ func TestBenchLogins(t *testing.T) {
 		if s.goal != "" {
 			one = "1.2 or less"
 		}
-		workload{key: "u", mode: benchMode{queueOnly: true}, rounds: 3, lines: []line{{"one login at a time, " + s.what, "ms", one}},
+		workload{key: "u", mode: benchMode{queueOnly: true}, rounds: 9, lines: []line{{"one login at a time, " + s.what, "ms", one}},
 			run: func(t *testing.T, c *contender) []float64 {
 				return []float64{1000 / c.logins(t, s.user+"@v.test", 1, 2*s.each)}
 			}}.measure(t, []*contender{ours, theirs})
