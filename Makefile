@@ -1,13 +1,14 @@
 # postoffice. `make help` lists the targets.
 
 SHELL   = /bin/sh
-GO     := $(shell sh testdata/tools/go.sh find)
+# The first target that needs a Go looks for it, once.
+GO      = $(eval GO := $(shell sh testdata/tools/go.sh find))$(GO)
 OUT     = postoffice
 COMMIT  = $(shell cat .commit 2>/dev/null || git describe --always --dirty --abbrev=12 --exclude '*' 2>/dev/null)
 # Functions begin at 16 octets, as they did in Go for years, and not at 32: 164 kB less.
 LDFLAGS = -s -w -funcalign=16 -X postoffice/applets/cmdline.commit=$(COMMIT)
 
-# A Go from 1.21 on fetches the one that go.mod names, where it is older itself.
+# Tools of ours may need a newer Go than go.mod does, and a Go from 1.21 on fetches that.
 export GOTOOLCHAIN ?= auto
 
 # Where `make install` puts things; DESTDIR comes in front of all. MAILERCONF is the file of
@@ -16,6 +17,7 @@ PREFIX  = /usr/local
 MANDIR  = $(PREFIX)/share/man
 
 # postoffice install does it, postoffice-install(8); the manual pages are make's.
+PLACE   = $(DESTDIR)$(PREFIX)/sbin/postoffice
 INSTALL = --root '$(or $(DESTDIR),/)' --prefix '$(PREFIX)'
 
 # Pages that other mail servers install too: they are only put there, and only removed,
@@ -82,14 +84,14 @@ all: go ## build ./postoffice: static, stripped, the same from any directory
 lite: go ## build ./postoffice without databases, for small devices: it reads alias files as text
 	GOEXPERIMENT=nogreenteagc CGO_ENABLED=0 $(GO) build -tags lite $(SMALL) -trimpath -buildvcs=false -ldflags='$(LDFLAGS) -funcalign=1' -o $(OUT) .
 
-go: # the sentence that says which Go is needed, where it is missing
+go: # the Go that go.mod names is there, or is fetched, or a sentence says what is missing
 	@GO='$(GO)' sh testdata/tools/go.sh
 
 deps: go ## install the Debian packages that the tests use (as root)
 	@sh testdata/tools/deps.sh
 
 # Each part runs, whatever became of those before it.
-test: deps ## run every test, as shipped and with the race detector; needs root
+test: deps go ## run every test, as shipped and with the race detector; needs root
 	@sh testdata/tools/root.sh
 	@failed=; part() { echo "$$*"; env "$$@" || failed="$$failed$$*\n"; }; \
 	part CGO_ENABLED=0 $(GO) test -tags e2e -timeout 25m ./... $(STANDINS); \
@@ -108,8 +110,8 @@ quick: go ## run the tests beside the code in half a minute; without root those 
 race: go ## run the tests beside the code with the race detector
 	$(FEWER) CGO_ENABLED=1 $(GO) test -race -skip '$(CRASH)' $(RACED)
 
-check: deps ## gofmt, go.mod, vet, staticcheck, import table, banned calls, manual pages, advisories
-	@sh testdata/tools/format.sh
+check: deps go ## gofmt, go.mod, vet, staticcheck, import table, banned calls, manual pages, advisories
+	@GO='$(GO)' sh testdata/tools/format.sh
 	$(GO) mod tidy -diff
 	$(GO) vet ./...
 	$(GO) vet -tags e2e,bench ./...
@@ -122,7 +124,7 @@ check: deps ## gofmt, go.mod, vet, staticcheck, import table, banned calls, manu
 	$(GO) test -count=1 -run '^(TestLayers|TestImportsRunDown|TestArchitecturePage|TestBanned|TestNothingLeftForLater|TestRules|TestPrefixes|TestLoggingPage|TestFileLists|TestSizes|TestLimitsPage|TestRepliesPage|TestSecurityPage)$$' ./internal/house
 	$(GO) test -count=1 -run '^TestManualPage$$' ./applets/config
 	mandoc -T lint -W warning docs/man/*.[1-9]
-	@sh testdata/tools/vuln.sh
+	@GO='$(GO)' sh testdata/tools/vuln.sh
 
 platforms: go ## build it for every platform that it is to run on (a minute for each)
 	@for platform in $(PLATFORMS); do \
@@ -130,48 +132,49 @@ platforms: go ## build it for every platform that it is to run on (a minute for 
 		GOOS=$${platform%/*} GOARCH=$${platform#*/} CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o /dev/null . || exit 1; \
 	done
 
-vuln: ## look for known advisories in what is linked, outside the standard library
-	@sh testdata/tools/vuln.sh
+vuln: go ## look for known advisories in what is linked, outside the standard library
+	@GO='$(GO)' sh testdata/tools/vuln.sh
 
-fuzz: ## run every fuzz target for FUZZTIME (20s)
+fuzz: go ## run every fuzz target for FUZZTIME (20s)
 	@GO='$(GO)' FUZZTIME='$(FUZZTIME)' sh testdata/tools/fuzz.sh
 
-torture: ## many more power cuts than make test, other ones each time; SEEDS=100 for hours
+torture: go ## many more power cuts than make test, other ones each time; SEEDS=100 for hours
 	@first=$$(date +%s); for n in $$(seq $(SEEDS)); do \
 		CGO_ENABLED=0 POSTOFFICE_CRASH_IMAGES=$(IMAGES) POSTOFFICE_CRASH_SEED=$$((first + n)) \
 			$(GO) test -count=1 -timeout 120m -run '^Test(Crash|Interleav)' ./... || exit 1; \
 	done
 
-faults: deps ## a fault in every system call, KILLS kills in each mode, 300 power cuts, full disks; FAULTS=PowerCut picks; needs root
+faults: deps go ## a fault in every system call, KILLS kills in each mode, 300 power cuts, full disks; FAULTS=PowerCut picks; needs root
 	@sh testdata/tools/root.sh
 	CGO_ENABLED=0 $(GO) test -tags e2e -count=1 -timeout 240m -v -run '$(FAULTS)' ./internal/e2e/faults -faults=long -kills=$(KILLS)
 
-mutants: ## leave out each sync, lock and second look in turn: a test must fail
+mutants: go ## leave out each sync, lock and second look in turn: a test must fail
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m -v -run '^TestCrashMutants$$' ./...
 
-bench: deps ## compare with Postfix on this machine; BENCH=ab picks lines; needs root
+bench: deps go ## compare with Postfix on this machine; BENCH=ab picks lines; needs root
 	CGO_ENABLED=0 $(GO) test -tags e2e,bench -count=1 -timeout 60m -run '^TestBench' -v ./internal/e2e/bench
 
-pebble-check: ## run Pebble's own tests with and without standin, and compare (half an hour)
+pebble-check: go ## run Pebble's own tests with and without standin, and compare (half an hour)
 	@GO='$(GO)' sh testdata/tools/pebble-check.sh
 
 demo: all ## show a message through two private servers, as an ordinary user
 	@bash testdata/demo.sh ./$(OUT)
 
-cover: ## print how much of each package the tests run
+cover: go ## print how much of each package the tests run
 	CGO_ENABLED=0 $(GO) test -skip '^TestCrashMutants$$' -coverpkg=./... -coverprofile=cover.out ./... >/dev/null
 	@$(GO) tool cover -func=cover.out | awk 'END { print }'
 
-man: ## renew what is made from the code: the lists of options in the manual, docs/limits.md, docs/replies.md, completions of shells
-	@sh testdata/tools/man.sh
+man: go ## renew what is made from the code: the lists of options in the manual, docs/limits.md, docs/replies.md, completions of shells
+	@GO='$(GO)' sh testdata/tools/man.sh
 	$(GO) test -count=1 -run '^(TestLimitsPage|TestRepliesPage)$$' ./internal/house -update
 	$(GO) test -count=1 -run '^TestCompletions$$' ./applets -update-completions
 
 package: go ## make deb, rpm and apk in dist/, the same octets from the same tree; GOARCH chooses the machine
 	@GO='$(GO)' packaging/package.sh dist
 
+# Root installs what somebody else has built.
 $(OUT):
-	@$(MAKE) --no-print-directory all
+	@echo 'there is no ./$(OUT) yet: run make first, which needs no root' >&2; exit 1
 
 image: all ## write postoffice.oci, an image for containers, without docker: docs/containers.md
 	$(GO) run testdata/tools/image.go -arch $$($(GO) env GOARCH) -version "$(COMMIT)" $(OUT) $(IMAGE)
@@ -186,8 +189,9 @@ install: $(OUT) ## install what make built in sendmail's place, with its manual 
 	done
 
 uninstall: ## take back what install did
+	@[ -x $(PLACE) ] || { echo 'nothing is installed below $(DESTDIR)$(PREFIX): there is no $(PLACE)' >&2; exit 1; }
 	@sh testdata/tools/ours.sh remove $(SHARED)
-	$(DESTDIR)$(PREFIX)/sbin/postoffice uninstall $(INSTALL)
+	$(PLACE) uninstall $(INSTALL)
 
 dist: go ## write postoffice-VERSION.tar.gz: the source of HEAD, which builds without a network
 	@GO='$(GO)' sh testdata/tools/dist.sh .

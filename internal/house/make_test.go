@@ -37,6 +37,9 @@ func TestInstall(t *testing.T) {
 		_, err := os.Lstat(filepath.Join(usr, name))
 		return err == nil
 	}
+	if said, err := exec.Command("make", "-s", "GO=false", "OUT=none", "DESTDIR="+dest, "install").CombinedOutput(); err == nil || !bytes.Contains(said, []byte("run make first")) {
+		t.Errorf("install of what was not built: %v, said %q", err, said)
+	}
 	for name, hint := range map[string]string{"sbin/sendmail": "remove that server", "bin/mailq": "remove that server", "share/man/man1/mailq.1": "PREFIX"} {
 		write(filepath.Join(usr, name))
 		said, err := run("install")
@@ -78,6 +81,9 @@ func TestInstall(t *testing.T) {
 			t.Errorf("uninstall left %s", name)
 		}
 	}
+	if said, err := run("uninstall"); err == nil || !strings.Contains(said, "nothing is installed below "+usr) {
+		t.Errorf("uninstall again: %v, said %q", err, said)
+	}
 }
 
 // TestDist: make dist writes the same octets each time, and what is in it needs no network.
@@ -118,12 +124,12 @@ func TestDist(t *testing.T) {
 	}
 }
 
-// TestOldGo: a Go that is too old, or none, is told in one sentence.
+// TestOldGo: a Go that was chosen and is too old, or isn't there, is told, with what to do.
 func TestOldGo(t *testing.T) {
 	for _, tt := range []struct{ prints, want string }{
-		{"go version go1.19.8 linux/amd64", "and here is 1.19.8"},
-		{"go version go1.24.4 linux/arm64", "and here is 1.24.4"},
-		{"", "and here is none"},
+		{"go version go1.19.8 linux/amd64", "and here is 1.19.8\nhint: make fetches the right one"},
+		{"go version go1.24.4 linux/arm64", "and here is 1.24.4\nhint: make fetches the right one"},
+		{"", "and here is none\nhint: install your system's"},
 		{"go version go1.26.0 linux/amd64", ""},
 		{"go version go1.100 linux/amd64", ""},
 		{"go version devel go1.99-0123456 Mon Jan 2 linux/amd64", ""},
@@ -135,7 +141,7 @@ func TestOldGo(t *testing.T) {
 		cmd := exec.Command("sh", "testdata/tools/go.sh")
 		cmd.Env = append(os.Environ(), "GO="+fake)
 		text, err := cmd.CombinedOutput()
-		if (err != nil) != (tt.want != "") || !strings.Contains(string(text), tt.want) || tt.want != "" && strings.Count(string(text), "\n") != 1 {
+		if (err != nil) != (tt.want != "") || !strings.Contains(string(text), tt.want) || tt.want == "" && len(text) > 0 {
 			t.Errorf("%q: %v, said %q, want %q", tt.prints, err, text, tt.want)
 		}
 	}

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Fail with the names of the Go files that gofmt would change.
 set -eu
-files=$(gofmt -l .)
+files=$("$(${GO:-go} env GOROOT)/bin/gofmt" -l .)
 if [ -n "$files" ]; then
 	echo 'gofmt would change:' >&2
 	echo "$files" >&2

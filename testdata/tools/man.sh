@@ -1,13 +1,14 @@
 #!/bin/sh
 # Put what the code knows of options into the manual pages, between their marks.
 set -eu
+: "${GO:=go}"
 table=$(mktemp)
 new=$(mktemp)
 trap 'rm -f "$table" "$new"' EXIT
 
 # fill PAGE MARK FLAG
 fill() {
-	CGO_ENABLED=0 go run . config "$3" -C /dev/null >"$table"
+	CGO_ENABLED=0 $GO run . config "$3" -C /dev/null >"$table"
 	awk -v table="$table" -v mark="$2" '
 		$0 == ".\\\" " mark ": begin" { print; while ((getline line < table) > 0) print line; skip = 1; next }
 		$0 == ".\\\" " mark ": end" { skip = 0 }

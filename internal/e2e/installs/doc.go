@@ -3,6 +3,7 @@
 //
 //	exim_test.go    in exim's place and back
 //	start_test.go   what docs/start.md says
+//	readme_test.go  what README says; -whole builds it too, and installs it in both ways
 //	status_test.go  a server that hangs
 //	busybox_test.go on a root of busybox, and in a root from outside
 //	bsd_test.go     what docs/bsd.md says, as far as Linux can

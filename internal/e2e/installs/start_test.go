@@ -21,13 +21,15 @@ perl -MIO::Socket::INET -e '
 until [ -e /tmp/listens ]; do sleep 0.1; done
 `
 
-// TestStartPage does what docs/start.md says, as it stands there.
-func TestStartPage(t *testing.T) {
+// startPage is what docs/start.md says, a piece of a script for each of its sections: the
+// commands as they stand there, and what shows that they have done it.
+func startPage(t *testing.T) []string {
+	t.Helper()
 	page, err := os.ReadFile("../../../docs/start.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var parts []string // the commands of each section
+	var parts []string
 	for section := range strings.SplitSeq(string(page), "\n## ") {
 		var b strings.Builder
 		for line := range strings.Lines(section) {
@@ -40,12 +42,18 @@ func TestStartPage(t *testing.T) {
 	if len(parts) != 4 {
 		t.Fatalf("%d sections, want four", len(parts))
 	}
+	return []string{
+		parts[1] + "arrived alice 2",
+		sink + parts[2] + "until [ -e /tmp/smart ]; do sleep 0.1; done; wait",
+		parts[3] + "echo 'for the domain' | sendmail alice@example.org; arrived alice 3",
+	}
+}
+
+// TestStartPage does what docs/start.md says, as it stands there.
+func TestStartPage(t *testing.T) {
 	r := eximRoot(t)
-	out := r.Run(t, arrived+"hostname host.example\n"+
-		"/root/postoffice install >/dev/null; . /etc/profile\n"+parts[1]+"arrived alice 2\n"+
-		sink+parts[2]+"until [ -e /tmp/smart ]; do sleep 0.1; done; wait\n"+
-		parts[3]+`echo 'for the domain' | sendmail alice@example.org; arrived alice 3
-ss -lnt 2>/dev/null || cat /proc/net/tcp`)
+	out := r.Run(t, arrived+"hostname host.example\n/root/postoffice install >/dev/null; . /etc/profile\n"+
+		strings.Join(startPage(t), "\n")+"\nss -lnt 2>/dev/null || cat /proc/net/tcp")
 	box, err := os.ReadFile(r.Path("var/mail/alice"))
 	if err != nil || !strings.Contains(string(box), "it works") || !strings.Contains(string(box), "for root") || !strings.Contains(string(box), "for the domain") {
 		t.Errorf("alice's mailbox: %v\n%s", err, box)

@@ -30,8 +30,11 @@ func Debian(t testing.TB, packages ...string) Root {
 // Path is where a file of the root is.
 func (r Root) Path(name string) string { return filepath.Join(string(r), name) }
 
-// scriptWait is what a script in a root may take.
-const scriptWait = 2 * time.Minute
+// scriptWait is what a script in a root may take, onlineWait what one may that builds.
+const (
+	scriptWait = 2 * time.Minute
+	onlineWait = 15 * time.Minute
+)
 
 // enter makes proc(5) and the loopback interface, and becomes a script in a root.
 const enter = `ip link set lo up && mount -t proc proc "$1/proc" && exec chroot "$1" /bin/sh -euc "$2"`
@@ -40,10 +43,33 @@ const enter = `ip link set lo up && mount -t proc proc "$1/proc" && exec chroot 
 // script has started ends with it. It returns what was printed.
 func (r Root) Try(t testing.TB, script string) (string, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), scriptWait)
+	return r.within(scriptWait, script, "--net")
+}
+
+// Online is Try with this machine's network, certificates and Go proxy, for what fetches
+// packages and modules: nothing in it may listen anywhere.
+func (r Root) Online(t testing.TB, script string) (string, error) {
+	t.Helper()
+	for _, name := range []string{"/etc/resolv.conf", "/etc/hosts", "/etc/ssl/certs/ca-certificates.crt"} {
+		if out, err := exec.Command("cp", "--remove-destination", name, r.Path(name)).CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	for _, name := range []string{"GOPROXY", "GOSUMDB", "GONOSUMDB"} {
+		value, err := exec.Command("go", "env", name).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		script = "export " + name + "='" + strings.TrimSpace(string(value)) + "'\n" + script
+	}
+	return r.within(onlineWait, script)
+}
+
+func (r Root) within(wait time.Duration, script string, more ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "unshare", "--mount", "--pid", "--net", "--uts", "--ipc", "--fork", "--kill-child", "--propagation", "private",
-		"sh", "-c", enter, "sh", string(r), script)
+	args := append(more, "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "--propagation", "private")
+	cmd := exec.CommandContext(ctx, "unshare", append(args, "sh", "-c", enter, "sh", string(r), script)...)
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", "HOME=/root", "USER=root", "LOGNAME=root"}
 	cmd.Stdin = strings.NewReader("")
 	out, err := cmd.CombinedOutput()
