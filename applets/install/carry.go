@@ -16,8 +16,8 @@ import (
 	"postoffice/applets/install/plan"
 )
 
-// carry does a step.
-func (r root) carry(ctx context.Context, s *plan.Step) error {
+// carry does a step. What a program of it says though it has not failed goes to told.
+func (r root) carry(ctx context.Context, s *plan.Step, told io.Writer) error {
 	switch s.Do {
 	case plan.Group:
 		return r.addGroup(ctx, s.Path)
@@ -38,7 +38,7 @@ func (r root) carry(ctx context.Context, s *plan.Step) error {
 	case plan.Divert:
 		return r.divertAway(ctx, s)
 	case plan.Run:
-		return r.run(ctx, s.Argv)
+		return r.tell(ctx, s.Argv, told)
 	}
 	return nil // words
 }
@@ -82,17 +82,32 @@ func (r root) copyProgram(s *plan.Step) error {
 	return r.appear(s.Path, in, s.Mode)
 }
 
-// isOurs reports whether at is the file self itself, and the caller's.
-func isOurs(self, at string) bool {
+// selfSum is the Sum of the program that runs.
+func selfSum() (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("find the program that runs: %w", err)
+	}
+	return sumOf(self)
+}
+
+// isSame reports whether at is the file self itself.
+func isSame(self, at string) bool {
 	a, err := os.Stat(self)
 	if err != nil {
 		return false
 	}
 	b, err := os.Lstat(at)
-	if err != nil || !os.SameFile(a, b) {
+	return err == nil && os.SameFile(a, b)
+}
+
+// isOurs reports whether at is the file self itself, and the caller's.
+func isOurs(self, at string) bool {
+	info, err := os.Lstat(at)
+	if err != nil || !isSame(self, at) {
 		return false
 	}
-	st := b.Sys().(*syscall.Stat_t)
+	st := info.Sys().(*syscall.Stat_t)
 	return int(st.Uid) == os.Geteuid() && int(st.Gid) == os.Getegid()
 }
 
@@ -198,7 +213,11 @@ func (r root) divert(ctx context.Context, args ...string) error {
 }
 
 // run runs a program, in another root as one of that root's.
-func (r root) run(ctx context.Context, argv []string) error {
+func (r root) run(ctx context.Context, argv []string) error { return r.tell(ctx, argv, io.Discard) }
+
+// tell is run, where what the program says is told to somebody. If it fails that is in the
+// error.
+func (r root) tell(ctx context.Context, argv []string, told io.Writer) error {
 	path := argv[0]
 	if r == "" && !filepath.IsAbs(path) {
 		found, err := exec.LookPath(path)
@@ -221,5 +240,6 @@ func (r root) run(ctx context.Context, argv []string) error {
 	if err := cmd.Wait(); err != nil {
 		return fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, strings.Join(strings.Fields(out.String()), " "))
 	}
-	return nil
+	_, err := out.WriteTo(told)
+	return err
 }

@@ -4,6 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -129,6 +132,20 @@ func isProgram(r root, info os.FileInfo, program string) bool {
 	}
 	ours, err := os.Stat(at)
 	return err == nil && os.SameFile(info, ours)
+}
+
+// sumOf is the Sum of a file of any size.
+func sumOf(name string) (string, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%x", h.Sum(nil)), nil
 }
 
 func ignoreMissing(err error) error {

@@ -104,6 +104,9 @@ func install(ctx context.Context, env *cmdline.Env, w wish, dry bool) error {
 	if err != nil {
 		return err
 	}
+	if facts.Self, err = selfSum(); err != nil {
+		return err
+	}
 	steps, refused := plan.Install(facts)
 	if err := recordable(w.root); err != nil && !facts.Bare {
 		return cmdline.ExitWith(sysexits.Unavailable, err)
@@ -129,7 +132,7 @@ func install(ctx context.Context, env *cmdline.Env, w wish, dry bool) error {
 		if dry {
 			continue
 		}
-		if err := w.root.carry(ctx, s); err != nil {
+		if err := w.root.carry(ctx, s, env.Stderr); err != nil {
 			return cmdline.ExitWith(sysexits.OSErr, fmt.Errorf("%v: %w", s, err),
 				"what was done before stays; mend it and install again, or take all back: postoffice uninstall")
 		}
@@ -153,7 +156,7 @@ Next, in ` + plan.Config + `, of which docs/start.md and postoffice.cf(5) say mo
                        then postoffice check-relay
   mail for a domain    local-domains = DOMAIN, and take the line listen out
   root's mail          a line "root: NAME" in /etc/aliases
-and postoffice config --check, postoffice restart.
+and then, as root, postoffice config --check and postoffice restart.
 `
 }
 
@@ -208,10 +211,7 @@ func unpack(ctx context.Context, env *cmdline.Env, w wish, dry bool) error {
 
 // takeBack undoes steps, and keeps the record of those that it could not.
 func takeBack(ctx context.Context, env *cmdline.Env, r root, undo []*plan.Step, dry bool) (failed bool, err error) {
-	program := ""
-	if i := slices.IndexFunc(undo, func(s *plan.Step) bool { return s.Do == plan.Copy }); i >= 0 {
-		program = undo[i].Path
-	}
+	program := r.placed(undo)
 	var left []*plan.Step
 	for _, s := range undo {
 		if s.Do == plan.Dir && s.Path == plan.StateDir && !dry && len(left) == 0 {

@@ -1,6 +1,7 @@
 package install
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -171,7 +172,7 @@ func TestMailerConf(t *testing.T) {
 	}
 	steps = only(steps, "/etc/mailer.conf")
 	for _, s := range steps {
-		if err := r.carry(t.Context(), s); err != nil {
+		if err := r.carry(t.Context(), s, io.Discard); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -186,7 +187,7 @@ func TestMailerConf(t *testing.T) {
 	}
 	undo, _ := plan.Uninstall(steps)
 	for _, s := range undo {
-		if err := r.undo(t.Context(), s, ""); err != nil {
+		if err := r.undo(t.Context(), s, placed{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -216,7 +217,7 @@ func TestHalfDiverted(t *testing.T) {
 	t.Setenv("PATH", bin)
 	r := aRoot(t, "usr/sbin/sendmail: exim's")
 	s := &plan.Step{Do: plan.Divert, Path: "/usr/sbin/sendmail", To: "/usr/sbin/sendmail.distrib"}
-	if err := r.carry(t.Context(), s); err != nil {
+	if err := r.carry(t.Context(), s, io.Discard); err != nil {
 		t.Fatal(err)
 	}
 	if text, err := r.read(s.To); err != nil || string(text) != "exim's" || r.has(s.Path) {
@@ -225,7 +226,7 @@ func TestHalfDiverted(t *testing.T) {
 	if err := os.WriteFile(string(r)+s.Path, []byte("an administrator's"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.carry(t.Context(), s); err == nil || !strings.Contains(err.Error(), "is there already") {
+	if err := r.carry(t.Context(), s, io.Discard); err == nil || !strings.Contains(err.Error(), "is there already") {
 		t.Errorf("where something is kept already: %v", err)
 	}
 	for name, want := range map[string]string{s.To: "exim's", s.Path: "an administrator's"} {
@@ -239,7 +240,7 @@ func TestHalfDiverted(t *testing.T) {
 func TestUndoneTwice(t *testing.T) {
 	r := aRoot(t, "usr/")
 	s := &plan.Step{Do: plan.Run, Argv: []string{"/usr/sbin/postoffice", "restart"}, Back: []string{"/usr/sbin/postoffice", "stop"}}
-	if err := r.undo(t.Context(), s, "/usr/sbin/postoffice"); err != nil {
+	if err := r.undo(t.Context(), s, placed{path: "/usr/sbin/postoffice"}); err != nil {
 		t.Errorf("a server whose program has gone: %v", err)
 	}
 }

@@ -74,6 +74,7 @@ type Facts struct {
 	Users   map[string]bool  // accounts that there are
 	Groups  map[string]bool
 
+	Self    string  // Sum of the program that is installed
 	Listens bool    // Live: somebody else answers at port 25 of this machine
 	Record  []*Step // what an earlier install has done
 }

@@ -93,7 +93,8 @@ func (p *planner) install() {
 		p.accounts()
 		p.directories()
 	}
-	p.file(Copy, p.f.Program(), "", "").Mode = 0o755
+	program := p.file(Copy, p.f.Program(), "", "")
+	program.Mode, program.Sum = 0o755, p.f.Self
 	p.names()
 	if !p.f.Bare {
 		config := packaging.Config

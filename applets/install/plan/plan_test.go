@@ -225,7 +225,7 @@ func TestSystems(t *testing.T) {
 // have changed stays, and the record leads back to what was there first.
 func TestAgain(t *testing.T) {
 	debian := func(f *Facts) {
-		f.Packages, f.Manager = Dpkg, Systemd
+		f.Packages, f.Manager, f.Self = Dpkg, Systemd, "first"
 		f.has("exim4", "exim4-daemon-light")
 	}
 	first, _ := Install(theMachine(debian))
@@ -242,7 +242,7 @@ func TestAgain(t *testing.T) {
 		record = append(record, read)
 	}
 	again := theMachine(debian)
-	again.Record = record
+	again.Record, again.Self = record, "second"
 	again.Users["postoffice"], again.Users["postoffice-alias"] = true, true
 	for _, s := range first {
 		switch {
@@ -267,6 +267,9 @@ func TestAgain(t *testing.T) {
 		}
 	}
 	merged := Merged(record, second)
+	if i := slices.IndexFunc(merged, func(s *Step) bool { return s.Do == Copy }); record[i].Sum != "first" || merged[i].Sum != "second" {
+		t.Errorf("the program's sum is recorded as %q, and then as %q", record[i].Sum, merged[i].Sum)
+	}
 	undo, stays := Uninstall(merged)
 	place := func(do Verb, at string) int {
 		return slices.IndexFunc(undo, func(s *Step) bool { return s.Do == do && s.Path == at })
