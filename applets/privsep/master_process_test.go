@@ -145,8 +145,8 @@ func TestMasterProcess(t *testing.T) {
 		t.Errorf("second master: %v, want 75", err)
 	}
 	testenv.Must(t, r.cmd.Process.Signal(syscall.SIGTERM))
-	if got := next(t, manager); got != "STOPPING=1" {
-		t.Errorf("notified %q, want STOPPING=1", got)
+	if got := next(t, manager); !strings.HasPrefix(got, "STOPPING=1\nEXTEND_TIMEOUT_USEC=") {
+		t.Errorf("notified %q, want STOPPING=1, and for how long", got)
 	}
 	testenv.Must(t, r.cmd.Wait())
 	if running, err := service.Running(h.path("run")); running || err != nil {

@@ -97,7 +97,7 @@ func (s *serverLife) supervise(signals <-chan os.Signal) error {
 		}
 		stopping, done = true, nil
 		deadline, programs = time.After(s.m.o.Grace), time.After(min(s.m.o.programWait, s.m.o.Grace-userEnd))
-		s.m.notify("STOPPING=1")
+		s.m.notify(service.Stopping(s.m.o.Grace))
 		if err := s.send(opStop); err != nil {
 			s.c.kill()
 		}

@@ -345,7 +345,7 @@ func (d *daemon) alone(ctx context.Context) error {
 	d.ready()
 	service.Notify("READY=1")
 	d.wait(ctx, s, own, asked, again)
-	service.Notify("STOPPING=1")
+	service.Notify(service.Stopping(d.conf.StopTime))
 	s.stop()
 	return nil
 }

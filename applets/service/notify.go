@@ -34,6 +34,16 @@ func Notify(state string) error {
 	return nil
 }
 
+// stopSpare is what a service has beyond the time that it gives its own work to end in, for
+// what comes behind that.
+const stopSpare = 10 * time.Second
+
+// Stopping is the state for an end that begins now and may take that long: the service
+// manager kills nobody before, whatever time it gives others (TimeoutStopSec=).
+func Stopping(within time.Duration) string {
+	return fmt.Sprintf("STOPPING=1\nEXTEND_TIMEOUT_USEC=%d", (within + stopSpare).Microseconds())
+}
+
 // Reloading is the state for a reload that begins now: the service manager
 // wants to know when, to tell it from an older one.
 func Reloading() string {

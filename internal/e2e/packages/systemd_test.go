@@ -195,6 +195,36 @@ s.sendmail("joe@box.example", ["alice@far.example"], "Subject: by smtp\n\nhello\
 		systemctl stop postoffice`)
 }
 
+// TestStopTime: a server has the time of option stop-time to end in, under a systemd that
+// gives others less: a message that is coming in is taken.
+func TestStopTime(t *testing.T) {
+	t.Parallel()
+	guest(t, `
+		printf 'relay-host=[127.0.0.1]:2525\nlocal-by-dns=no\nhostname=box.example\n' >>/etc/postoffice.cf
+		for unit in postoffice postoffice-relay; do
+			mkdir /etc/systemd/system/$unit.service.d
+			printf '[Service]\nTimeoutStopSec=1\n' >/etc/systemd/system/$unit.service.d/short.conf
+			systemctl daemon-reload
+			systemctl start $unit
+			python3 -c '
+import smtplib, subprocess, sys, time
+s = smtplib.SMTP("127.0.0.1", 25)
+s.ehlo("box.example")
+s.mail("joe@box.example")
+s.rcpt("alice@far.example")
+s.docmd("DATA")
+s.send("Subject: late\r\n\r\n")
+subprocess.run(["systemctl", "stop", "--no-block", sys.argv[1]], check=True)
+time.sleep(3) # what the unit gives is over
+s.send("late\r\n.\r\n")
+code, text = s.getreply()
+assert code == 250, text
+' $unit
+			await 300 '[ "$(systemctl show -p ActiveState --value $unit)" = inactive ]'
+			[ "$(systemctl show -p Result --value $unit)" = success ]
+		done`)
+}
+
 // TestExposure: the relay's unit is within its bound, and the page of units has the score
 // of each and every open row of the root's.
 func TestExposure(t *testing.T) {
