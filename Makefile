@@ -66,11 +66,8 @@ FAULTS   = .
 CRASH = ^TestCrash|^TestReproducible$$
 FEWER = POSTOFFICE_CRASH_IMAGES=1
 
-# Packages with tests that become other users, or set options that are root's; what an
-# ordinary user runs of the house is all but its one such test.
-ROOTED   = applets applets/authexpire applets/config applets/passwords applets/preflight applets/privsep \
-	applets/privsep/auth applets/privsep/creds applets/server applets/state deliver/local/mailbox \
-	deliver/local/user internal/account
+# Tests that become other users, or set options that are root's, ask for root
+# (testenv.NeedsRoot): an ordinary user runs the others.
 ORDINARY = $(filter-out 0,$(shell id -u))
 
 # The tests of the house read files, and there is no race in them either.
@@ -102,10 +99,10 @@ test: deps go ## run every test, as shipped and with the race detector; needs ro
 	part $(FEWER) CGO_ENABLED=1 $(GO) test -race -timeout 20m -skip '$(CRASH)' $(RACED); \
 	[ -z "$$failed" ] || { printf 'failed:\n%b' "$$failed" >&2; exit 1; }
 
-quick: go ## run the tests beside the code in half a minute; without root those of packages that need none
-	@$(if $(ORDINARY),echo 'packages with tests that need root are left out: $(ROOTED)')
-	CGO_ENABLED=0 $(GO) test -short -skip '$(CRASH)|^TestInterleav$(if $(ORDINARY),|^TestLite$$)' \
-		$(if $(ORDINARY),$$($(GO) list ./... | grep -vxF $(ROOTED:%=-e postoffice/%)),./...) $(STANDINS)
+quick: go ## run the tests beside the code in half a minute; as an ordinary user those that need no root
+	@rooted=; $(if $(ORDINARY),rooted=$$($(GO) run testdata/tools/rooted.go) || exit 1; \
+		echo "tests that need root are left out: $$(echo "$$rooted" | tr '|' '\n' | wc -l)"; rooted="|$$rooted";) \
+	CGO_ENABLED=0 $(GO) test -short -skip '$(CRASH)|^TestInterleav'"$$rooted" ./... $(STANDINS)
 
 race: go ## run the tests beside the code with the race detector
 	$(FEWER) CGO_ENABLED=1 $(GO) test -race -skip '$(CRASH)' $(RACED)

@@ -17,11 +17,13 @@ import (
 
 	"postoffice/applets/cmdline"
 	"postoffice/applets/control"
+	"postoffice/internal/testenv"
 )
 
 // config --check says what a server would refuse to start with, all of it at once,
 // and warns of a Maildir that is taken for a file.
 func TestConfigCheck(t *testing.T) {
+	testenv.NeedsRoot(t, "sets options that are root's")
 	dir := t.TempDir()
 	good := "queue-dir=" + dir + "/q\nrun-dir=" + dir + "/run\nmail-dir=" + dir + "\naliases=" + dir + "/aliases\nhostname=one.example\n"
 	asMailDir(t, dir)

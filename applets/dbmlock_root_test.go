@@ -8,14 +8,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"postoffice/internal/testenv"
 )
 
 // TestLockLeftByRoot: a lock of root's that a crash left beside a user's database is taken
 // away by the user's own change, or the error says who has to remove it.
 func TestLockLeftByRoot(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Fatal("this test runs a program as another user: run it as root")
-	}
+	testenv.NeedsRoot(t, "runs a program as another user")
 	dir, dbm := t.TempDir(), installed(t, "dbm", 0o755)
 	path, lock := filepath.Join(dir, "x.db"), filepath.Join(dir, ".x.db.lock")
 	change := func(dirMode os.FileMode, args ...string) (int, string) {

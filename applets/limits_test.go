@@ -6,11 +6,13 @@ import (
 	"time"
 
 	"postoffice/applets/control"
+	"postoffice/internal/testenv"
 )
 
-// TestLimits: who is limited is shown in columns and as JSON, and who may not see it is
+// TestLimitsApplet: who is limited is shown in columns and as JSON, and who may not see it is
 // told so.
-func TestLimits(t *testing.T) {
+func TestLimitsApplet(t *testing.T) {
+	testenv.NeedsRoot(t, "sets options that are root's")
 	until := time.Now().Add(time.Hour)
 	all := []control.Limit{
 		{Network: "192.0.2.7", What: "messages", Option: "rate-messages", Most: 10, Seconds: 60, Refused: 3, Until: until},

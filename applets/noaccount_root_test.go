@@ -10,15 +10,15 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"postoffice/internal/testenv"
 )
 
 // TestNoAccount: a uid without a passwd entry that has HOME set, as in a
 // container, submits without a server: one is started for the message, and
 // delivers it to that uid's mailbox.
 func TestNoAccount(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Fatal("this test runs a program as an unknown user: run it as root")
-	}
+	testenv.NeedsRoot(t, "runs a program as an unknown user")
 	const uid = 64998
 	dir := t.TempDir()
 	home := filepath.Join(dir, "home")

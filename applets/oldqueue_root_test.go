@@ -13,14 +13,14 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"postoffice/internal/testenv"
 )
 
 // TestOldQueue: after queue-dir was changed, the log and config --check tell of the
 // mail in the old one, and the command that they name delivers it.
 func TestOldQueue(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Fatal("this test runs a server as root: run it as root")
-	}
+	testenv.NeedsRoot(t, "runs a server as root")
 	dir := t.TempDir()
 	text := "queue-dir=%[1]s/%[2]s\nmail-dir=%[1]s/mail\nrun-dir=%[1]s/run\ndb-dir=%[1]s/db\naliases=%[1]s/aliases\nhostname=us.example\nlog=file:%[1]s/log\nserver-user=nobody\nlisten=127.0.0.1:2599\ntls-cert=none\n"
 	err := then(os.Chmod(filepath.Dir(dir), 0o755), os.Chmod(dir, 0o755), os.Mkdir(filepath.Join(dir, "mail"), 0o755), os.Chmod(filepath.Join(dir, "mail"), 0o775), os.WriteFile(filepath.Join(dir, "aliases"), nil, 0o644),

@@ -4,20 +4,19 @@ package applets
 
 import (
 	"bytes"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"postoffice/internal/testenv"
 )
 
 // TestPeerFlag: -R gives the client of -bs an address, and only one of this
 // machine's own lets it relay.
 func TestPeerFlag(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Fatal("this test makes a network namespace: run it as root")
-	}
+	testenv.NeedsRoot(t, "makes a network namespace")
 	dir := inetdDir(t)
 	for address, want := range map[string]string{
 		"192.0.2.7": `(?s)^220 .*250-us\.example greets \[192\.0\.2\.7\]\r\n.*250 2\.1\.0 .*550 5\.7\.1 .*221 `,

@@ -11,14 +11,14 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"postoffice/internal/testenv"
 )
 
 // TestStartSaysWhatToDo: whatever keeps a server from starting, standard error
 // says what, and a hint what to do about it; the exit code is smtpd(8)'s.
 func TestStartSaysWhatToDo(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Fatal("this test runs servers as another user: run it as root")
-	}
+	testenv.NeedsRoot(t, "runs servers as another user")
 	dir := t.TempDir()
 	ours, file := filepath.Join(dir, "ours"), filepath.Join(dir, "file")
 	err := then(os.Chmod(filepath.Dir(dir), 0o755), os.Mkdir(ours, 0o700), os.Chown(ours, nobody, nobody), os.WriteFile(file, nil, 0o644))

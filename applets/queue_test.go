@@ -21,6 +21,7 @@ import (
 	"postoffice/applets/server"
 	"postoffice/deliver"
 	"postoffice/internal/smtp"
+	"postoffice/internal/testenv"
 	"postoffice/spool"
 	"postoffice/spool/envelope"
 )
@@ -202,6 +203,7 @@ func TestQueueCommands(t *testing.T) {
 
 // TestQueueFiles does everything to the files.
 func TestQueueFiles(t *testing.T) {
+	testenv.NeedsRoot(t, "sets options that are root's")
 	dir := t.TempDir()
 	conf, err := config.Load(config.Options{UID: os.Getuid(), Sets: []string{"queue-dir=" + dir + "/q", "log=file:" + dir + "/log", "hostname=one.example"}})
 	if err != nil {
@@ -280,6 +282,7 @@ func mailInto(t *testing.T, q *spool.Queue, to string) string {
 // TestQueueWaitsOnce: of five messages three are being worked on for good. The others
 // are removed at once, and these three are waited for together.
 func TestQueueWaitsOnce(t *testing.T) {
+	testenv.NeedsRoot(t, "sets options that are root's")
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		conf, err := config.Load(config.Options{UID: os.Getuid(), Sets: []string{"queue-dir=" + dir + "/q", "log=file:" + dir + "/log", "hostname=one.example"}})

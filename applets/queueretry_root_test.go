@@ -10,14 +10,14 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"postoffice/internal/testenv"
 )
 
 // TestRetryAlone: where no server runs, retry tries what it names, and no other
 // message, for root and for the owner of a queue of their own.
 func TestRetryAlone(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Fatal("this test runs servers as two users: run it as root")
-	}
+	testenv.NeedsRoot(t, "runs servers as two users")
 	for _, uid := range []uint32{0, nobody} {
 		dir := t.TempDir()
 		home := filepath.Join(dir, "home")

@@ -42,6 +42,7 @@ func runCommands(m *testing.M) int {
 
 // TestScripts runs the command lines of testdata/script.
 func TestScripts(t *testing.T) {
+	testenv.NeedsRoot(t, "sets options that are root's")
 	testscript.Run(t, testscript.Params{
 		Dir:                 "../testdata/script",
 		RequireExplicitExec: true,

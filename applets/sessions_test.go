@@ -12,12 +12,14 @@ import (
 
 	"postoffice/applets/cmdline"
 	"postoffice/applets/control"
+	"postoffice/internal/testenv"
 )
 
-// TestSessions: what a server knows is shown in columns and as JSON, nothing that a
+// TestSessionsApplet: what a server knows is shown in columns and as JSON, nothing that a
 // client chose reaches the terminal as it is (B95) or looks like what we say, and the
 // end of sessions is told for each.
-func TestSessions(t *testing.T) {
+func TestSessionsApplet(t *testing.T) {
+	testenv.NeedsRoot(t, "sets options that are root's")
 	begun := time.Now().Add(-90 * time.Second)
 	ask := controlled(t, sessionsApplet, control.Handler{
 		Sessions: func(control.Peer) iter.Seq[control.Session] {
@@ -64,6 +66,7 @@ func TestSessions(t *testing.T) {
 // TestSessionsFilters: filters are the last objects of the list, each by its name, and
 // what one of them said is fit for a terminal.
 func TestSessionsFilters(t *testing.T) {
+	testenv.NeedsRoot(t, "sets options that are root's")
 	ask := controlled(t, sessionsApplet, control.Handler{
 		Sessions: func(control.Peer) iter.Seq[control.Session] { return slices.Values([]control.Session(nil)) },
 		Filters: func(control.Peer) []control.Filter {

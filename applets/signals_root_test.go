@@ -3,14 +3,13 @@
 package applets
 
 import (
-	"os"
 	"testing"
+
+	"postoffice/internal/testenv"
 )
 
 // TestRootSignals is TestSignals for the master, which tells its server.
 func TestRootSignals(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Fatal("this test starts a master: run it as root")
-	}
+	testenv.NeedsRoot(t, "starts a master")
 	testSignals(t, true)
 }

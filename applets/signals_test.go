@@ -44,9 +44,11 @@ func watch(t *testing.T, root bool, argv ...string) *watched {
 	w := &watched{t: t, addr: l.Addr().String(), cmd: exec.CommandContext(ctx, "/proc/self/exe", append(argv[1:], "-C", filepath.Join(dir, "cf"), "-oserver-user=nobody")...)}
 	w.cmd.Args[0], w.cmd.Dir, w.cmd.ExtraFiles = argv[0], "/", []*os.File{f}
 	w.cmd.Env = append(os.Environ(), "HOME="+dir, "LISTEN_FDS=1", "LISTEN_PID=0")
+	if !root {
+		w.cmd.Args = w.cmd.Args[:len(w.cmd.Args)-1] // it is root's to say
+	}
 	if os.Getuid() == 0 && !root {
 		w.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-		w.cmd.Args = w.cmd.Args[:len(w.cmd.Args)-1] // it is root's to say
 	}
 	out, err := w.cmd.StderrPipe()
 	if err == nil {

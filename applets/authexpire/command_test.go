@@ -14,6 +14,7 @@ import (
 	"postoffice/applets/control"
 	"postoffice/applets/smtpd/greylist"
 	"postoffice/applets/state"
+	"postoffice/internal/testenv"
 )
 
 // served is a server that answers with a handler, and what a program says to it.
@@ -44,6 +45,7 @@ func served(t *testing.T, h control.Handler) (ask func(a cmdline.Applet, args ..
 
 // TestCommands: each work of authexpire over the control socket, and its exit code.
 func TestCommands(t *testing.T) {
+	testenv.NeedsRoot(t, "asks as root may")
 	parts := map[string]*greylist.Memory{state.Greylist: new(greylist.Memory), state.GreylistHours: new(greylist.Memory), state.GreylistWritten: new(greylist.Memory)}
 	ask := served(t, control.Handler{Store: func(_ control.Peer, part string) (control.Store, error) { return parts[part], nil }})
 	now := time.Now()
@@ -97,6 +99,7 @@ func TestCommands(t *testing.T) {
 
 // TestServers: what a server says that can't answer, and what its user is told.
 func TestServers(t *testing.T) {
+	testenv.NeedsRoot(t, "asks as root may")
 	refused := control.Handler{Store: func(control.Peer, string) (control.Store, error) {
 		return nil, &control.Error{Code: 77, Text: "only root and the server-user"}
 	}}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"postoffice/internal/testenv"
 )
 
 // read loads text as a -C file of the caller's, with -o settings of root.
@@ -86,6 +88,7 @@ func TestEveryOption(t *testing.T) {
 }
 
 func TestValues(t *testing.T) {
+	testenv.NeedsRoot(t, "reads files as root, whose they must be")
 	for _, tt := range []struct{ name, text, want string }{ // want "": refused
 		{"qreturn", "90", "90"}, {"qreturn", "90m", "90m"}, {"qreturn", "120M", "2h"}, {"qreturn", "48h", "2d"}, {"qreturn", "0", "0"},
 		{"qreturn", "3x", ""}, {"qreturn", "-1", ""}, {"qreturn", "+1", ""}, {"qreturn", "1.5d", ""}, {"qreturn", "d", ""},
@@ -179,6 +182,7 @@ func TestUnits(t *testing.T) {
 
 // TestSwitches: the name alone is yes, and so is every number but 0.
 func TestSwitches(t *testing.T) {
+	testenv.NeedsRoot(t, "reads files as root, whose they must be")
 	for _, o := range options {
 		if _, ok := o.bind(&Config{}).(flagValue); !ok {
 			continue
@@ -205,6 +209,7 @@ func TestSwitches(t *testing.T) {
 // TestOldNames: an option that an old file gives by both of its names has the value of
 // the last line, which is told; by one name it may be there once.
 func TestOldNames(t *testing.T) {
+	testenv.NeedsRoot(t, "reads files as root, whose they must be")
 	c, err := read(t, "hostname=a.example\nself=b.example\nforbidden=accept\nBlackList=bounce:why\n")
 	if err != nil || c.Hostname != "b.example" || c.Forbidden.String() != "bounce:why" || len(c.Odd()) != 2 {
 		t.Errorf("%s, %s, %v, told %q", c.Hostname, c.Forbidden, err, c.Odd())
@@ -219,6 +224,7 @@ func TestOldNames(t *testing.T) {
 // TestMailName: hostname may be a file's first line, and is auto, which is told, where
 // there is none.
 func TestMailName(t *testing.T) {
+	testenv.NeedsRoot(t, "reads files as root, whose they must be")
 	name := filepath.Join(t.TempDir(), "mailname")
 	for text, want := range map[string]string{"Example.org\n": "Example.org", "  mx.example.org. \nmore\n": "mx.example.org", "": "auto", "\n": "auto", "a b\n": "auto", "192.0.2.1\n": "auto"} {
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
@@ -234,9 +240,10 @@ func TestMailName(t *testing.T) {
 	}
 }
 
-// TestNotes: what an old option was is told where it is set otherwise than by default,
+// TestNotesOfConfig: what an old option was is told where it is set otherwise than by default,
 // and what is shown of a configuration, read again, has nothing to tell.
-func TestNotes(t *testing.T) {
+func TestNotesOfConfig(t *testing.T) {
+	testenv.NeedsRoot(t, "reads files as root, whose they must be")
 	c, err := read(t, "dnscheck\nsoft-deny=0\nfilter=/f,[::1]:1,localhost:2\ndelay=30m\n")
 	if err != nil || len(c.Changed()) != 1 || c.Changed()[0].Option != "dnscheck" || len(c.Missed()) != 1 {
 		t.Errorf("%v, %v, %v", c.Changed(), c.Missed(), err)
@@ -260,6 +267,7 @@ func TestNotes(t *testing.T) {
 // TestDebugLines: settings under the names that the verb DEBUG had for them; what names
 // programs, files and who is trusted is for this machine alone (B93).
 func TestDebugLines(t *testing.T) {
+	testenv.NeedsRoot(t, "reads files as root, whose they must be")
 	c, err := read(t, "usermap=*-~:~\ntrusted=192.0.2.0/24\nforbidden=folder:~/spam\nsize=1k\nminfree=1m\nparanoid\nload=0\ncoal\n")
 	if err != nil {
 		t.Fatal(err)
@@ -281,6 +289,7 @@ func TestDebugLines(t *testing.T) {
 }
 
 func TestLinesOfTheFile(t *testing.T) {
+	testenv.NeedsRoot(t, "reads files as root, whose they must be")
 	c, err := read(t, "\ufeff# a comment\n\n  escape-from  # on\r\n\tqreturn = 1d\nSELF=mx.example\ntrusted=192.0.2.1\ntrusted=192.0.2.2 # adds\nsize=\nclients=7")
 	if err != nil {
 		t.Fatal(err)
@@ -297,6 +306,7 @@ func TestLinesOfTheFile(t *testing.T) {
 // TestLastSourceWins: -o comes after the file, and a list given there replaces
 // the file's.
 func TestLastSourceWins(t *testing.T) {
+	testenv.NeedsRoot(t, "reads files as root, whose they must be")
 	c, err := read(t, "trusted=192.0.2.1\nlisten=:2525\nqreturn=1d\nclients=5\n",
 		"trusted=198.51.100.1", "trusted=198.51.100.2", "qreturn=2d", "qreturn=4d", "clients=", "escape-from")
 	if err != nil {
@@ -316,6 +326,7 @@ func TestLastSourceWins(t *testing.T) {
 // TestEverythingWrongAtOnce is A80 and B73: each error names file, line and,
 // where there is one, the nearest option.
 func TestEverythingWrongAtOnce(t *testing.T) {
+	testenv.NeedsRoot(t, "reads files as root, whose they must be")
 	text := strings.Join([]string{
 		"qretrun=3d",      // 1
 		"hops=200",        // 2
@@ -357,6 +368,7 @@ func TestEverythingWrongAtOnce(t *testing.T) {
 }
 
 func TestFileTooLong(t *testing.T) {
+	testenv.NeedsRoot(t, "reads files as root, whose they must be")
 	_, err := read(t, strings.Repeat("#\n", maxFile/2+1))
 	if !errors.Is(err, ErrBad) || !strings.Contains(err.Error(), "longer than") {
 		t.Errorf("got %v", err)
@@ -399,6 +411,7 @@ func TestNearest(t *testing.T) {
 
 // TestEscapeFrom: a switch with a third position, which is the default.
 func TestEscapeFrom(t *testing.T) {
+	testenv.NeedsRoot(t, "reads files as root, whose they must be")
 	for line, want := range map[string]string{
 		"": "mbox", "escape-from": "yes", "escape-from=": "mbox", "escape-from=MBOX": "mbox", "escape-from=on": "yes", "escape-from=1": "yes",
 		"escape-from=no": "no", "escape-from=0": "no", "escape-from=all": "",
@@ -417,6 +430,7 @@ func TestEscapeFrom(t *testing.T) {
 }
 
 func TestEncodeDecode(t *testing.T) {
+	testenv.NeedsRoot(t, "reads files as root, whose they must be")
 	c, err := read(t, "trusted=192.0.2.1,mail.example\nload=4.5\nsize=25m\nescape-from\nrelay-host=[192.0.2.1]:25\n")
 	if err != nil {
 		t.Fatal(err)

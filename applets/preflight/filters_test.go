@@ -14,9 +14,10 @@ import (
 	"postoffice/internal/testenv"
 )
 
-// TestFilters: a filter that can't be reached is told, with what to do and what becomes of
+// TestPreflightOfFilters: a filter that can't be reached is told, with what to do and what becomes of
 // mail, and is no error; one that is there, or at an address, is fine.
-func TestFilters(t *testing.T) {
+func TestPreflightOfFilters(t *testing.T) {
+	testenv.NeedsRoot(t, "sets options that are root's")
 	dir := t.TempDir()
 	in := func(name string) string { return filepath.Join(dir, name) }
 	testenv.Must(t, errors.Join(os.WriteFile(in("plain"), nil, 0o600), os.Mkdir(in("open"), 0o755)))

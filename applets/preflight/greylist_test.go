@@ -6,11 +6,13 @@ import (
 	"testing"
 
 	"postoffice/applets/config"
+	"postoffice/internal/testenv"
 )
 
-// TestGreylist: each option of the greylist that is odd is told, with what to do; none is
+// TestPreflightOfGreylist: each option of the greylist that is odd is told, with what to do; none is
 // where nobody waits, and none with what is usual.
-func TestGreylist(t *testing.T) {
+func TestPreflightOfGreylist(t *testing.T) {
+	testenv.NeedsRoot(t, "sets options that are root's")
 	for _, tt := range []struct{ sets, option, says string }{
 		{"greylist=on", "", ""},
 		{"greylist=on delay=10m greylist-age=35d greylist-network=yes greylist-pools=shipped,_spf.example greylist-written=yes greylist-after=3", "", ""},

@@ -156,6 +156,7 @@ func TestMailElsewhere(t *testing.T) {
 
 // Every kind of path has its look.
 func TestKinds(t *testing.T) {
+	testenv.NeedsRoot(t, "sets options that are root's")
 	conf, err := config.Load(config.Options{File: os.DevNull, UID: os.Getuid(), Sets: []string{
 		"mailbox=~/mbox", "mailer=/bin/sh", "av=|/bin/sh -c", "program-dir=/bin", "auth=dovecot:/run/auth", "routes=/etc/routes", "log=stderr,file:/x/y",
 	}})

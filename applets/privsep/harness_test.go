@@ -44,18 +44,10 @@ type harness struct {
 	stop context.CancelFunc
 }
 
-// requireRoot: switching ids needs it, and nothing else shows that it works.
-func requireRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Fatal("this test starts processes as other users: run it as root")
-	}
-}
-
 // start runs a master with its server until the test ends.
 func start(t *testing.T, change func(*MasterOptions)) *harness {
 	t.Helper()
-	requireRoot(t)
+	testenv.NeedsRoot(t, "starts processes as other users")
 	h := prepare(t)
 	o := h.options()
 	if change != nil {

@@ -41,7 +41,7 @@ func TestMailProcess(t *testing.T) {
 
 // TestForwardsByUsers: whether there is a .forward is asked of a process of the user's.
 func TestForwardsByUsers(t *testing.T) {
-	requireRoot(t)
+	testenv.NeedsRoot(t, "starts processes as other users")
 	h := prepare(t)
 	home := h.path("home")
 	testenv.Must(t, os.Mkdir(home, 0o700))

@@ -120,7 +120,7 @@ func next(t *testing.T, c *net.UnixConn) string {
 // TestMasterProcess: start, notifications, reload and stop of a whole tree
 // with sockets from a service manager.
 func TestMasterProcess(t *testing.T) {
-	requireRoot(t)
+	testenv.NeedsRoot(t, "starts processes as other users")
 	h := prepare(t)
 	manager := notifications(t, h.path("notify"))
 	l, err := service.ListenUnix(service.Control, h.path(service.Control))
@@ -158,7 +158,7 @@ func TestMasterProcess(t *testing.T) {
 // its place, until the configuration is read again; SIGUSR2 is nothing, and
 // SIGTSTP ends the tree.
 func TestMasterSignals(t *testing.T) {
-	requireRoot(t)
+	testenv.NeedsRoot(t, "starts processes as other users")
 	h := prepare(t)
 	r := startReady(t, h)
 	signal := func(s syscall.Signal) {
@@ -203,7 +203,7 @@ func TestMasterSignals(t *testing.T) {
 // TestMasterKilled: kill -9 of the master in the middle of a delivery ends the
 // server, and the next tree delivers. What was delivered before is untouched.
 func TestMasterKilled(t *testing.T) {
-	requireRoot(t)
+	testenv.NeedsRoot(t, "starts processes as other users")
 	h := prepare(t)
 	r := startReady(t, h)
 	k := h.dial()

@@ -27,7 +27,7 @@ const netAdmin = 1 << 12
 // without option program-capabilities: the master what it uses, the others
 // nothing. The packet filter is of that where option coal is on alone. A set-id program of a user's has capabilities unless it may not.
 func TestCapabilities(t *testing.T) {
-	requireRoot(t)
+	testenv.NeedsRoot(t, "starts processes as other users")
 	own := status(t, os.Getpid())
 	ours, err := strconv.ParseUint(own["CapPrm"], 16, 64)
 	testenv.Must(t, err)

@@ -15,7 +15,7 @@ import (
 // TestSwitchThatKeepsCapabilities: a master whose threads would keep root's
 // capabilities as a user doesn't start, and says what they have.
 func TestSwitchThatKeepsCapabilities(t *testing.T) {
-	requireRoot(t)
+	testenv.NeedsRoot(t, "starts processes as other users")
 	h := prepare(t)
 	r := newRunner(h, nil)
 	creds.OnThread(func() bool { // execve(2) keeps it

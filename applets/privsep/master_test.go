@@ -259,7 +259,7 @@ func TestForeignNamesA71(t *testing.T) {
 
 // TestRandomFramesA71 sends 10,000 frames, half of them nearly right.
 func TestRandomFramesA71(t *testing.T) {
-	requireRoot(t)
+	testenv.NeedsRoot(t, "starts processes as other users")
 	h := prepare(t)
 	m := newMaster(t.Context(), optionsIn(h.dir, h.log))
 	before := testenv.Descriptors()
@@ -343,7 +343,7 @@ func TestReloadA80(t *testing.T) {
 	}
 }
 
-func TestStop(t *testing.T) {
+func TestMasterStops(t *testing.T) {
 	h := start(t, func(o *MasterOptions) { o.Grace = time.Hour })
 	pid := strings.Fields(h.dial().say("hello"))[0]
 	began := time.Now()
@@ -360,8 +360,8 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// TestNothingLeft: after the end descriptors and goroutines are as before.
-func TestNothingLeft(t *testing.T) {
+// TestMasterLeavesNothing: after the end descriptors and goroutines are as before.
+func TestMasterLeavesNothing(t *testing.T) {
 	once := func() {
 		h := start(t, nil)
 		k := h.dial()

@@ -109,7 +109,7 @@ func TestForeignUsersA71(t *testing.T) {
 // TestRandomAnswersA71 takes 10,000 frames from a user's process, half of them
 // nearly right: none is an answer to what nobody asked.
 func TestRandomAnswersA71(t *testing.T) {
-	requireRoot(t)
+	testenv.NeedsRoot(t, "starts processes as other users")
 	h := prepare(t)
 	m := newMaster(t.Context(), optionsIn(h.dir, h.log))
 	before := testenv.Descriptors()

@@ -55,6 +55,7 @@ func letterTo(t *testing.T, s *system, to string) {
 // counts, and what one has done that is taken away is in the log, as that of the others
 // is at the end. Root sees them, and a user doesn't.
 func TestReloadFilters(t *testing.T) {
+	testenv.NeedsRoot(t, "sets options that are root's")
 	dir := t.TempDir()
 	testenv.Must(t, os.WriteFile(filepath.Join(dir, "aliases"), nil, 0o644))
 	var listening [3]string

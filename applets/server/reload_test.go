@@ -19,6 +19,7 @@ import (
 	"postoffice/deliver/outcome"
 	"postoffice/internal/account"
 	"postoffice/internal/smtp"
+	"postoffice/internal/testenv"
 )
 
 // laterMailer is a LocalMailer that never has a mailbox now.
@@ -41,6 +42,7 @@ func (m *laterMailer) List(context.Context, local.Listing) ([]local.Line, error)
 // for routes, and the pick-up of maildrop/. The race detector judges, and
 // afterwards the last configuration is in force.
 func TestReloadBesideRetry(t *testing.T) {
+	testenv.NeedsRoot(t, "sets options that are root's")
 	const rounds = 20
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "aliases"), nil, 0o644); err != nil {

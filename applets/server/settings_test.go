@@ -18,6 +18,7 @@ func TestMain(m *testing.M) { os.Exit(testenv.Main(m.Run, nil)) }
 
 // TestZero: an option that says 0 is 0 for who uses it, and not a default.
 func TestZero(t *testing.T) {
+	testenv.NeedsRoot(t, "sets options that are root's")
 	for set, want := range map[string]func(*settings) (any, any){
 		"clients=0": func(s *settings) (any, any) { return s.smtpd(inbox{}, nil).Clients, -1 },
 		"clients=7": func(s *settings) (any, any) { return s.smtpd(inbox{}, nil).Clients, 7 },
@@ -38,6 +39,7 @@ func TestZero(t *testing.T) {
 
 // Where an option names an alias file, it has to be there; the default one need not.
 func TestAliasesNamed(t *testing.T) {
+	testenv.NeedsRoot(t, "sets options that are root's")
 	missing := filepath.Join(t.TempDir(), "aliases")
 	conf, err := config.Load(config.Options{File: os.DevNull, UID: os.Getuid(), Sets: []string{"aliases=" + missing}})
 	if err != nil {

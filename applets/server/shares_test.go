@@ -18,6 +18,7 @@ import (
 	"postoffice/internal/disk/crashfs"
 	"postoffice/internal/peer"
 	"postoffice/internal/smtp"
+	"postoffice/internal/testenv"
 	"postoffice/spool"
 	"postoffice/spool/envelope"
 	"postoffice/spool/shares"
@@ -141,6 +142,7 @@ const kibi = 1 << 10
 // a user half of what the others leave; each is told, the others go on, and so do
 // reports; a server that is started anew knows it, and what is removed is free.
 func TestSharesOfQueue(t *testing.T) {
+	testenv.NeedsRoot(t, "sets options that are root's")
 	s := &smallSpool{T: t, disk: crashfs.New()}
 	s.disk.SetSpace(disk.Space{Octets: 9 << 20, Inodes: 10_000, Total: 9 << 20}) // 8 MiB above minfree
 	s.start()
@@ -188,6 +190,7 @@ func TestSharesOfQueue(t *testing.T) {
 
 // A81: a million messages of an octet take no more than a share of the inodes.
 func TestSharesOfInodes(t *testing.T) {
+	testenv.NeedsRoot(t, "sets options that are root's")
 	s := &smallSpool{T: t, disk: crashfs.New()}
 	s.disk.SetSpace(disk.Space{Octets: 1 << 40, Inodes: 200})
 	s.start()

@@ -7,19 +7,18 @@ import (
 	"fmt"
 	"net"
 	"net/textproto"
-	"os"
 	"runtime"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"postoffice/internal/testenv"
 )
 
 // TestSharesByTCPReal: with real sockets of two users, one who asks for all sessions by
 // TCP from this machine gets a quarter, by whatever address, and another one theirs.
 func TestSharesByTCPReal(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Fatal("this test makes sockets of other users: run it as root")
-	}
+	testenv.NeedsRoot(t, "makes sockets of other users")
 	o := options(&memQueue{})
 	o.Programs, o.Clients = 40, 20
 	s := New(o)

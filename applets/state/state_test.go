@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"postoffice/internal/disk"
+	"postoffice/internal/testenv"
 )
 
 // table is a Table for tests.
@@ -108,9 +109,7 @@ func TestNoStore(t *testing.T) {
 // TestMake: the directory becomes the server's, with what is missing above it, whatever
 // the umask; what is another's is left, and the error says what to do.
 func TestMake(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Fatal("this test gives files away: run it as root")
-	}
+	testenv.NeedsRoot(t, "gives files away")
 	defer syscall.Umask(syscall.Umask(0o077))
 	const uid, gid = 65534, 65534
 	dir := filepath.Join(t.TempDir(), "a", "b")

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"postoffice/internal/testenv"
 )
 
 // fakeGetent knows ldap, answers root for 0, and tells who runs it.
@@ -43,7 +45,7 @@ func namesIn(t *testing.T, nsswitch string) Names {
 }
 
 func TestNamesA76(t *testing.T) {
-	requireRoot(t)
+	testenv.NeedsRoot(t, "runs getent as another user")
 	n := namesIn(t, "hosts: files dns\npasswd: files [NOTFOUND=continue] extrausers # more\n")
 	a := NewSystem(n)
 	for _, tt := range []struct{ name, want string }{
@@ -87,7 +89,7 @@ func TestNamesA76(t *testing.T) {
 // TestTraceGetentA76: no program of an alias can trace getent, and so answer in
 // its place that it has the groups of root.
 func TestTraceGetentA76(t *testing.T) {
-	requireRoot(t)
+	testenv.NeedsRoot(t, "runs getent as another user")
 	n := namesIn(t, "group: files ldap\n")
 	seen := filepath.Join(filepath.Dir(n.Getent), "seen")
 	script := "#!/bin/sh\nawk '/^(Uid|Gid|Groups)/ { $1 = $1; print }' /proc/$$/status >" + seen + "\necho daemon 1\n"
@@ -104,7 +106,7 @@ func TestTraceGetentA76(t *testing.T) {
 
 // TestNameOfA76: an account that only getent knows is found by its uid too.
 func TestNameOfA76(t *testing.T) {
-	requireRoot(t)
+	testenv.NeedsRoot(t, "runs getent as another user")
 	for nsswitch, want := range map[string]string{"passwd: files\n": "", "passwd: files ldap\n": "ldap"} {
 		n := namesIn(t, nsswitch)
 		for uid, name := range map[int]string{65534: "nobody", 0: "root", 5000: want, 5001: ""} {
@@ -116,7 +118,7 @@ func TestNameOfA76(t *testing.T) {
 }
 
 func TestSlowGetent(t *testing.T) {
-	requireRoot(t)
+	testenv.NeedsRoot(t, "runs getent as another user")
 	n := namesIn(t, "passwd: files systemd\n")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	g := newGetent(n)
@@ -173,7 +175,7 @@ func TestWhoIsAskedA76(t *testing.T) {
 // TestGroupsA76: groups come from the group file, and from getent where
 // nsswitch.conf names more; what is not known is no group that somebody lacks.
 func TestGroupsA76(t *testing.T) {
-	requireRoot(t)
+	testenv.NeedsRoot(t, "runs getent as another user")
 	n := namesIn(t, "")
 	n.Group = filepath.Join(filepath.Dir(n.Passwd), "group")
 	must(t, os.WriteFile(n.Group, []byte("staff:x:20901:u9,u0\nx:x:20902:u00\nmail:x:20500:u0,u1\n"), 0o644))
@@ -205,16 +207,9 @@ func TestGroupsA76(t *testing.T) {
 	}
 }
 
-func requireRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Fatal("this test runs getent as another user: run it as root")
-	}
-}
-
 // TestAlone: a group is the account's own if nobody else can be in it.
 func TestAlone(t *testing.T) {
-	requireRoot(t)
+	testenv.NeedsRoot(t, "runs getent as another user")
 	a := Account{Name: "u0", UID: 20001, GID: 20500}
 	for _, tt := range []struct {
 		name, nsswitch, passwd, group string

@@ -13,14 +13,13 @@ import (
 	"testing"
 
 	"postoffice/internal/disk"
+	"postoffice/internal/testenv"
 )
 
 // TestLockedByReader: a user who may only read a database locks it, and it is
 // changed all the same. What others may open is no lock.
 func TestLockedByReader(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Fatal("this test locks a file as another user: run it as root")
-	}
+	testenv.NeedsRoot(t, "locks a file as another user")
 	const reader = 64998
 	dir := t.TempDir()
 	path := filepath.Join(dir, "x.db")
@@ -128,9 +127,7 @@ func (f watchedFile) Chown(uid, gid int) error {
 // TestLockOfCrashedRoot: root makes a lock beside a user's database. Wherever it crashes,
 // the lock's name leads to none of root's.
 func TestLockOfCrashedRoot(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Fatal("this test locks a file as another user: run it as root")
-	}
+	testenv.NeedsRoot(t, "locks a file as another user")
 	const owner = 64998
 	dir := t.TempDir()
 	path, lock := filepath.Join(dir, "x.db"), filepath.Join(dir, ".x.db.lock")

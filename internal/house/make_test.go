@@ -3,9 +3,12 @@ package house
 import (
 	"bytes"
 	"crypto/sha256"
+	"go/ast"
+	"go/token"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -145,4 +148,27 @@ func TestOldGo(t *testing.T) {
 			t.Errorf("%q: %v, said %q, want %q", tt.prints, err, text, tt.want)
 		}
 	}
+}
+
+// TestRooted: make quick knows the tests that need root, and all of them ask in one way.
+func TestRooted(t *testing.T) {
+	out, err := exec.Command("go", "run", "testdata/tools/rooted.go").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, name := range []string{"TestLite", "TestThreadsUnderLoad"} {
+		if !regexp.MustCompile(strings.TrimSpace(string(out))).MatchString(name) {
+			t.Errorf("%s isn't among those that need root", name)
+		}
+	}
+	asks := regexp.MustCompile(`uid\(\) != 0 \{\n\t*(t|f|b)\.Fatal`)
+	goFiles(t, func(name string, _ *ast.File, _ *token.FileSet) {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if isTest(name) && asks.Match(text) {
+			t.Errorf("%s: ask by testenv.NeedsRoot, by which make quick knows the test", name)
+		}
+	})
 }

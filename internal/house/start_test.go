@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"postoffice/applets/cmdline"
+	"postoffice/internal/testenv"
 )
 
 // build makes the binary in a directory as `make` and the target do, and
@@ -119,6 +120,7 @@ func buildHello(t *testing.T) string {
 // TestLite: the build without databases says so where one is asked for; it has filters
 // (S109).
 func TestLite(t *testing.T) {
+	testenv.NeedsRoot(t, "sets options that are root's")
 	dir := t.TempDir()
 	lite := build(t, dir, "lite")
 	text := filepath.Join(dir, "aliases")

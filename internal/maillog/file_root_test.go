@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"postoffice/internal/testenv"
 )
 
 // statOf is what a test wants to know of a log file.
@@ -21,18 +23,10 @@ func statOf(t *testing.T, path string) string {
 	return fmt.Sprintf("%v %d:%d", info.Mode(), st.Uid, st.Gid)
 }
 
-// requireRoot: the owner of a file is changed.
-func requireRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Fatal("this test makes files of other users: run it as root")
-	}
-}
-
 // TestNewFileIsLikeTheOld: mode and owner are those of the file before, and one
 // that others made becomes its, but keeps its mode and group.
 func TestNewFileIsLikeTheOld(t *testing.T) {
-	requireRoot(t)
+	testenv.NeedsRoot(t, "makes files of other users")
 	old := syscall.Umask(0o077)
 	defer syscall.Umask(old)
 	path := filepath.Join(t.TempDir(), "log")

@@ -24,7 +24,7 @@
 //	           a collection of messages, and of recipients nobody may send to, and
 //	           reports, as programs read them
 //	process.go what a test binary is where the code under test has started it, how
-//	           long its tests wait, on which address, and until what has stopped; its log and descriptors; a
+//	           long its tests wait, on which address, and until what has stopped; who needs root; its log and descriptors; a
 //	           value as another process reads it
 //	strace.go  faults in system calls by strace
 //	trace_linux.go, calls_linux.go

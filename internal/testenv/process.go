@@ -35,6 +35,16 @@ func Main(tests func() int, role func(argv0 string) func() int) int {
 	return 70 // EX_SOFTWARE of sysexits(3)
 }
 
+// NeedsRoot fails a test that somebody else runs than root; what is why, as "starts processes
+// as other users". make quick leaves out the tests that ask, for an ordinary user:
+// testdata/tools/rooted.go finds them.
+func NeedsRoot(t testing.TB, what string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Fatalf("this test %s: run it as root", what)
+	}
+}
+
 // Eventually waits until ok says so. On a busy machine everything takes long: after
 // a minute without it is false.
 func Eventually(ok func() bool) bool {

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"postoffice/internal/testenv"
 )
 
 // TestExposedA85: after the switch others of the user are kept out by either of
@@ -50,7 +52,7 @@ func TestWhatAThreadKept(t *testing.T) {
 // TestCheckSwitch: on this machine a switch drops root's capabilities, and the
 // thread that tried it is gone.
 func TestCheckSwitch(t *testing.T) {
-	requireRoot(t)
+	testenv.NeedsRoot(t, "switches ids")
 	if err := CheckSwitch(firstUID); err != nil {
 		t.Error(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"postoffice/internal/account"
+	"postoffice/internal/testenv"
 )
 
 // The ids of users, whose uids and gids differ (R16), and of a group of theirs.
@@ -32,7 +33,7 @@ func user(i int) account.Account {
 // TestThreadsIdsA43: files are made with the user's ids, the thread has those
 // rights and nothing more, and real and saved ids stay root's.
 func TestThreadsIdsA43(t *testing.T) {
-	requireRoot(t)
+	testenv.NeedsRoot(t, "switches ids")
 	dir := t.TempDir()
 	must(t, os.Chmod(filepath.Dir(dir), 0o755))
 	must(t, os.Chmod(dir, 0o777))
@@ -106,7 +107,7 @@ func foreignThreads(t *testing.T) []string {
 // TestThreadsUnderLoad switches ids in 32 goroutines while others, which must
 // always be root, make threads by blocking; /proc is watched meanwhile.
 func TestThreadsUnderLoad(t *testing.T) {
-	requireRoot(t)
+	testenv.NeedsRoot(t, "switches ids")
 	var (
 		stop     atomic.Bool
 		switches atomic.Int64
@@ -154,7 +155,7 @@ func TestThreadsUnderLoad(t *testing.T) {
 
 // TestThreadThatCantSwitchBack has ended when As returns.
 func TestThreadThatCantSwitchBack(t *testing.T) {
-	requireRoot(t)
+	testenv.NeedsRoot(t, "switches ids")
 	for range 200 {
 		var tid int
 		err := As(user(0), -1, func() error {
@@ -182,7 +183,7 @@ func TestThreadThatCantSwitchBack(t *testing.T) {
 // become another user: one that were still there would have another result, which
 // ends the process. Here nothing is taken.
 func TestReduceAfterCheck(t *testing.T) {
-	requireRoot(t)
+	testenv.NeedsRoot(t, "switches ids")
 	all, err := threadCaps()
 	must(t, err)
 	for range 500 {
@@ -198,13 +199,6 @@ func BenchmarkAs(b *testing.B) {
 		if err := As(user(0), mailGID, func() error { return nil }); err != nil {
 			b.Fatal(err)
 		}
-	}
-}
-
-func requireRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Fatal("this test switches ids: run it as root")
 	}
 }
 

@@ -14,11 +14,13 @@ import (
 	"postoffice/deliver/local"
 	"postoffice/internal/account"
 	"postoffice/internal/disk"
+	"postoffice/internal/testenv"
 )
 
 // TestMixedBatch: final and other messages of one batch; a .forward is looked
 // for once for each detail.
 func TestMixedBatch(t *testing.T) {
+	testenv.NeedsRoot(t, "makes files of other users")
 	synctest.Test(t, func(t *testing.T) {
 		b := newBox(t, t.TempDir())
 		a := self

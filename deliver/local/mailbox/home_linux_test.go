@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"postoffice/deliver/local"
+	"postoffice/internal/testenv"
 )
 
 // TestUnreadableHomeA49: a home directory that its user may search and not
@@ -56,6 +57,7 @@ func TestUnreadableHomeA49(t *testing.T) {
 // TestLocksOfOthersA46: in a mail directory where anybody may make files nobody
 // holds up another's mail with a lock.
 func TestLocksOfOthersA46(t *testing.T) {
+	testenv.NeedsRoot(t, "makes files of other users")
 	for _, tt := range []struct {
 		name string
 		mode os.FileMode // of the directory
@@ -85,6 +87,7 @@ func TestLocksOfOthersA46(t *testing.T) {
 // may make files, dot locks are made there; and what a killed process left of
 // the user's own goes.
 func TestDraftOfOthersA46(t *testing.T) {
+	testenv.NeedsRoot(t, "makes files of other users")
 	r := newReal(t, "")
 	check(t, os.Chmod(r.mail, 0o777|os.ModeSticky))
 	for name, uid := range map[string]int{"." + r.a.Name + ".lock": realUID + 1, ".draft-0000000000000007.lock": realUID + 1, ".draft-0000000000000008.lock": realUID, "mine": realUID} {

@@ -19,6 +19,7 @@ import (
 	"postoffice/deliver/local"
 	"postoffice/internal/account"
 	"postoffice/internal/disk"
+	"postoffice/internal/testenv"
 )
 
 // self is the account of the test's user; only root may have uid 0 (A43).
@@ -116,6 +117,7 @@ func TestEmptyLineR10A27(t *testing.T) {
 }
 
 func TestMailboxMustBeTheUsersA44(t *testing.T) {
+	testenv.NeedsRoot(t, "makes files of other users")
 	const secret = "secret\n"
 	for _, tt := range []struct {
 		name, want string

@@ -88,7 +88,7 @@ func TestMailerCommandA20(t *testing.T) {
 	}
 }
 
-func TestMailer(t *testing.T) {
+func TestMailerAsUser(t *testing.T) {
 	if _, done := asUser(t, nil); done {
 		return
 	}

@@ -206,8 +206,8 @@ func TestProgramThatCantBeEnded(t *testing.T) {
 	}
 }
 
-// TestShutdown: the end of ctx is the program's.
-func TestShutdown(t *testing.T) {
+// TestUserEnds: the end of ctx is the program's.
+func TestUserEnds(t *testing.T) {
 	if _, done := asUser(t, nil); done {
 		return
 	}

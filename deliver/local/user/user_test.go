@@ -18,6 +18,7 @@ import (
 	"postoffice/internal/alias"
 	"postoffice/internal/disk"
 	"postoffice/internal/smtp"
+	"postoffice/internal/testenv"
 )
 
 // The user that tests of users' processes run as. Uid and gid differ (R16).
@@ -35,9 +36,7 @@ func asUser(t *testing.T, prepare func(dir string)) (dir string, done bool) {
 	if dir := os.Getenv(preparedDir); dir != "" {
 		return dir, false
 	}
-	if os.Getuid() != 0 {
-		t.Fatal("this test starts a process as another user: run it as root")
-	}
+	testenv.NeedsRoot(t, "starts a process as another user")
 	t.Parallel()                             // most of them wait
 	dir, err := os.MkdirTemp("", "po-user-") // t.TempDir is closed to others
 	must(t, err)
@@ -148,9 +147,7 @@ func wants(t *testing.T, what string, r local.Result, s string, status, words st
 }
 
 func TestNothingAsRootA43(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Fatal("run this test as root")
-	}
+	testenv.NeedsRoot(t, "does as root what isn't done")
 	p := newUser(t, nil)
 	wants(t, "root", p.program("touch "+p.path("ran")), "deferred", "4.3.5", "uid 0")
 	p.o.Account.UID = userUID
