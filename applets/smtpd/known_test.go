@@ -1,14 +1,22 @@
 package smtpd
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
 	"io"
+	"math/big"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"postoffice/internal/testenv"
 )
@@ -56,8 +64,9 @@ func TestEndOfTLSInChunk(t *testing.T) {
 }
 
 // TestOddClientCertificates: with tls-ask a client may show what it likes: what can't be
-// read as a certificate, and one whose key it doesn't have, fail their own handshake and
-// nobody else's; what is expired, somebody else's or none at all is no hindrance.
+// read as a certificate, and one whose key it doesn't have, fail a handshake of its own and
+// nobody else's, and the next one isn't asked for any; what is expired, somebody else's or
+// none at all is no hindrance.
 func TestOddClientCertificates(t *testing.T) {
 	synctest.Test(t, testOddClientCertificates) // on a pipe an alert may wait for a client that is writing
 }
@@ -66,15 +75,23 @@ func testOddClientCertificates(t *testing.T) {
 	o, trust := tlsOptions(t, &memQueue{})
 	log := &testenv.Log{}
 	o.Log = log.Logger()
-	o.TLS().ClientAuth = tls.RequestClientCert
+	conf := o.TLS()
+	conf.ClientAuth, conf.GetCertificate = tls.RequestClientCert, func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		hello.Conn.(interface{ Show(*x509.Certificate) }).Show(conf.Certificates[0].Leaf) // as applets/certs does
+		return &conf.Certificates[0], nil
+	}
 	s := New(o)
 	good, _ := testenv.Certificate(t, "them.example")
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
+	smaller, err := ecdsa.GenerateKey(elliptic.P224(), rand.Reader)
+	testenv.Must(t, err)
 	cut := good.Certificate[0][:len(good.Certificate[0])-1]
-	for _, tt := range []struct {
+	long := make([][]byte, 300<<10/len(cut))
+	for i := range long {
+		long[i] = good.Certificate[0]
+	}
+	for i, tt := range []struct {
 		name  string
 		chain [][]byte
 		key   any
@@ -83,10 +100,14 @@ func testOddClientCertificates(t *testing.T) {
 		{"none", nil, nil, true},
 		{"good", good.Certificate, good.PrivateKey, true},
 		{"twice", [][]byte{good.Certificate[0], good.Certificate[0]}, good.PrivateKey, true},
+		{"a critical extension that nobody knows", [][]byte{certified(t, key.Public(), key, pkix.Extension{Id: []int{1, 2, 3, 4}, Critical: true, Value: []byte{5, 0}})}, key, true},
 		{"another's", good.Certificate, key, false},
 		{"cut off", [][]byte{cut}, good.PrivateKey, false},
 		{"with junk behind it", [][]byte{good.Certificate[0], []byte("junk")}, good.PrivateKey, false},
 		{"a text", [][]byte{[]byte(strings.Repeat("x", 10_000))}, good.PrivateKey, false},
+		{"RSA of 16,384 bits", [][]byte{certified(t, &rsa.PublicKey{N: new(big.Int).SetBit(big.NewInt(1), 16_383, 1), E: 65_537}, key)}, key, false},
+		{"a curve that TLS hasn't", [][]byte{certified(t, smaller.Public(), key)}, key, false},
+		{"300 KiB of them", long, good.PrivateKey, false},
 	} {
 		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 			conf := trust.Clone()
@@ -96,26 +117,73 @@ func testOddClientCertificates(t *testing.T) {
 					return &tls.Certificate{Certificate: tt.chain, PrivateKey: tt.key, Leaf: good.Leaf}, nil
 				}
 			}
-			conn, end := peerOf(s, SubmissionTLS, strangerAddr)
-			greeting := make(chan string, 1)
-			go func() {
-				c := tls.Client(conn, conf)
-				b := make([]byte, 3)
-				n, _ := io.ReadFull(c, b)
-				greeting <- string(b[:n])
-				conn.Close()
-			}()
-			err := <-end
-			if got := <-greeting; (got == "220") != tt.ok {
-				t.Errorf("%s, %s: the client hears %q, the session ends with %v", tt.name, tls.VersionName(version), got, err)
+			addr := fmt.Sprintf("203.0.113.%d:40000", 2*i+int(version-tls.VersionTLS12))
+			try := func(want bool, says string) {
+				got, err := hears(s, addr, conf)
+				if text := log.Take(); (got == "220") != want || !strings.Contains(text, says) {
+					t.Errorf("%s, %s: the client hears %q, the session ends with %v, want %v; log %s", tt.name, tls.VersionName(version), got, err, want, text)
+				}
 			}
-			if text := log.Take(); !tt.ok && !strings.Contains(text, "TLS handshake failed") {
-				t.Errorf("%s, %s: log %s", tt.name, tls.VersionName(version), text)
+			if tt.ok {
+				try(true, "TLS begun")
+				continue
 			}
+			try(false, "it was asked for a certificate, and isn't for an hour")
+			try(true, "not asked for a certificate, since")
+			time.Sleep(unaskedWait) // the bubble's clock
+			try(false, "TLS handshake failed")
 		}
 	}
 	for range s.Sessions() {
 		t.Error("a session is left")
+	}
+}
+
+// hears returns the code that a client hears when TLS has begun, and how its session ends.
+func hears(s *Server, addr string, conf *tls.Config) (string, error) {
+	conn, end := peerOf(s, SubmissionTLS, addr)
+	greeting := make(chan string, 1)
+	go func() {
+		c := tls.Client(conn, conf)
+		b := make([]byte, 3)
+		n, _ := io.ReadFull(c, b)
+		greeting <- string(b[:n])
+		conn.Close()
+	}()
+	err := <-end
+	return <-greeting, err
+}
+
+// certified is a certificate of a key, signed with another one.
+func certified(t *testing.T, public crypto.PublicKey, by crypto.Signer, more ...pkix.Extension) []byte {
+	t.Helper()
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().AddDate(-1, 0, 0), NotAfter: time.Now().AddDate(1, 0, 0), ExtraExtensions: more}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, public, by)
+	testenv.Must(t, err)
+	return der
+}
+
+// TestUnaskedBounded: however many addresses fail, those that are known are bounded, the
+// last one is among them, and settings that ask nobody are left as they are.
+func TestUnaskedBounded(t *testing.T) {
+	var u unasked
+	now, conf := time.Unix(0, 0), &tls.Config{ClientAuth: tls.RequestClientCert}
+	for i := range 3 * maxUnasked {
+		a := netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
+		u.note(a, now)
+		if got, how := u.ask(conf, a, now); how != spared || got.ClientAuth != tls.NoClientCert {
+			t.Fatalf("address %d: asked is %v", i, how)
+		}
+	}
+	if len(u.since) != maxUnasked {
+		t.Errorf("%d are known, want %d", len(u.since), maxUnasked)
+	}
+	if got, how := u.ask(conf, netip.MustParseAddr("192.0.2.7"), now); how != asked || got != conf {
+		t.Errorf("another address: asked is %v", how)
+	}
+	none := &tls.Config{}
+	if got, how := u.ask(none, netip.MustParseAddr("10.0.0.1"), now); how != never || got != none {
+		t.Errorf("where nobody is asked: %v", how)
 	}
 }
 

@@ -45,6 +45,7 @@ type Server struct {
 	places   places.Table
 	rates    rates.Table
 	outages  outages               // of those who know passwords
+	unasked  unasked               // who isn't asked for a certificate
 	refusers [kinds]atomic.Int32   // refusals of connections beyond the limit being written, by their Kind
 	headers  peer.Room[netip.Addr] // connections of which a proxy's header is still to come, by proxy
 	verbs    []verb

@@ -7,17 +7,22 @@ import (
 	"encoding/hex"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	"postoffice/applets/smtpd/wire"
 	"postoffice/internal/maillog"
+	"postoffice/internal/peer"
 	"postoffice/internal/smtp"
 )
 
 const (
 	handshakeWait = 30 * time.Second // for a TLS handshake as a whole
 	maxPeerName   = 128              // octets of the name in a client's certificate that are shown
+	unaskedWait   = time.Hour        // that an address isn't asked for its certificate whose handshake failed when it was
+	maxUnasked    = 1000             // addresses of which that is known
 )
 
 // TLS is what is known of a session under TLS.
@@ -141,12 +146,18 @@ func (s *session) secure() error {
 	conf := s.upgrade
 	s.upgrade = nil
 	s.show(Handshake)
+	conf, how := s.server.unasked.ask(conf, s.client.Addr.Addr(), time.Now())
 	state, err := s.wire.Secure(conf, handshakeWait)
 	if err != nil {
 		if s.checker != nil {
 			s.checker.Replied(VerbEnd, "", smtp.Reply{})
 		}
-		s.log(s.server.ctx, slog.LevelInfo, "TLS handshake failed", maillog.Err(smtp.InWords(err)))
+		attrs := []slog.Attr{maillog.Err(smtp.InWords(err))}
+		if how == asked && s.wire.Shown() {
+			s.server.unasked.note(s.client.Addr.Addr(), time.Now())
+			attrs = append(attrs, maillog.Reason("it was asked for a certificate, and isn't for an hour"))
+		}
+		s.log(s.server.ctx, slog.LevelInfo, "TLS handshake failed", attrs...)
 		s.wire.Close(!errors.Is(err, wire.ErrTimeout))
 		return err
 	}
@@ -157,6 +168,67 @@ func (s *session) secure() error {
 		s.stand()
 	}
 	s.client.TLS = newTLS(state)
-	s.log(s.server.ctx, slog.LevelInfo, "TLS begun", s.client.TLS.attrs()...)
+	attrs := s.client.TLS.attrs()
+	if how == spared {
+		attrs = append(attrs, maillog.Reason("not asked for a certificate, since a handshake failed in which it was"))
+	}
+	s.log(s.server.ctx, slog.LevelInfo, "TLS begun", attrs...)
 	return nil
+}
+
+// unasked are the addresses that are not asked for a certificate of theirs: a handshake
+// failed in which they were. crypto/tls parses what a client shows, and where it can't there
+// is no TLS; nobody needs it to be shown. The zero value has none.
+type unasked struct {
+	mu    sync.Mutex // guards what follows
+	since map[netip.Prefix]time.Time
+	of    *tls.Config // the last settings that ask
+	quiet *tls.Config // the same that don't
+}
+
+// asking is whether a client is asked for its certificate.
+type asking uint8
+
+const (
+	never  asking = iota // nobody is
+	asked                // it is
+	spared               // others are
+)
+
+// ask returns what a handshake with an address is made with, and how that asks.
+func (u *unasked) ask(conf *tls.Config, a netip.Addr, now time.Time) (*tls.Config, asking) {
+	if conf.ClientAuth == tls.NoClientCert {
+		return conf, never
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	since, noted := u.since[peer.Network(a)]
+	if !noted {
+		return conf, asked
+	}
+	if past := now.Sub(since); past < 0 || past >= unaskedWait {
+		delete(u.since, peer.Network(a))
+		return conf, asked
+	}
+	if u.of != conf {
+		u.of, u.quiet = conf, conf.Clone()
+		u.quiet.ClientAuth = tls.NoClientCert
+	}
+	return u.quiet, spared
+}
+
+// note has an address not asked from now on, in the place of any where there are many.
+func (u *unasked) note(a netip.Addr, now time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.since == nil {
+		u.since = map[netip.Prefix]time.Time{}
+	}
+	for other := range u.since {
+		if len(u.since) < maxUnasked {
+			break
+		}
+		delete(u.since, other)
+	}
+	u.since[peer.Network(a)] = now
 }

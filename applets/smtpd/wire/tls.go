@@ -19,6 +19,10 @@ func (w *Conn) Bindings() sasl.Bindings {
 	return nil
 }
 
+// Shown reports whether a handshake has gone as far as our certificate, whatever became of
+// it then.
+func (w *Conn) Shown() bool { return w.shown != nil }
+
 // Secure begins TLS (RFC 8446, RFC 5246) as the server: the handshake has wait as a
 // whole, and ends at the next idleWait where few places are left. Replies that wait
 // are written before it; what was read and not used must be nothing, since it came in
