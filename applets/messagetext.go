@@ -40,7 +40,7 @@ func messageText(w io.Writer, m control.Message, returned time.Duration, now tim
 	case control.Held:
 		fmt.Fprintf(b, "It is held: %s. Nothing is tried until it is released.\n", m.Reason)
 	case control.Waiting:
-		fmt.Fprintf(b, "It waits for filters to judge it%s. Nobody gets it before; it is not returned for that.\n", behind(": ", m.Reason))
+		fmt.Fprintf(b, "It waits for filters to judge it%s. Nobody gets it before; it goes back to its sender when it has waited as long as other mail may.\n", behind(": ", m.Reason))
 	case control.Active:
 		b.WriteString("It is due now, or being delivered.\n")
 	default:

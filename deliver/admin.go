@@ -107,8 +107,8 @@ func (r *Runner) Bounce(ctx context.Context, id spool.ID, by string) error {
 	return msg.finish(by)
 }
 
-// errUnwanted is behind the replies with which filters refuse messages: nothing of such a
-// message but its header goes back.
+// errUnwanted is behind the replies with which filters refuse messages, or haven't let them
+// go on in time: nothing of such a message but its header goes back.
 var errUnwanted = errors.New("refused here")
 
 // Refuse returns a message that is claimed to its senders, for those of its recipients for
@@ -122,6 +122,27 @@ func (r *Runner) Refuse(m *spool.Message, reply func(envelope.Key) smtp.Reply) (
 			t.failed = append(t.failed, failure{key: rc.Key, outcome: &outcome.Outcome{Action: outcome.Bounced, Reply: said, Err: errUnwanted}, tried: true})
 		}
 	}
+	return t.refuse(msg)
+}
+
+// GiveUp returns a message that is claimed, and waits to be judged, to its senders when it
+// has become too old; said is why it waited. over says that it has, and is closed.
+func (r *Runner) GiveUp(m *spool.Message, said smtp.Reply) (over bool, err error) {
+	msg := r.opened(m)
+	if msg.age() <= msg.s.QReturn {
+		return false, nil
+	}
+	var t tally
+	for rc := range m.Pending() {
+		t.failed = append(t.failed, failure{key: rc.Key, outcome: &outcome.Outcome{Action: outcome.Deferred, Reply: said, Err: errUnwanted}, tried: true, expired: true})
+	}
+	_, err = t.refuse(msg)
+	return err == nil, err
+}
+
+// refuse reports what has failed of a message that waits to be judged. left says that there
+// are others; else the message is closed.
+func (t *tally) refuse(msg *message) (left bool, err error) {
 	t.bounce(msg)
 	switch {
 	case t.broken:
@@ -134,7 +155,7 @@ func (r *Runner) Refuse(m *spool.Message, reply func(envelope.Key) smtp.Reply) (
 	default:
 		return false, msg.finish("filters")
 	}
-	return false, errors.Join(err, m.Close())
+	return false, errors.Join(err, msg.m.Close())
 }
 
 // Remove takes all pending recipients out: nothing more is delivered, and

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"postoffice/deliver/local"
 	"postoffice/internal/smtp"
@@ -126,6 +127,43 @@ func TestRefuse(t *testing.T) {
 		r.wantBox("bob", 0)
 		r.want()
 	}
+}
+
+// TestGiveUp: what waits to be judged goes back when it has waited too long, and not before,
+// with the words for which it waited and its header alone; where the report has no room it
+// waits on.
+func TestGiveUp(t *testing.T) {
+	r := newRig(t)
+	run := NewRunner(r.o)
+	const text = "From: carol\nSubject: x\n\nsecret body\n"
+	young, old := r.mailText(text, r.now(), "carol@us.example", "alice"), r.mailText(text, r.now().Add(-100*time.Hour), "carol@us.example", "alice", "bob")
+	giveUp := func(id spool.ID) (bool, error) {
+		m, err := r.queue.Claim(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		return run.GiveUp(m, smtp.Reply{Code: 451, Status: "4.7.1", Text: "ask again tomorrow"})
+	}
+	if over, err := giveUp(young); over || err != nil {
+		t.Errorf("what has just come is over: %v, %v", over, err)
+	}
+	r.full.Store(true)
+	if over, err := giveUp(old); over || !errors.Is(err, spool.ErrFull) {
+		t.Errorf("without room it is over: %v, %v, want ErrFull", over, err)
+	}
+	r.full.Store(false)
+	if over, err := giveUp(old); !over || err != nil {
+		t.Errorf("what has waited too long is over: %v, %v", over, err)
+	}
+	r.settleAll()
+	p := testenv.ParseReport(t, r.wantBox("carol", 1)[0])
+	if len(p.Fields) != 3 || !strings.Contains(p.Text, "ask again tomorrow") || !strings.Contains(p.Text, "is given up now") || strings.Contains(p.Text, "secret") {
+		t.Errorf("the report has %d parts:\n%s", len(p.Fields), p.Text)
+	}
+	r.wantBox("alice", 1)
+	r.wantBox("bob", 0)
+	r.wantLog("message bounced", "to=<bob>", "status=expired")
 }
 
 func TestRemoveByHand(t *testing.T) {

@@ -2,7 +2,6 @@ package filters
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 
@@ -26,6 +25,11 @@ type Judgement struct {
 	Refused       map[int]smtp.Reply // recipients that they don't let have it, by number
 }
 
+// Later is that a filter doesn't want a message, or a recipient, now.
+type Later struct{ Reply smtp.Reply }
+
+func (e *Later) Error() string { return e.Reply.String() }
+
 // Judge shows a message of who's that waits in the queue to the filters, as one that
 // t.Client sends, with the recipients that they take. An error is that a filter can't be asked now,
 // or doesn't want the message or a recipient now: whatever its line in option filter has
@@ -45,7 +49,7 @@ func (s *Set) Judge(ctx context.Context, who string, t *smtpd.Transaction, m smt
 		case ss.err != nil:
 			return false, ss.err
 		case j.Reply.Temporary():
-			return false, errors.New(j.Reply.String())
+			return false, &Later{j.Reply}
 		}
 		return j.Accepted(), nil
 	}

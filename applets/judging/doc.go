@@ -5,7 +5,8 @@
 // functions of its Options.
 //
 // Invariants:
-//   - A message that can't be judged now waits; nothing returns it for that.
+//   - A message that can't be judged now waits, and goes back only when it has waited too
+//     long, as mail for another machine does.
 //   - A few are judged at once, those from whom they come take turns, and nobody has all
 //     places.
 //   - What a judgement makes of a message is durable before anybody may deliver it.

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"postoffice/applets/filters"
 	"postoffice/internal/maillog"
 	"postoffice/internal/smtp"
 	"postoffice/spool"
@@ -40,6 +41,9 @@ type Options struct {
 	// Refuse returns a message to its senders for those recipients for whom reply has one.
 	// left says that there are others; else the message is closed.
 	Refuse func(m *spool.Message, reply func(envelope.Key) smtp.Reply) (left bool, err error)
+	// GiveUp returns a message that could not be judged to its senders, if it has waited too
+	// long; reply says why it did. over says that it has; else the message is as it was.
+	GiveUp func(m *spool.Message, reply smtp.Reply) (over bool, err error)
 	// Passed is told of a message that is in the queue now; later says that it is to wait
 	// there for the next run.
 	Passed func(id spool.ID, env envelope.Envelope, later bool)
@@ -272,8 +276,7 @@ func (w *Waiting) turn(ctx context.Context, it *item) error {
 			defer v.Done()
 		}
 		if err != nil {
-			w.note(m, it, err)
-			return err
+			return w.waits(m, it, err)
 		}
 	}
 	passed, err := false, error(nil)
@@ -292,6 +295,30 @@ func (w *Waiting) turn(ctx context.Context, it *item) error {
 		w.o.Over(it.id, env)
 	}
 	return nil
+}
+
+// waits is what becomes of a message that can't be judged now: it waits on, or goes back when
+// it is too old. The error is turn's.
+func (w *Waiting) waits(m *spool.Message, it *item, why error) error {
+	env := m.Envelope()
+	over, err := w.o.GiveUp(m, lastWord(why))
+	if !over {
+		w.note(m, it, errors.Join(why, err))
+		return why
+	}
+	w.forget(it)
+	w.o.Over(it.id, env)
+	return errOver
+}
+
+// lastWord is what a sender hears of why a message could not be judged: a filter's words,
+// where it had any. What else it is is this machine's, and in the log.
+func lastWord(why error) smtp.Reply {
+	var later *filters.Later
+	if errors.As(why, &later) {
+		return later.Reply
+	}
+	return smtp.Reply{Code: 451, Status: "4.7.1", Text: "what judges mail here could not be asked about it: ask postmaster"} // a filter, or the program of option av, is away or broken
 }
 
 // note has mailq tell why a message waits.
@@ -352,7 +379,7 @@ func (w *Waiting) end(ctx context.Context, it *item, err error) {
 		w.until = w.o.Now().Add(pauseAfter(w.failed - aloneFails))
 	}
 	if it.tried == 1 && w.failed == 1 {
-		w.log(slog.LevelWarn, "message not judged", it.id, maillog.Err(err), maillog.Next(it.next), maillog.Reason("it waits in the queue, and is not returned for this"))
+		w.log(slog.LevelWarn, "message not judged", it.id, maillog.Err(err), maillog.Next(it.next), maillog.Reason("it waits in the queue, until qreturn is over"))
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"postoffice/applets/filters"
 	"postoffice/applets/smtpd/edits"
 	"postoffice/internal/smtp"
 	"postoffice/spool"
@@ -38,6 +39,7 @@ type stage struct {
 	over   []string
 
 	replies []string // with which recipients were refused
+	old     bool     // what can't be judged has waited too long
 }
 
 func newStage(t *testing.T) *stage {
@@ -66,6 +68,20 @@ func newStage(t *testing.T) *stage {
 				return left, err
 			}
 			return false, m.Finish()
+		},
+		GiveUp: func(m *spool.Message, reply smtp.Reply) (bool, error) {
+			s.mu.Lock()
+			old := s.old
+			s.mu.Unlock()
+			if !old {
+				return false, nil
+			}
+			s.note(&s.replies, m.Envelope().ReversePath.Local+" "+reply.String())
+			var keys []envelope.Key
+			for r := range m.Pending() {
+				keys = append(keys, r.Key)
+			}
+			return true, errors.Join(m.Record(keys, envelope.Bounced), m.Finish())
 		},
 		Passed: func(_ spool.ID, env envelope.Envelope, later bool) {
 			s.note(&s.passed, env.ReversePath.Local+strings.Repeat(" later", map[bool]int{true: 1}[later]))
@@ -160,6 +176,40 @@ func TestTurns(t *testing.T) {
 		}
 		if len(s.known) != 0 || len(s.of) != 0 || len(s.turns) != 0 || len(s.running) != 0 {
 			t.Errorf("it keeps %d, %v, %v, %v", len(s.known), s.of, s.turns, s.running)
+		}
+	})
+}
+
+// TestTooOld: what can't be judged and has waited too long goes back, with a filter's words
+// where it had any, whatever else waits; it tells nothing of whether anybody judges.
+func TestTooOld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		s.judge = func(from string) (Verdict, error) {
+			if from == "later" {
+				return Verdict{}, fmt.Errorf("f: %w", &filters.Later{Reply: smtp.Reply{Code: 450, Status: "4.7.1", Text: "ask tomorrow"}})
+			}
+			return Verdict{}, errors.New("dial /run/secret: gone")
+		}
+		s.come("a", "later", false)
+		s.come("b", "away", false)
+		s.run(func() {
+			time.Sleep(time.Minute)
+			s.mu.Lock()
+			if len(s.over) > 0 {
+				t.Errorf("before its time there went back %v", s.over)
+			}
+			s.old = true
+			s.mu.Unlock()
+			time.Sleep(time.Hour)
+		})
+		slices.Sort(s.replies)
+		slices.Sort(s.over)
+		if len(s.replies) != 2 || !strings.Contains(s.replies[1], "ask tomorrow") || strings.Contains(s.replies[0], "secret") || !slices.Equal(s.over, []string{"away", "later"}) {
+			t.Errorf("there went back %v with %q", s.over, s.replies)
+		}
+		if len(s.known) != 0 || strings.Contains(s.log.String(), "filters judge again") {
+			t.Errorf("it keeps %d:\n%s", len(s.known), &s.log)
 		}
 	})
 }

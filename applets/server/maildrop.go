@@ -229,6 +229,7 @@ func (s *system) newWaiting() *judging.Waiting {
 	return judging.NewWaiting(judging.Options{
 		Queue: s.queue, Log: s.log, Judge: s.judge, Judges: s.judges,
 		Refuse: s.runner.Refuse,
+		GiveUp: s.runner.GiveUp,
 		Over:   func(id spool.ID, env envelope.Envelope) { s.watchers.over(id, env.Client) },
 		Passed: s.passed,
 		Waits: func(id spool.ID, env envelope.Envelope) {
