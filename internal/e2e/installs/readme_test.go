@@ -12,7 +12,7 @@ import (
 	"postoffice/internal/testenv/roots"
 )
 
-var whole = flag.Bool("whole", false, "TestReadme also builds, and installs by both of README's ways: ten minutes and more")
+var whole = flag.Bool("whole", false, "TestReadme also builds, and installs by both of README's ways: ten minutes and more: -timeout 30m")
 
 // readme is what README has people type up to a server that runs: the packages that are
 // needed first, and the commands of each of the two ways.
@@ -75,8 +75,10 @@ alice 'make go; $(sh testdata/tools/go.sh find) version'`)
 		return
 	}
 	pages := startPage(t)
-	if said, err := r.Online(t, alice+"alice '"+source[0]+"; "+packaged[0]+"'"); err != nil {
-		t.Fatalf("%v\n%s", err, said)
+	for _, build := range []string{source[0], packaged[0]} {
+		if said, err := r.Online(t, alice+"alice '"+build+"'"); err != nil {
+			t.Fatalf("%v\n%s", err, said)
+		}
 	}
 	for _, way := range []struct{ install, runs, remove string }{
 		{strings.Replace(packaged[1], "apt-get", "DEBIAN_FRONTEND=noninteractive apt-get -q -y", 1), "postoffice runs, and delivers mail", "sudo apt-get -q -y purge postoffice"},

@@ -30,7 +30,8 @@ func Debian(t testing.TB, packages ...string) Root {
 // Path is where a file of the root is.
 func (r Root) Path(name string) string { return filepath.Join(string(r), name) }
 
-// scriptWait is what a script in a root may take, onlineWait what one may that builds.
+// scriptWait is what a script in a root may take, onlineWait what one may that builds, also
+// on a machine that does much besides.
 const (
 	scriptWait = 2 * time.Minute
 	onlineWait = 15 * time.Minute
