@@ -7,9 +7,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"postoffice/internal/account"
+	"postoffice/internal/disk"
 	"postoffice/internal/testenv"
 )
 
@@ -37,6 +39,120 @@ func TestMailProcess(t *testing.T) {
 	}
 	testenv.Must(t, os.Chmod(h.mail, 0o755)) // nobody but root may make files there any more
 	k.want("deferred 4.2.0", "deliver t2 u1 From-b")
+}
+
+// heldFS hangs in home directories below one that is called hung, as long as a test holds a
+// lock.
+type heldFS struct {
+	disk.FS
+	hold string
+}
+
+func (h heldFS) OpenDir(path string) (disk.Dir, error) {
+	if filepath.Base(filepath.Dir(path)) == "hung" {
+		f, err := os.Open(h.hold)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH); err != nil {
+			return nil, err
+		}
+	}
+	return h.FS.OpenDir(path)
+}
+
+// TestA39HungMailProcesses: homes of more users hang than there are processes, on one file
+// system or each on its own. Others get their mail meanwhile; those that hang are
+// deferred as soon as half of what a server asks for is under way, and written once when
+// their homes answer.
+func TestA39HungMailProcesses(t *testing.T) {
+	const hung = maxUsers + 4
+	for _, systems := range []int{1, hung} {
+		t.Run(fmt.Sprint(systems, " file systems"), func(t *testing.T) {
+			var dir string
+			h := start(t, func(o *MasterOptions) {
+				byUsers(o)
+				dir = filepath.Dir(o.Names.Passwd)
+				mounts := "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n"
+				testenv.Must(t, os.Mkdir(filepath.Join(dir, "hung"), 0o755))
+				testenv.Must(t, os.Chmod(filepath.Join(dir, "hung"), 0o755)) // whatever the umask is
+				for i := range systems {
+					at := filepath.Join(dir, "hung")
+					if systems > 1 {
+						at = filepath.Join(at, fmt.Sprint("p", i))
+					}
+					mounts += fmt.Sprintf("%d 1 0:%[1]d / %s rw - nfs4 a:/ rw\n", 100+i, at)
+				}
+				o.Mailboxes.Mounts = func() string { return mounts }
+				addUsers(t, o, hung)
+				passwd, err := os.ReadFile(o.Names.Passwd)
+				testenv.Must(t, err)
+				lines := strings.Split(string(passwd), "\n")
+				for i, line := range lines {
+					if f := strings.Split(line, ":"); strings.HasPrefix(line, "p") {
+						f[5] = filepath.Join(dir, "hung", f[0])
+						testenv.Must(t, os.Mkdir(f[5], 0o755))
+						testenv.Must(t, os.Chmod(f[5], 0o755))
+						lines[i] = strings.Join(f, ":")
+					}
+				}
+				testenv.Must(t, os.WriteFile(o.Names.Passwd, []byte(strings.Join(lines, "\n")), 0o644))
+			})
+			hold, err := os.OpenFile(filepath.Join(dir, "hold"), os.O_CREATE|os.O_RDONLY, 0o644)
+			testenv.Must(t, err)
+			defer hold.Close()
+			testenv.Must(t, hold.Chmod(0o644))
+			testenv.Must(t, syscall.Flock(int(hold.Fd()), syscall.LOCK_EX))
+			user := func(i int) int { // the first messages are to one user each
+				if i < hung {
+					return i
+				}
+				return i % 2
+			}
+			var answers int
+			first := make(chan string, hung+maxQuietMail)
+			ask := func(from, n int) {
+				for i := from; i < from+n; i++ {
+					answer := h.dial().begin("deliver t%d p%d From-%d-", i, user(i), i)
+					go func() { first <- <-answer }()
+					answers++
+				}
+			}
+			ask(0, hung)
+			if !testenv.Eventually(func() bool { return len(userProcesses(t)) >= maxUsers }) {
+				t.Fatal("not all places are held")
+			}
+			k := h.dial()
+			k.want("delivered", "deliver other u1 From-other")
+			select {
+			case got := <-first:
+				t.Errorf("others waited for %q", got)
+			default:
+			}
+			ask(hung, maxQuietMail)
+			k.want("delivered", "deliver another u2 From-another")
+			if got := <-first; !strings.HasPrefix(got, "deferred 4.2.0") || !strings.Contains(got, "does not answer") {
+				t.Errorf("of those that hang one is answered %q", got)
+			}
+			k.want("delivered", "deliver third u3 From-third")
+			testenv.Must(t, hold.Close())
+			for i := 0; i < answers; {
+				if got := k.say("deliver t%d p%d From-%d-", i, user(i), i); strings.Contains(got, errStillRuns.Error()) || strings.Contains(got, "is under way") {
+					continue // until it has gone on
+				} else if !strings.HasPrefix(got, "delivered") {
+					t.Fatalf("%d, asked again: %q", i, got)
+				}
+				k.want("ok", "recorded t%d", i)
+				i++
+			}
+			for i := range answers {
+				if n := strings.Count(h.mailbox(fmt.Sprint("p", user(i))), fmt.Sprintf("From-%d-", i)); n != 1 {
+					t.Errorf("message %d is there %d times", i, n)
+				}
+			}
+		})
+	}
 }
 
 // TestForwardsByUsers: whether there is a .forward is asked of a process of the user's.

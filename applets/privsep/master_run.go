@@ -165,6 +165,7 @@ type master struct {
 	ctx      context.Context
 	accounts account.Accounts
 	boxes    *mailbox.Mailboxes
+	mailing  *mailing
 	results  results
 	users    *users
 	sockets  *service.Sockets
@@ -203,6 +204,7 @@ func newMaster(ctx context.Context, o MasterOptions) *master {
 	m.users = newUsers(o, system)
 	o.Mailboxes.Accounts = m.accounts
 	m.boxes = mailbox.New(o.Mailboxes)
+	m.mailing = newMailing(m.users, m.boxes, o.Mailboxes.Mounts)
 	m.sockets = service.NewSockets(ctx, service.SocketsOptions{
 		Listeners: o.Listeners, Log: o.Log,
 		FirstPause: o.firstPause, LastPause: o.lastPause, LookPause: o.lookPause,

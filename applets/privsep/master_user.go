@@ -57,6 +57,7 @@ type userProcess struct {
 	hung    bool        // it was killed because it hung, and others needed its place
 	aside   bool        // it hangs, and has none of the places
 	apart   bool        // what it runs takes long, and it has none of the places
+	stray   bool        // it hangs in a mailbox, and has none of the places
 	slow    int         // runs that it has not answered for users.slow
 	stalled int         // lists that it has not answered for stalled.StepWait
 	leaving bool        // its link is closed: no new requests
@@ -286,6 +287,12 @@ func (p *userProcess) read() {
 func (p *userProcess) answer(f frame) error {
 	if err := checkAnswer(f); err != nil {
 		return err
+	}
+	if p.mail {
+		p.users.moves(p.account, f)
+	}
+	if f.op == opMoves {
+		return nil
 	}
 	p.mu.Lock()
 	c := p.waiting[f.fields[0]]

@@ -63,9 +63,10 @@ type users struct {
 	wait    time.Duration
 	spare   time.Duration
 	slow    time.Duration
-	bare    bool   // none of them may have a capability
-	server  int    // uid of the server
-	mailDir string // whose group its mailboxes may be made in; "": they are in homes
+	bare    bool                             // none of them may have a capability
+	server  int                              // uid of the server
+	mailDir string                           // whose group its mailboxes may be made in; "": they are in homes
+	moves   func(a account.Account, f frame) // hears what processes that write mailboxes say of themselves
 
 	watching sync.WaitGroup // one for each process, until it is gone
 
@@ -76,6 +77,7 @@ type users struct {
 	all        map[*userProcess]bool // those that are alive, from start to end
 	aside      int                   // of them that hang, and have none of the places
 	apart      int                   // of them whose runs take long, which have none either
+	strays     int                   // of them that write mailboxes and hang, as many as stalled.MaxLeft, which have none either
 	changed    chan struct{}         // closed, and a new one made, when a place may be free
 	ending     bool                  // no more is started
 }
@@ -190,7 +192,7 @@ func (u *users) slot(a account.Account, k kind) (p *userProcess, isNew bool, cha
 	if k == forRun && running >= maxRunning {
 		return nil, false, u.changed, nil
 	}
-	if len(u.all)-u.aside-u.apart < maxUsers {
+	if len(u.all)-u.aside-u.apart-u.strays < maxUsers {
 		p := &userProcess{
 			users: u, account: a, mail: k == forMail, generation: u.generation, runTime: u.options.RunTime, settings: u.options.Settings,
 			started: make(chan struct{}), lost: make(chan struct{}), waiting: map[string]chan frame{},
@@ -305,7 +307,7 @@ func (u *users) end(p *userProcess) {
 // setAside takes its place from a process that hangs, where no more than
 // maxAside do. The caller holds mu.
 func (u *users) setAside(p *userProcess) {
-	if p.aside || p.apart || !u.all[p] || p.stalled == 0 && !p.leaving || u.aside >= maxAside {
+	if p.aside || p.apart || p.stray || !u.all[p] || p.stalled == 0 && !p.leaving || u.aside >= maxAside {
 		return
 	}
 	p.aside = true
@@ -368,6 +370,10 @@ func (u *users) gone(p *userProcess) {
 	}
 	if p.apart {
 		u.rejoin(p)
+	}
+	if p.stray {
+		p.stray = false
+		u.strays--
 	}
 	for _, t := range []*time.Timer{p.timer, p.killer} {
 		if t != nil {

@@ -6,13 +6,16 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"postoffice/applets/privsep/birth"
 	"postoffice/applets/privsep/creds"
 	"postoffice/deliver/local"
+	"postoffice/deliver/local/stalled"
 	"postoffice/internal/account"
 )
 
@@ -25,6 +28,7 @@ type Worker interface {
 	// In a process that writes mailboxes alone, as mailbox.Mailboxes does:
 	Deliver(ctx context.Context, d local.Delivery) local.Result
 	Forwards(ctx context.Context, user, extension string) (bool, error)
+	Hangs() (way int, yes bool)
 }
 
 // UserLink is the end of a user's process.
@@ -32,11 +36,17 @@ type UserLink struct {
 	conn     *conn
 	account  account.Account
 	settings []byte
+	writing  atomic.Int64 // deliveries and questions under way
+	tell     sync.Once    // tellMoves
 }
 
 // lastWords is how long a user's process waits for its work once the link is
 // closed: less than userEnd.
 const lastWords = userEnd * 3 / 4
+
+// movesWait is between two words of a process that writes mailboxes: often enough that it
+// is never taken for one that hangs.
+const movesWait = stalled.StepWait / 4
 
 // ConnectUser makes this process, started as UserRole, the user's, and waits for
 // what the master hands over. From here on the link alone ends the process, no
@@ -107,10 +117,13 @@ func (l *UserLink) Serve(ctx context.Context, w Worker) {
 		case opList:
 			working.Go(func() { l.list(ctx, w, f.fields, files[0]) })
 		case opDeliver:
+			l.moves(ctx, w)
 			working.Go(func() { l.deliver(ctx, w, f.fields, files[0]) })
 		case opSmall:
+			l.moves(ctx, w)
 			working.Go(func() { l.mail(ctx, w, f.fields, strings.NewReader(f.fields[7])) })
 		case opForwards:
+			l.moves(ctx, w)
 			working.Go(func() { l.forwards(ctx, w, f.fields) })
 		}
 	}
@@ -161,6 +174,32 @@ func (l *UserLink) list(ctx context.Context, w Worker, f []string, into *os.File
 	_ = l.conn.send(listedFrame(f[0], err))
 }
 
+// moves counts what is to be written, and from the first such request on tells the master
+// that the process is well, or hangs, as long as anything is under way.
+func (l *UserLink) moves(ctx context.Context, w Worker) {
+	l.writing.Add(1)
+	l.tell.Do(func() { go l.tellMoves(ctx, w) })
+}
+
+func (l *UserLink) tellMoves(ctx context.Context, w Worker) {
+	tick := time.NewTicker(movesWait)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		hangs := ""
+		if way, yes := w.Hangs(); yes {
+			hangs = strconv.Itoa(way)
+		}
+		if l.writing.Load() > 0 && l.conn.send(frame{opMoves, []string{hangs}}) != nil {
+			return
+		}
+	}
+}
+
 // deliver writes a message that comes through a pipe into a mailbox.
 func (l *UserLink) deliver(ctx context.Context, w Worker, f []string, from *os.File) {
 	defer from.Close()
@@ -181,6 +220,7 @@ func (l *UserLink) mail(ctx context.Context, w Worker, f []string, body io.Reade
 	if err != nil {
 		res = failed("the user's process has a fault", err)
 	}
+	l.writing.Add(-1)
 	_ = l.conn.send(resultFrame(local.TokenResult{Token: f[0], Result: res}))
 }
 
@@ -190,5 +230,6 @@ func (l *UserLink) forwards(ctx context.Context, w Worker, f []string) {
 	defer cancel()
 	yes := false
 	err := creds.Guard(func() (err error) { yes, err = w.Forwards(ctx, f[1], f[2]); return err })
+	l.writing.Add(-1)
 	_ = l.conn.send(forwardedFrame(f[0], yes, err))
 }

@@ -57,6 +57,7 @@ const (
 	opNoAuth                     // why there is none
 	opShadowLink                 // the link of the process of the machine's accounts
 	opNoShadow                   // why there is none
+	opMoves                      // of a process that writes mailboxes: nothing, or which way hangs
 )
 
 // Limits of the fields, in octets.
@@ -156,7 +157,7 @@ func toUser() side {
 }
 
 func fromUser() side {
-	return side{opResult: resultShape(), opListed: listedShape(), opForwarded: forwardedShape()}
+	return side{opResult: resultShape(), opListed: listedShape(), opForwarded: forwardedShape(), opMoves: {"moves", []int{1}, 0}}
 }
 
 // answerTo is what a user's process says to a request.
@@ -176,6 +177,10 @@ func checkAnswer(f frame) error {
 	case opResult:
 		_, err := parseResult(f.fields)
 		return err
+	case opMoves:
+		if s := f.fields[0]; s != "" && s != "0" && s != "1" {
+			return fmt.Errorf("%w: way %q", errFrame, s)
+		}
 	case opForwarded:
 		if _, err := parseForwarded(f.fields); errors.Is(err, errFrame) {
 			return err

@@ -129,7 +129,7 @@ func (w fakeWorker) List(ctx context.Context, g local.Listing) ([]local.Line, er
 func (w fakeWorker) boxes() *mailbox.Mailboxes {
 	writing.once.Do(func() {
 		writing.boxes = mailbox.New(mailbox.Options{
-			FS: disk.OS(), Dir: filepath.Join(filepath.Dir(string(w.l.Settings())), "mail"), Accounts: account.Only(w.l.Account()),
+			FS: heldFS{disk.OS(), filepath.Join(filepath.Dir(string(w.l.Settings())), "hold")}, Dir: filepath.Join(filepath.Dir(string(w.l.Settings())), "mail"), Accounts: account.Only(w.l.Account()),
 		})
 	})
 	return writing.boxes
@@ -143,6 +143,8 @@ var writing struct {
 func (w fakeWorker) Deliver(ctx context.Context, d local.Delivery) local.Result {
 	return w.boxes().Deliver(ctx, d)
 }
+
+func (w fakeWorker) Hangs() (int, bool) { return w.boxes().Hangs() }
 
 func (w fakeWorker) Forwards(ctx context.Context, user, extension string) (bool, error) {
 	return w.boxes().Forwards(ctx, user, extension)

@@ -209,6 +209,19 @@ func (m *Mailboxes) Owner(ctx context.Context, user string) (a account.Account, 
 	return a, o, ok
 }
 
+// Ways are the paths that a delivery to an account's mailbox goes to, as Hangs numbers them.
+func (m *Mailboxes) Ways(a account.Account) []string {
+	at, err := m.place(a, "")
+	if err != nil {
+		return []string{inHome: a.Home, inPlace: a.Home}
+	}
+	return []string{inHome: a.Home, inPlace: at.path()}
+}
+
+// Hangs says whether something was left behind in a file system that doesn't answer, and
+// which of Ways leads there.
+func (m *Mailboxes) Hangs() (way int, yes bool) { return m.busy.Hangs() }
+
 // withdraw takes back a job that no batch holds yet.
 func (m *Mailboxes) withdraw(key string, j *job) bool {
 	m.mu.Lock()

@@ -40,6 +40,7 @@ type Places struct {
 	line     []*Place
 	left     map[string]int       // pieces of work by file system
 	all      int                  // of them
+	hung     int                  // which of its paths the last of them goes to
 	since    time.Time            // there are any
 	trying   map[string]int       // pieces that have entered a file system that left others behind
 	answered map[string]time.Time // file systems, while there is trouble
@@ -76,7 +77,9 @@ type Work struct {
 	// whether it need not be done any more if it has not begun. It may be called
 	// several times.
 	Refuse func(err error) (drop bool)
-	Do     func(*Place) error
+	// Left, if there is one, is told that the work has been left behind.
+	Left func()
+	Do   func(*Place) error
 }
 
 // Do does the work as soon as there is a place for it. It returns when the work
@@ -149,6 +152,20 @@ func (at *Place) Go(stage int) {
 		at.last.Store(time.Now().UnixNano())
 		at.stage.Store(int32(stage))
 	}
+}
+
+// At says which of its paths the work goes to, without having come a step further.
+func (at *Place) At(stage int) { at.stage.Store(int32(stage)) }
+
+// Hangs says whether work was left behind, and the number of the path that the last such
+// work goes to.
+func (p *Places) Hangs() (stage int, yes bool) {
+	if !p.trouble.Load() {
+		return 0, false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.hung, p.all > 0
 }
 
 // Step says that the file system of that path has answered.
@@ -285,12 +302,14 @@ func (p *Places) look(at *Place, w Work) (wait time.Duration, refuse error) {
 	if hangs < StepWait {
 		return StepWait - hangs, nil
 	}
-	name := at.ways[at.stage.Load()]
+	stage := int(at.stage.Load())
+	name := at.ways[stage]
 	p.mu.Lock()
 	m := p.system(name)
 	alive := p.alive(m.dev)
-	if at.left == "" && (!alive || p.left[m.dev] < MaxPerSystem) {
-		at.left = m.dev
+	behind := at.left == "" && (!alive || p.left[m.dev] < MaxPerSystem)
+	if behind {
+		at.left, p.hung = m.dev, stage
 		p.left[m.dev]++
 		if p.all++; p.all == 1 {
 			p.since = time.Now()
@@ -301,6 +320,9 @@ func (p *Places) look(at *Place, w Work) (wait time.Duration, refuse error) {
 		p.admit()
 	}
 	p.mu.Unlock()
+	if behind && w.Left != nil {
+		w.Left()
+	}
 	if hangs >= LongWait || !alive && hangs >= StepWait+lookWait && w.Crowded() {
 		refuse = fmt.Errorf("%w for %v: that of %s, mounted at %s", ErrStalled, hangs.Round(time.Second), name, m.point)
 	}
