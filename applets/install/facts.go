@@ -3,6 +3,7 @@ package install
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -40,23 +41,17 @@ func look(ctx context.Context, w wish, record []*plan.Step) (*plan.Facts, error)
 		Bare:     !r.has("/etc/passwd"),
 		Packages: packagesOf(r), MailerConf: w.mailerConf,
 		Users: namesIn(r, "/etc/passwd"), Groups: namesIn(r, "/etc/group"),
-		NoLogin: "/bin/false",
-	}
-	for _, shell := range []string{"/usr/sbin/nologin", "/sbin/nologin"} {
-		if r.has(shell) {
-			f.NoLogin = shell
-			break
-		}
+		NoLogin: cmp.Or(r.first("/usr/sbin/nologin", "/sbin/nologin"), "/bin/false"),
 	}
 	f.Manager, f.Running = managerOf(r)
 	if f.MailerConf == "" {
 		f.MailerConf = mailerConfOf(r)
 	}
-	for _, program := range []string{"/usr/sbin/alternatives", "/usr/bin/alternatives"} {
-		if f.Packages == plan.RPM && r.has(program) {
-			f.Alternatives = program
-			break
-		}
+	if f.Packages == plan.RPM {
+		f.Alternatives = r.first("/usr/sbin/alternatives", "/usr/bin/alternatives")
+	}
+	if f.Manager == plan.SysV {
+		f.Insserv = r.first("/sbin/insserv", "/usr/sbin/insserv", "/usr/lib/insserv/insserv")
 	}
 	if f.Live && !w.ours {
 		f.Listens = listens(ctx)

@@ -69,6 +69,16 @@ func (r root) read(name string) ([]byte, error) {
 	return os.ReadFile(at)
 }
 
+// first is the first of some names at which there is something; "": there is none.
+func (r root) first(names ...string) string {
+	for _, name := range names {
+		if r.has(name) {
+			return name
+		}
+	}
+	return ""
+}
+
 // has reports whether there is something at a name, whatever links lead there.
 func (r root) has(name string) bool {
 	at, err := r.followed(name)

@@ -68,6 +68,7 @@ type Facts struct {
 	Running      bool   // Manager, here and now
 	MailerConf   string // where the system's mailwrapper reads which mail server is meant; "": there is none
 	Alternatives string // the program that chooses between mail servers, of Red Hat; "": there is none
+	Insserv      string // SysV: the program that orders init scripts by what they say of themselves; "": their numbers do
 	NoLogin      string // a shell that lets nobody in
 
 	Entries map[string]Entry // by path, for those of Paths

@@ -170,6 +170,12 @@ func TestSystems(t *testing.T) {
 				f.Entries[dir] = Entry{Kind: Directory}
 			}
 		}, append(slices.Clone(links), "write /etc/init.d/postoffice", "make /etc/rc0.d/K30postoffice a name of ../init.d/postoffice", "make /etc/rc2.d/S80postoffice a name of ../init.d/postoffice"), ""},
+		{"System V with insserv", func(f *Facts) { f.Manager, f.Insserv, f.Live = SysV, "/sbin/insserv", true }, append(slices.Clone(links),
+			"write /etc/init.d/postoffice", "run /sbin/insserv -f postoffice: it starts at boot, after what its script asks for", "run /usr/local/sbin/postoffice restart: the server starts"), ""},
+		{"System V with insserv, elsewhere", func(f *Facts) {
+			f.Manager, f.Insserv = SysV, "/sbin/insserv"
+			f.Entries["/etc/rc2.d"] = Entry{Kind: Directory}
+		}, append(slices.Clone(links), "write /etc/init.d/postoffice", "make /etc/rc2.d/S80postoffice a name of ../init.d/postoffice", "in that root run: insserv -f postoffice"), ""},
 		{"another's sendmail", func(f *Facts) { f.Entries["/usr/sbin/sendmail"] = Entry{Kind: File} }, nil, "/usr/sbin/sendmail belongs to another mail server"},
 		{"the package", func(f *Facts) {
 			f.Packages = Dpkg

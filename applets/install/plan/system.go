@@ -93,9 +93,14 @@ func (p *planner) service() {
 // script is where init scripts are.
 const script = "/etc/init.d/postoffice"
 
-// sysv has it started by init scripts.
+// sysv has it started by init scripts. Where insserv orders them, rc starts what insserv has
+// listed, and looks at no number of a link.
 func (p *planner) sysv() {
 	p.text(script, packaging.SysV, 0o755, "")
+	if p.f.Insserv != "" && p.f.Live {
+		p.run("it starts at boot, after what its script asks for", []string{p.f.Insserv, "-f", "postoffice"}, []string{p.f.Insserv, "-f", "-r", "postoffice"})
+		return
+	}
 	for _, level := range "0123456" {
 		dir := "/etc/rc" + string(level) + ".d"
 		link := dir + "/K30postoffice"
@@ -107,6 +112,9 @@ func (p *planner) sysv() {
 		} else {
 			p.entry(link)
 		}
+	}
+	if p.f.Insserv != "" {
+		p.say("in that root run: insserv -f postoffice")
 	}
 }
 
