@@ -138,6 +138,7 @@ var layers = map[string][]string{
 	"internal/dbm/standin/klauspost/zstd":        {},
 	"internal/dbm/standin/minlz":                 {},
 	"internal/testenv/testfilter":                {},
+	"internal/testenv/machine":                   {},
 	"internal/testenv/roots":                     {},
 	"packaging":                                  {},
 	"applets/install":                            {"applets/cmdline", "applets/install/plan", "applets/sysexits"},
@@ -160,7 +161,7 @@ var only = map[string][]string{
 	"log":                             {}, // log/slog
 	"net/smtp":                        {}, // internal/smtp
 	"net/textproto":                   {}, // ends a message at a bare LF (A5)
-	"testing":                         {"applets/smtpd/greytest", "internal/disk/crashfs", "internal/e2e/lan", "internal/e2e/letters", "internal/testenv", "internal/testenv/roots"},
+	"testing":                         {"applets/smtpd/greytest", "internal/disk/crashfs", "internal/e2e/lan", "internal/e2e/letters", "internal/testenv", "internal/testenv/machine", "internal/testenv/roots"},
 	"unsafe":                          {"applets/privsep/creds", "internal/disk", "internal/testenv"},
 }
 
