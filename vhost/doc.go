@@ -11,7 +11,10 @@
 //   - A broken line costs its own domain or user, and nobody else.
 //   - A question waits for the files of its own domain alone; large passwd files are
 //     read two at a time.
-//   - What is kept of files is bounded by maxIndexed and maxKept, whatever they hold.
+//   - What is kept of files is bounded by maxIndexed and maxKept in memory, and by
+//     vhost/index on disk, whatever they hold.
+//   - An index that was kept makes nobody unknown: it is of the very file that is there,
+//     or isn't used, and so where it is damaged.
 //   - Nothing of a passwd file leaves the package but the spelling of a name, and what
 //     Login returns to the process that checks logins.
 //
@@ -22,6 +25,7 @@
 //	logins.go   what a user has for logins
 //	quota.go    how much their mailbox may have
 //	index.go    where each user stands in a passwd file
+//	kept.go     keeping that in a file, for large ones
 //	scan.go     making that, in parts beside each other
 //	lines.go    reading lines
 //	place.go    who waits for the reading of a passwd file

@@ -4,13 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"io"
 	"os"
-	"slices"
 
 	"postoffice/internal/disk"
 	"postoffice/internal/smtp"
+	"postoffice/vhost/index"
 )
 
 const (
@@ -19,38 +18,28 @@ const (
 	readSize  = 256 << 10 // octets of a passwd file that are looked at at a time
 )
 
-// An index says where users may stand in one reading of a passwd file: a hash of the
+// A userIndex says where users may stand in one reading of a passwd file: a hash of the
 // name in the upper 32 bits and the offset of the line in the lower ones, sorted.
-// It takes eight octets a user, and never changes.
-type index struct {
+// It takes eight octets a user, in memory or in a file, and never changes.
+type userIndex struct {
 	seen   disk.Version
-	seed   maphash.Seed // keeps whoever writes the file from choosing names that hash alike
-	at     []uint64
+	key    index.Key // keeps whoever writes the file from choosing names that hash alike
+	at     *index.Table
 	broken error // the first line that names nobody who can be told; nil: none
 }
 
-// hash is what the index has of a name, in which the case of ASCII letters is nothing.
-func (x *index) hash(name string) uint64 { return hashOf(x.seed, []byte(smtp.Fold(name))) }
-
-// hashOf is that of a name in small letters.
-func hashOf(seed maphash.Seed, name []byte) uint64 { return maphash.Bytes(seed, name) >> 32 << 32 }
-
-// candidates are the offsets of the lines that may be name's, in their order.
-func (x *index) candidates(name string) []uint64 {
-	h := x.hash(name)
-	i, _ := slices.BinarySearch(x.at, h)
-	n := i
-	for n < len(x.at) && x.at[n]>>32 == h>>32 {
-		n++
-	}
-	return x.at[i:n]
-}
+// hashOf is what an index has of a name in small letters.
+func hashOf(key index.Key, name []byte) uint64 { return key.Sum(name) >> 32 << 32 }
 
 // find reads the first line that is name's. ok is false where there is none. With
 // an error, ok says whether it is of the line of that name.
-func (x *index) find(f io.ReaderAt, name string) (u User, ok bool, err error) {
-	for _, c := range x.candidates(name) {
-		at := int64(c & (1<<32 - 1))
+func (x *userIndex) find(f io.ReaderAt, name string) (u User, ok bool, err error) {
+	hash := hashOf(x.key, []byte(smtp.Fold(name))) // the case of ASCII letters is nothing
+	for offset, err := range x.at.Find(uint32(hash >> 32)) {
+		if err != nil {
+			return u, false, err
+		}
+		at := int64(offset)
 		line, err := lineAt(f, at)
 		if err != nil {
 			return u, false, err

@@ -5,10 +5,11 @@ import (
 	"sync"
 
 	"postoffice/internal/disk"
+	"postoffice/vhost/index"
 )
 
 const (
-	largeSize = 4 << 20 // octets of a passwd file that is not read in a moment
+	largeSize = 4 << 20 // octets of a passwd file that is not read in a moment: its index is kept
 	maxLarge  = 2       // of those that are read at once: the others take turns
 )
 
@@ -18,9 +19,10 @@ type place struct {
 	size   int           // of index, as it was counted; of the Store's mutex
 	turn   chan struct{} // holds one: who is in is reading the file
 
-	mu    sync.Mutex // guards what follows
-	index *index     // nil: not made yet, or it can't be
-	next  *reading   // the one that has not begun; nil: nobody waits for one
+	mu     sync.Mutex // guards what follows
+	index  *userIndex // nil: not made yet, or it can't be
+	next   *reading   // the one that has not begun; nil: nobody waits for one
+	spoilt int        // indexes in files that were found damaged while they were used
 }
 
 // reading is one of a passwd file, for all that ask before it begins: it is as new as
@@ -28,13 +30,13 @@ type place struct {
 type reading struct {
 	over  bool
 	info  disk.Info // of what was read
-	index *index
+	index *userIndex
 	err   error
 }
 
 // indexOf returns the index of an open passwd file. Who asks about a domain waits for
 // nobody's file but its own; large ones take turns.
-func (s *Store) indexOf(f *os.File, info disk.Info, domain string) (*index, error) {
+func (s *Store) indexOf(f *os.File, info disk.Info, domain string) (*userIndex, error) {
 	p := s.place(domain)
 	x, r := p.join(info)
 	if x != nil {
@@ -52,7 +54,7 @@ func (s *Store) indexOf(f *os.File, info disk.Info, domain string) (*index, erro
 }
 
 // join returns the index, if it is that of a file, else the reading to wait for.
-func (p *place) join(info disk.Info) (*index, *reading) {
+func (p *place) join(info disk.Info) (*userIndex, *reading) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.index != nil && p.index.seen.Is(info) {
@@ -64,40 +66,75 @@ func (p *place) join(info disk.Info) (*index, *reading) {
 	return nil, p.next
 }
 
-// begin says that who asks from now on waits for another reading. It returns the index,
-// if the one before has made that of the file.
-func (p *place) begin(info disk.Info) *index {
+// begin says that who asks from now on waits for another reading, and that this is the
+// index; nil: it isn't known yet.
+func (p *place) begin(x *userIndex) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.next = nil
+	p.use(x)
+}
+
+// set puts an index in the place of the one that there was.
+func (p *place) set(x *userIndex) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.use(x)
+}
+
+// use is set for whoever holds mu. Who is still searching in the one before goes on.
+func (p *place) use(x *userIndex) {
+	if p.index != nil && p.index != x {
+		p.index.at.Close()
+	}
+	p.index = x
+}
+
+// read makes the index of an open passwd file, in its place's turn, or opens the one that
+// was kept.
+func (s *Store) read(p *place, r *reading, f *os.File, info disk.Info) {
+	x := p.current(info)
+	if x == nil && info.Size > largeSize {
+		if x = s.openKept(p, info); x == nil {
+			s.large <- struct{}{}
+			defer func() { <-s.large }()
+		}
+	}
+	r.over, r.info = true, info
+	p.begin(x)
+	if r.index = x; x == nil {
+		if r.index, r.err = s.makeIndex(p, f, info); r.err != nil {
+			return
+		}
+		p.set(r.index)
+	}
+	s.count(p, r.index.at)
+}
+
+// current returns the index, if it is that of a file.
+func (p *place) current(info disk.Info) *userIndex {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.index != nil && p.index.seen.Is(info) {
 		return p.index
 	}
-	p.index = nil
 	return nil
 }
 
-// read makes the index of an open passwd file, in its place's turn.
-func (s *Store) read(p *place, r *reading, f *os.File, info disk.Info) {
-	if info.Size > largeSize {
-		s.large <- struct{}{}
-		defer func() { <-s.large }()
+// makeIndex reads an open passwd file. The index of a large one that isn't too young to
+// tell a change is kept.
+func (s *Store) makeIndex(p *place, f *os.File, info disk.Info) (*userIndex, error) {
+	x, err := newIndex(f, disk.VersionOf(info), info.Size, s.key)
+	if err == nil {
+		err = unchanged(f, info)
 	}
-	r.over, r.info = true, info
-	if r.index = p.begin(info); r.index != nil {
-		return
+	if err != nil {
+		return nil, err
 	}
-	r.index, r.err = newIndex(f, disk.VersionOf(info), info.Size)
-	if r.err == nil {
-		r.err = unchanged(f, info)
+	if info.Size > largeSize && x.seen.Is(info) {
+		s.keep(p, x, info)
 	}
-	if r.err != nil {
-		return
-	}
-	p.mu.Lock()
-	p.index = r.index
-	p.mu.Unlock()
-	s.count(p, len(r.index.at))
+	return x, nil
 }
 
 // place returns that of a domain, in front of the others.
@@ -115,19 +152,25 @@ func (s *Store) place(domain string) *place {
 
 // count counts a new index, and forgets those that were not asked for longest where
 // they are too many.
-func (s *Store) count(p *place, users int) {
+func (s *Store) count(p *place, at *index.Table) {
+	weight := at.Len()
+	if at.InFile() {
+		weight = fileWeight
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e := s.places[p.domain]; e == nil || e.Value != p {
-		return // it was forgotten meanwhile
+		p.set(nil) // it was forgotten meanwhile
+		return
 	}
-	s.indexed += users - p.size
-	p.size = users
+	s.indexed += weight - p.size
+	p.size = weight
 	for (s.indexed > maxIndexed || s.recent.Len() > maxKept) && s.recent.Len() > 1 {
 		last := s.recent.Back()
 		old := s.recent.Remove(last).(*place)
 		delete(s.places, old.domain)
 		s.indexed -= old.size
 		old.size = 0
+		old.set(nil)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"io"
 	"runtime"
 	"slices"
@@ -13,6 +12,7 @@ import (
 	"postoffice/internal/account"
 	"postoffice/internal/disk"
 	"postoffice/internal/smtp"
+	"postoffice/vhost/index"
 )
 
 const (
@@ -22,18 +22,18 @@ const (
 
 // newIndex reads a passwd file, in parts where it is large. What can't be known of a
 // user who isn't found is broken.
-func newIndex(f io.ReaderAt, seen disk.Version, size int64) (*index, error) {
+func newIndex(f io.ReaderAt, seen disk.Version, size int64, key index.Key) (*userIndex, error) {
 	switch {
 	case size > maxPasswd:
 		return nil, fmt.Errorf("it has %d octets, at most %d are read", size, maxPasswd)
 	case size == 0:
 		return nil, errors.New("it is empty: put a comment into it if the domain has no users")
 	}
-	x := &index{seen: seen, seed: maphash.MakeSeed()}
+	x := &userIndex{seen: seen, key: key}
 	parts := cut(f, size, int(min(int64(runtime.GOMAXPROCS(0)), maxParts, size/partSize)))
 	var work sync.WaitGroup
 	for _, p := range parts {
-		work.Go(func() { p.read(f, x.seed) })
+		work.Go(func() { p.read(f, key) })
 	}
 	work.Wait()
 	lines, users := 0, 0
@@ -52,7 +52,7 @@ func newIndex(f io.ReaderAt, seen disk.Version, size int64) (*index, error) {
 	if parts[len(parts)-1].cut && x.broken == nil {
 		x.broken = fmt.Errorf("line %d has no end: end it with a line feed", lines)
 	}
-	x.at = merge(parts, users)
+	x.at = index.New(merge(parts, users))
 	return x, nil
 }
 
@@ -97,7 +97,7 @@ func cut(f io.ReaderAt, size int64, n int) []*part {
 }
 
 // read finds the lines of a part.
-func (p *part) read(f io.ReaderAt, seed maphash.Seed) {
+func (p *part) read(f io.ReaderAt, key index.Key) {
 	size := p.to - p.from
 	p.at = make([]uint64, 0, min(size/128+16, maxUsers)) // a guess
 	lines := lineReader{r: io.NewSectionReader(f, p.from, size), buf: make([]byte, min(size+1, readSize))}
@@ -113,7 +113,7 @@ func (p *part) read(f io.ReaderAt, seed maphash.Seed) {
 		var hash uint64
 		var named bool
 		if err == nil {
-			hash, named, err = hashLine(seed, line)
+			hash, named, err = hashLine(key, line)
 		}
 		switch {
 		case err != nil && p.broken == nil:
@@ -130,10 +130,10 @@ func (p *part) read(f io.ReaderAt, seed maphash.Seed) {
 }
 
 // hashLine returns the hash of a line's name. The error says why it isn't named well.
-func hashLine(seed maphash.Seed, line []byte) (hash uint64, named bool, err error) {
+func hashLine(key index.Key, line []byte) (hash uint64, named bool, err error) {
 	name, _, _ := bytes.Cut(line, []byte(":"))
 	if isPlain(name) {
-		return hashOf(seed, name), true, nil
+		return hashOf(key, name), true, nil
 	}
 	if isComment(string(line[:min(len(line), 64)])) {
 		return 0, false, nil
@@ -141,7 +141,7 @@ func hashLine(seed maphash.Seed, line []byte) (hash uint64, named bool, err erro
 	if err := CheckName(string(name)); err != nil {
 		return 0, false, err
 	}
-	return hashOf(seed, []byte(smtp.Fold(string(name)))), true, nil
+	return hashOf(key, []byte(smtp.Fold(string(name)))), true, nil
 }
 
 // isPlain reports whether a name is good, and in small letters, as nearly all are.
@@ -183,17 +183,18 @@ func sortHashes(at []uint64) {
 	}
 }
 
-// merge makes one sorted list of those of the parts, of exactly its length.
-func merge(parts []*part, users int) []uint64 {
-	all := make([]uint64, 0, users)
-	for len(all) < users {
+// merge makes one sorted list of those of the parts, of exactly its length, as
+// index.New has it.
+func merge(parts []*part, users int) []byte {
+	all := make([]byte, 0, 8*users)
+	for len(all) < cap(all) {
 		var least *part
 		for _, p := range parts {
 			if len(p.at) > 0 && (least == nil || p.at[0] < least.at[0]) {
 				least = p
 			}
 		}
-		all = append(all, least.at[0])
+		all = index.Append(all, least.at[0])
 		least.at = least.at[1:]
 	}
 	return all

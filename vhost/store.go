@@ -15,11 +15,13 @@ import (
 	"postoffice/internal/account"
 	"postoffice/internal/alias"
 	"postoffice/internal/disk"
+	"postoffice/vhost/index"
 )
 
 const (
-	maxIndexed     = 8_000_000 // users in all indexes that are kept, of eight octets each
-	maxKept        = 20_000    // indexes that are kept
+	maxIndexed     = 8_000_000 // users in all indexes in memory, of eight octets each
+	fileWeight     = 20_000    // users that an open file of an index counts as
+	maxKept        = 20_000    // indexes that are known
 	maxAliases     = 64        // domains whose aliases are kept open
 	maxAliasesText = 1 << 20   // octets of an aliases file without a database
 	maxValue       = 60 << 10  // octets of what an alias stands for
@@ -39,6 +41,8 @@ type Store struct {
 	domains  *Domains
 	accounts account.Accounts
 	large    chan struct{} // holds one for each large passwd file that is being read
+	key      index.Key     // of names in all indexes
+	kept     *kept         // those of large files; nil: they are in memory
 
 	mu      sync.Mutex // guards what follows
 	places  map[string]*list.Element
@@ -55,9 +59,10 @@ type openAliases struct {
 	aside bool // it is closed by the last of them
 }
 
-// New returns a Store for a directory of virtual domains, whose owners are accounts.
+// New returns a Store for a directory of virtual domains, whose owners are accounts. Its
+// indexes are in memory.
 func New(dir string, accounts account.Accounts) *Store {
-	return &Store{dir: dir, domains: OpenDomains(dir), accounts: accounts,
+	return &Store{dir: dir, key: randomKey(), domains: OpenDomains(dir), accounts: accounts,
 		places: map[string]*list.Element{}, recent: list.New(), large: make(chan struct{}, maxLarge)}
 }
 
@@ -129,6 +134,12 @@ func (s *Store) find(f *os.File, info disk.Info, domain, name string) (u User, o
 		return u, false, err
 	}
 	u, ok, err = x.find(f, name)
+	if errors.Is(err, index.ErrDamaged) {
+		s.spoil(domain, x, err)
+	}
+	if errors.Is(err, index.ErrDamaged) || errors.Is(err, index.ErrClosed) {
+		err = errChanged
+	}
 	if err == nil && !ok {
 		err = x.broken // not known to be unknown
 	}

@@ -1,10 +1,11 @@
 package vhost
 
 import (
+	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,7 @@ import (
 
 	"postoffice/internal/account"
 	"postoffice/internal/disk"
+	"postoffice/vhost/index"
 )
 
 func must(t testing.TB, errs ...error) {
@@ -319,11 +321,11 @@ func TestParts(t *testing.T) {
 		fmt.Fprintf(&text, "%s%d:%s\n", []string{"user", "User", "#", "us er", "z.", ""}[i%6], i, strings.Repeat("x", i%300))
 	}
 	r := strings.NewReader(text.String())
-	seed := maphash.MakeSeed()
-	all := func(n int) (at []uint64, broken []string) {
+	key := randomKey()
+	all := func(n int) (at []byte, broken []string) {
 		lines, users, parts := 0, 0, cut(r, r.Size(), n)
 		for _, p := range parts {
-			p.read(r, seed)
+			p.read(r, key)
 			if p.stopped != nil {
 				t.Fatal(p.stopped.behind(lines))
 			}
@@ -338,7 +340,10 @@ func TestParts(t *testing.T) {
 		return merge(parts, users), broken
 	}
 	want, broken := all(1)
-	if len(want) != 6000 || !slices.IsSorted(want) || !strings.HasPrefix(broken[0], "line 4: ") {
+	sorted := slices.IsSortedFunc(slices.Collect(slices.Chunk(want, 8)), func(a, b []byte) int {
+		return cmp.Compare(binary.LittleEndian.Uint64(a), binary.LittleEndian.Uint64(b))
+	})
+	if len(want) != 8*6000 || !sorted || !strings.HasPrefix(broken[0], "line 4: ") {
 		t.Fatalf("%d users, %q", len(want), broken)
 	}
 	for n := 2; n <= maxParts; n++ {
@@ -352,7 +357,7 @@ func TestParts(t *testing.T) {
 	}
 	for _, end := range []string{"", "\n", "\nb:c\n", "\n" + strings.Repeat("y", 2*readSize) + "\nb:c\n"} {
 		long := strings.NewReader("a:b\n" + strings.Repeat("x", 3*readSize) + end)
-		x, err := newIndex(long, noVersion, long.Size())
+		x, err := newIndex(long, noVersion, long.Size(), key)
 		if err != nil || x.broken == nil || !strings.HasPrefix(x.broken.Error(), "line 2: it is too long") {
 			t.Fatalf("a long line: %+v, %v", x, err)
 		}
@@ -383,7 +388,7 @@ func TestManyDomains(t *testing.T) {
 			_, userErr := s.User(t.Context(), name, "bob")
 			_, aliasErr := s.Alias(t.Context(), name, "info")
 			must(t, userErr, aliasErr)
-			s.count(s.place(name), maxIndexed/100) // as if it had many users
+			s.count(s.place(name), index.New(make([]byte, 8*maxIndexed/100))) // as if it had many users
 			if s.indexed > maxIndexed || len(s.places) != s.recent.Len() || len(s.aliases) > maxAliases {
 				t.Fatalf("%d users of %d domains, aliases of %d", s.indexed, len(s.places), len(s.aliases))
 			}
@@ -401,7 +406,7 @@ func FuzzPasswd(f *testing.F) {
 	f.Add("a:\na:b\n#a:\n:\n\x00:\n", "A")
 	f.Fuzz(func(t *testing.T, text, name string) {
 		r := strings.NewReader(text)
-		x, err := newIndex(r, noVersion, int64(len(text)))
+		x, err := newIndex(r, noVersion, int64(len(text)), randomKey())
 		if err != nil {
 			return // all of it is unknown then
 		}

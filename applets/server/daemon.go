@@ -307,7 +307,7 @@ func (d *daemon) alone(ctx context.Context) error {
 	}
 	asked := otherSignals(ctx, signals, cancel)
 	own := newPrivateMailer(ctx, d.conf, me, d.log)
-	virtual := ownVirtual(d.conf, me)
+	virtual := d.ownVirtual(me)
 	g := ground{accounts: account.Only(me), mailer: own, postmaster: me.Name, passwords: d.passwords, virtual: virtual, logins: d.ownLogins(virtual)}
 	if !d.onePass {
 		g.state = state.New(d.conf.DBDir, d.log)

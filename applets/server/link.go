@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -58,7 +59,7 @@ func runServerRole(ctx context.Context, env *cmdline.Env) error {
 	if !link.OnePass() {
 		g.state = state.New(conf.DBDir, log)
 	}
-	users := &auth.OnDemand{Start: func(ctx context.Context) (auth.Links, error) {
+	users := &auth.OnDemand{Note: indexFailed(log), Start: func(ctx context.Context) (auth.Links, error) {
 		links, err := link.Auth(ctx)
 		if err != nil {
 			return auth.Links{}, err
@@ -277,9 +278,7 @@ func (d *daemon) helperOptions(ctx context.Context, o *privsep.MasterOptions) {
 			if err != nil {
 				return h, err
 			}
-			where := whereVirtual(conf)
-			where.Secret = string(d.secret())
-			p, err := auth.Start(where, who, groups)
+			p, err := auth.Start(d.whereFor(conf, who), who, groups)
 			if err != nil {
 				return h, err
 			}
@@ -365,7 +364,7 @@ func virtualBoxes(conf *config.Config, a account.Account, missing string) mailbo
 // whereVirtual is what the process of virtual domains is told. Where an LMTP server has
 // the mailboxes it counts none.
 func whereVirtual(conf *config.Config) auth.Where {
-	w := auth.Where{Dir: conf.VHostDir, Maildir: conf.VHostMailbox == config.VHostMaildir}
+	w := auth.Where{Dir: conf.VHostDir, Maildir: conf.VHostMailbox == config.VHostMaildir, Index: filepath.Join(conf.DBDir, indexDir)}
 	if w.Maildir || conf.VHostMailbox == config.VHostFile {
 		w.Spool = conf.VHostSpool
 	}

@@ -27,6 +27,7 @@ import (
 	"postoffice/internal/disk"
 	"postoffice/internal/maillog"
 	"postoffice/internal/smarthost"
+	"postoffice/internal/statedir"
 	"postoffice/vhost"
 )
 
@@ -284,11 +285,34 @@ func given(dir string, owner service.User) bool {
 
 // ownVirtual returns those that are an ordinary user's to serve: they have none where
 // another is the vhost-user.
-func ownVirtual(conf *config.Config, me account.Account) *vhost.Directory {
-	if conf.VHostUser != me.Name {
+func (d *daemon) ownVirtual(me account.Account) *vhost.Directory {
+	if d.conf.VHostUser != me.Name || d.conf.VHostDir == "" {
 		return nil
 	}
-	return newVirtual(conf, vhost.New(conf.VHostDir, account.Machine()), auth.Counted(whereVirtual(conf)), account.Only(me))
+	where := d.whereFor(d.conf, me)
+	store := where.Store(func(err error) { indexFailed(d.log)(err.Error()) })
+	return newVirtual(d.conf, store, auth.Counted(where), account.Only(me))
+}
+
+// indexDir is the directory of indexes of large passwd files below db-dir.
+const indexDir = "vhost"
+
+// indexFailed says in the log why an index isn't kept, or that one was bad.
+func indexFailed(log *slog.Logger) func(why string) {
+	return func(why string) {
+		log.LogAttrs(context.Background(), slog.LevelWarn, "index failed", maillog.Option("db-dir"), maillog.Err(errors.New(why)), maillog.Reason("users of large virtual domains are found all the same, by an index that is made anew, in memory where none can be kept: let the vhost-user write there, and make room"))
+	}
+}
+
+// whereFor is whereVirtual for a process of the vhost-user's that keeps indexes, where it can.
+func (d *daemon) whereFor(conf *config.Config, who account.Account) auth.Where {
+	w := whereVirtual(conf)
+	w.Secret = string(d.secret())
+	if err := statedir.Make(disk.OS(), conf.DBDir, indexDir, who.UID, who.GID); err != nil {
+		indexFailed(d.log)(err.Error())
+		w.Index = ""
+	}
+	return w
 }
 
 // ownLogins are the logins of the same, in this process.

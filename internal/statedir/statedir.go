@@ -2,6 +2,7 @@ package statedir
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"path/filepath"
@@ -17,6 +18,53 @@ func Open(fsys disk.FS, dir, name string) (disk.Dir, error) {
 	}
 	defer parent.Close()
 	return subdir(parent, name, 0o700)
+}
+
+// Make makes a directory below dir that is an account's, for root, or for that account. One
+// that is there must be that account's, or root's and empty: whoever made it may have been
+// killed before giving it away.
+func Make(fsys disk.FS, dir, name string, uid, gid int) error {
+	d, err := Open(fsys, dir, name)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := letsThrough(fsys, dir, uid); err != nil {
+		return err
+	}
+	path := filepath.Join(dir, name)
+	switch info, err := d.Lstat("."); {
+	case err != nil:
+		return err
+	case info.UID == uid:
+		return nil
+	case info.UID != 0 || !empty(d):
+		return fmt.Errorf("%s belongs to uid %d, and not to %d, who is to have it: chown -R %[3]d:%[4]d %[1]s", path, info.UID, uid, gid)
+	}
+	// Its mode while it is ours: the master may change that of nothing else.
+	return errors.Join(d.Chmod(0o700), d.Chown(uid, gid), d.Sync())
+}
+
+// letsThrough says why an account can't reach what is below a directory.
+func letsThrough(fsys disk.FS, dir string, uid int) error {
+	d, err := fsys.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	info, err := d.Lstat(".")
+	if err == nil && info.UID != uid && info.Mode.Perm()&0o001 == 0 {
+		err = fmt.Errorf("%s doesn't let uid %d through: chmod a+x %[1]s", dir, uid)
+	}
+	return err
+}
+
+// empty reports whether a directory has nothing in it.
+func empty(d disk.Dir) bool {
+	for range d.Names() { // a name, or that they can't be read
+		return false
+	}
+	return true
 }
 
 // openMade opens a directory that everybody may see, and makes it where there is none.

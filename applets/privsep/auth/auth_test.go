@@ -93,7 +93,7 @@ func inProcessOf(t *testing.T, s vhost.Users, boxes vhost.Mailboxes) (*Client, <
 	must(t, err)
 	ended := make(chan error, 1)
 	go func() { ended <- serve(ours, s, boxes) }()
-	c, err := NewClient(theirs, askWait, nil)
+	c, err := NewClient(theirs, askWait, nil, nil)
 	must(t, err)
 	t.Cleanup(func() { c.Close() })
 	return c, ended
@@ -226,7 +226,7 @@ func TestHostile(t *testing.T) {
 				ours.Write(reply(q.number))
 			}
 		}()
-		c, err := NewClient(theirs, askWait, nil)
+		c, err := NewClient(theirs, askWait, nil, nil)
 		must(t, err)
 		if spelt, err := c.User(t.Context(), "v.example", "bob"); err == nil || errors.Is(err, vhost.ErrNoUser) {
 			t.Errorf("%v, %v, want an error that means later", spelt, err)

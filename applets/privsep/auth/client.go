@@ -18,6 +18,8 @@ const (
 	maxOne   = maxAsked / 4     // of them about one domain, whose files may be large or changing
 	askWait  = 20 * time.Second // for a place and an answer: a large passwd file is read anew in less
 
+	maxNotes = 16 // of one process that are told: it may be anybody's by then
+
 	livesWait = 10 * time.Second // for an answer that is there at once, from a process that may have been stopped
 )
 
@@ -37,13 +39,22 @@ type Client struct {
 
 // NewClient takes over the server's end of a link. lives says whether the process answers
 // at all; one that doesn't, and has answered nobody for as long as a question may take, is
-// left.
-func NewClient(link *os.File, wait time.Duration, lives func() bool) (*Client, error) {
+// left. note is told what the process says unasked, if anybody is to be.
+func NewClient(link *os.File, wait time.Duration, lives func() bool, note func(text string)) (*Client, error) {
 	conn, err := birth.Conn(link)
 	if err != nil {
 		return nil, err
 	}
-	return &Client{wait: wait, counts: make(chan struct{}, maxCounting), Client: ask.New(conn, ask.Options[answer]{Size: answerSize, Decode: decodeAnswer,
+	notes := 0
+	decode := func(b []byte) (uint32, answer, error) {
+		number, a, err := decodeAnswer(b)
+		if err == nil && number == 0 && notes < maxNotes && note != nil {
+			notes++
+			note(a.text)
+		}
+		return number, a, err
+	}
+	return &Client{wait: wait, counts: make(chan struct{}, maxCounting), Client: ask.New(conn, ask.Options[answer]{Size: answerSize, Decode: decode,
 		Places: maxAsked, Wait: wait, Gone: ErrGone, Mute: errMute, Hung: true, Lives: lives})}, nil
 }
 

@@ -8,7 +8,8 @@
 // Invariants:
 //   - A question and an answer are one packet each, of at most questionSize and
 //     answerSize octets, and of one form for each meaning (A71): a number, what is
-//     asked, a domain and a name; the number, yes, no or later, a figure and a text.
+//     asked, a domain and a name; the number, yes, no or later, a figure and a text. One
+//     without a number is a note for the log, of which maxNotes of a process count.
 //   - Logins have a link of their own beside that of the questions, privsep/logins says
 //     how: who waits for a hash keeps no mail waiting.
 //   - No hash, and nothing of a passwd file but the spelling of a name that was asked

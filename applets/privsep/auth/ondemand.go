@@ -17,6 +17,8 @@ import (
 type OnDemand struct {
 	Start func(context.Context) (Links, error) // starts it and returns the server's ends of its links
 
+	Note func(text string) // told what a process says is wrong with its indexes
+
 	wait, lives time.Duration // for tests: askWait and livesWait else
 	kept        logins.Kept[*ends]
 }
@@ -56,7 +58,7 @@ func (d *OnDemand) take(ctx context.Context, l Links) (*ends, error) {
 		l.Questions.Close()
 		return nil, err
 	}
-	c, err := NewClient(l.Questions, cmp.Or(d.wait, askWait), func() bool { return asked.Lives(cmp.Or(d.lives, livesWait)) })
+	c, err := NewClient(l.Questions, cmp.Or(d.wait, askWait), func() bool { return asked.Lives(cmp.Or(d.lives, livesWait)) }, d.Note)
 	if err != nil {
 		asked.Close()
 		return nil, err

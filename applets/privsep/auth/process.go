@@ -122,7 +122,7 @@ func Run() error {
 	}
 	w, asked, err := hear(link)
 	if err == nil {
-		s := vhost.New(w.Dir, account.Machine())
+		s := w.Store(func(err error) { link.Write(noteOf(err)) }) // who is gone needs to hear nothing
 		go serveLogins(asked, s, []byte(w.Secret))
 		err = serve(link, s, Counted(w))
 	}

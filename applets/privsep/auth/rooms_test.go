@@ -122,12 +122,12 @@ func TestUsedHung(t *testing.T) {
 
 // TestWhere: what the process is told arrives as it was.
 func TestWhere(t *testing.T) {
-	for _, w := range []Where{{Dir: "/a"}, {Dir: "/a", Spool: "/b c"}, {Dir: "/a", Spool: "/b", Maildir: true}, {Dir: "/a", Secret: "a\x00b"}} {
+	for _, w := range []Where{{Dir: "/a"}, {Dir: "/a", Spool: "/b c"}, {Dir: "/a", Spool: "/b", Maildir: true}, {Dir: "/a", Secret: "a\x00b"}, {Dir: "/a", Index: "/c d", Secret: "a"}} {
 		if got, err := decodeWhere(w.append(nil)); got != w || err != nil {
 			t.Errorf("%+v: %+v, %v", w, got, err)
 		}
 	}
-	for _, b := range []string{"", "f", "f/a", "x/a\x00\x00", "f/a\x00", "f\x00/b\x00", "f/a\x00\x00" + strings.Repeat("x", maxSecret+1)} {
+	for _, b := range []string{"", "f", "f/a", "x/a\x00\x00", "f/a\x00", "f/a\x00/b\x00", "f\x00/b\x00/c\x00", "f/a\x00\x00\x00" + strings.Repeat("x", maxSecret+1)} {
 		if w, err := decodeWhere([]byte(b)); err == nil {
 			t.Errorf("%q: %+v", b, w)
 		}

@@ -46,7 +46,7 @@ type question struct {
 }
 
 type answer struct {
-	number uint32
+	number uint32 // 0: a note, of the kind later
 	kind   kind
 	figure int64 // of a user vhost.Box.Quota, of an alias its line, of a mailbox its octets
 	text   string
@@ -97,6 +97,9 @@ func (a answer) append(b []byte) []byte {
 	return append(b, a.text[:min(len(a.text), maxText)]...)
 }
 
+// noteOf is what the process says unasked: an answer without a number.
+func noteOf(err error) []byte { return answer{kind: later, text: err.Error()}.append(nil) }
+
 // decodeAnswer reads an answer, all of b, and its number.
 func decodeAnswer(b []byte) (number uint32, a answer, err error) {
 	const head = 4 + 1 + 8
@@ -107,6 +110,8 @@ func decodeAnswer(b []byte) (number uint32, a answer, err error) {
 	switch {
 	case a.kind < yes || a.kind > later:
 		return 0, a, fmt.Errorf("answer of the kind %d: %w", a.kind, errForm)
+	case a.number == 0 && a.kind != later:
+		return 0, a, fmt.Errorf("answer to nobody: %w", errForm)
 	case a.kind == no && a.text != "", a.kind != yes && a.figure != 0, a.figure < vhost.Unbound:
 		return 0, a, fmt.Errorf("answer of the kind %d with more than that: %w", a.kind, errForm)
 	}
