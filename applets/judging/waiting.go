@@ -20,6 +20,7 @@ const (
 	eachJudged  = maxJudged - 1    // of them from one who submits
 	firstPause  = 10 * time.Second // after what could not be judged; doubled each time
 	maxPause    = 5 * time.Minute  // the longest of these: so late mail is at most when filters are back
+	startWait   = 10 * time.Minute // in which a server that has begun gives nothing up: filters may begin later than it
 	rescanEvery = 15 * time.Minute // a message whose arrival was not told is found after this long
 	aloneFails  = 2                // failures in a row after which it is not the message's fault
 )
@@ -70,6 +71,7 @@ type Waiting struct {
 	failed  int             // turns in a row that judged nothing
 	failing map[string]bool // for whom those were
 	until   time.Time       // none of them has a turn before
+	began   time.Time       // Run did; zero: it didn't
 	closing bool            // one pass: nothing has a second turn
 }
 
@@ -156,8 +158,11 @@ func (w *Waiting) scan() {
 // Run judges until ctx ends.
 func (w *Waiting) Run(ctx context.Context) {
 	defer w.work.Wait()
-	w.scan()
 	scanned := w.o.Now()
+	w.mu.Lock()
+	w.began = scanned
+	w.mu.Unlock()
+	w.scan()
 	for ctx.Err() == nil {
 		if w.o.Now().Sub(scanned) > rescanEvery {
 			w.scan()
@@ -275,7 +280,11 @@ func (w *Waiting) turn(ctx context.Context, it *item) error {
 		if v.Done != nil {
 			defer v.Done()
 		}
-		if err != nil {
+		switch {
+		case err == nil:
+		case ctx.Err() != nil: // nobody was asked to the end, which says nothing of the message
+			return err
+		default:
 			return w.waits(m, it, err)
 		}
 	}
@@ -300,8 +309,10 @@ func (w *Waiting) turn(ctx context.Context, it *item) error {
 // waits is what becomes of a message that can't be judged now: it waits on, or goes back when
 // it is too old. The error is turn's.
 func (w *Waiting) waits(m *spool.Message, it *item, why error) error {
-	env := m.Envelope()
-	over, err := w.o.GiveUp(m, lastWord(why))
+	env, over, err := m.Envelope(), false, error(nil)
+	if !w.begins() {
+		over, err = w.o.GiveUp(m, lastWord(why))
+	}
 	if !over {
 		w.note(m, it, errors.Join(why, err))
 		return why
@@ -309,6 +320,14 @@ func (w *Waiting) waits(m *spool.Message, it *item, why error) error {
 	w.forget(it)
 	w.o.Over(it.id, env)
 	return errOver
+}
+
+// begins reports whether Run has just begun: a machine that was off for days starts its
+// filters beside us, and what became too old meanwhile was shown to none.
+func (w *Waiting) begins() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.began.IsZero() && w.o.Now().Sub(w.began).Abs() < startWait
 }
 
 // lastWord is what a sender hears of why a message could not be judged: a filter's words,

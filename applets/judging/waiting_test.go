@@ -214,6 +214,51 @@ func TestTooOld(t *testing.T) {
 	})
 }
 
+// TestTooOldAtEnd: a server that ends while it has a message judged that has waited too long
+// returns it to nobody, since nobody has said anything of it.
+func TestTooOldAtEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		s.old = true
+		s.judge = func(string) (Verdict, error) { return Verdict{}, nil }
+		var id spool.ID
+		s.run(func() {
+			time.Sleep(startWait)
+			id = s.come("a", "asked", false)
+			time.Sleep(500 * time.Millisecond)
+		})
+		if len(s.judged) != 1 || len(s.replies) != 0 || len(s.over) != 0 {
+			t.Errorf("judged %v, there went back %v with %q", s.judged, s.over, s.replies)
+		}
+		m, _, err := s.queue.ClaimWaiting(id)
+		if err != nil {
+			t.Fatalf("it waits no more: %v", err)
+		}
+		m.Close()
+	})
+}
+
+// TestTooOldAtStart: what became too old while no server was there is shown to filters that
+// begin minutes later than it, and passes.
+func TestTooOldAtStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		s.old = true
+		ready := time.Now().Add(startWait / 2)
+		s.judge = func(string) (Verdict, error) {
+			if time.Now().Before(ready) {
+				return Verdict{}, errors.New("dial: refused")
+			}
+			return Verdict{}, nil
+		}
+		s.come("a", "old", false)
+		s.run(func() { time.Sleep(startWait) })
+		if len(s.over) != 0 || !slices.Equal(s.passed, []string{"old"}) {
+			t.Errorf("there went back %v, there passed %v", s.over, s.passed)
+		}
+	})
+}
+
 // TestAway: while nobody judges everything waits with growing pauses and is told once; then
 // all of it passes, once.
 func TestAway(t *testing.T) {
