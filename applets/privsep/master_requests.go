@@ -39,8 +39,9 @@ func (s *serverLife) handle(f frame, files []*os.File) error {
 	case opDone:
 		if s.m.o.OnePass {
 			s.m.done()
+		} else {
+			s.giveWay()
 		}
-		s.gaveWay.Store(true)
 	case opDeliver:
 		if err := checkPipe(files[0]); err != nil {
 			return err

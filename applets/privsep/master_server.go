@@ -49,13 +49,14 @@ type serverLife struct {
 	hung     chan struct{}   // the one that it was given last answers nobody
 
 	gaveWay atomic.Bool     // it said that another one is to come in its place
+	leaving chan struct{}   // has one when it says so
 	running sync.WaitGroup  // deliveries this server asked for
 	ctx     context.Context // of those that have not begun
 	cancel  context.CancelFunc
 }
 
 func newServerLife(m *master, c *child) *serverLife {
-	s := &serverLife{m: m, c: c, fail: make(chan error, 1), hung: make(chan struct{}, 1), counts: listCounts{of: map[string]*listTally{}, wait: cmp.Or(m.o.listWait, listWait)}}
+	s := &serverLife{m: m, c: c, fail: make(chan error, 1), hung: make(chan struct{}, 1), leaving: make(chan struct{}, 1), counts: listCounts{of: map[string]*listTally{}, wait: cmp.Or(m.o.listWait, listWait)}}
 	s.log = m.o.Log.With(maillog.Proc("server"), slog.Int("pid", c.cmd.Process.Pid))
 	s.auth = help{helper: &m.o.Auth, proc: "auth", link: opAuthLink, none: opNoAuth}
 	s.shadow = help{helper: &m.o.Shadow, proc: "shadow", link: opShadowLink, none: opNoShadow}
@@ -114,6 +115,8 @@ func (s *serverLife) supervise(signals <-chan os.Signal) error {
 			}
 		case <-programs:
 			s.m.users.stop()
+		case <-s.leaving: // one that hangs would be followed by nobody
+			deadline = cmp.Or(deadline, time.After(s.m.o.Grace))
 		case <-deadline:
 			s.log.LogAttrs(context.Background(), slog.LevelWarn, "server killed", maillog.Reason("it did not end in time"))
 			s.c.kill()
@@ -228,6 +231,15 @@ func (s *serverLife) giveSigner() (*signer.Process, error) {
 func (s *serverLife) keepSigner() {
 	k := signer.Keeper{Give: s.giveSigner, Renew: s.m.o.Renew, Hung: s.hung, First: s.m.o.firstPause, Last: s.m.o.lastPause, Log: s.log}
 	k.Keep(s.ctx, s.signer, s.unsigned)
+}
+
+// giveWay hears that the server ends, and another one is to come in its place.
+func (s *serverLife) giveWay() {
+	s.gaveWay.Store(true)
+	select {
+	case s.leaving <- struct{}{}:
+	default: // it was said already
+	}
 }
 
 // signerHung hears that the signer answers nobody.

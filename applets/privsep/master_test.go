@@ -87,6 +87,16 @@ func TestGiveWay(t *testing.T) {
 	}
 }
 
+// TestGiveWayHangs: a server that says that it gives way, and then hangs, is killed, and
+// followed by another one.
+func TestGiveWayHangs(t *testing.T) {
+	h := start(t, func(o *MasterOptions) { o.Grace = userEnd })
+	h.dial().want("<nil>", "frame %x", frame{op: opDone}.append(nil))
+	h.log.Wait(t, "it did not end in time", 1)
+	h.log.Wait(t, `msg="server ended"`, 1)
+	h.dial().want("false", "again")
+}
+
 // TestServersRights: what the server process is born with.
 func TestServersRights(t *testing.T) {
 	secret := filepath.Join(t.TempDir(), "secret")

@@ -114,7 +114,8 @@ func (l *Link) Ready() error {
 func (l *Link) Again() bool { return l.again }
 
 // Done tells the master that the single pass is over or, where there is none, that
-// another server is to come in our place at once. The server ends next.
+// another server is to come in our place at once. The server ends next, and is killed
+// where that takes longer than a stop may.
 func (l *Link) Done() error { return l.conn.send(frame{op: opDone}) }
 
 // Broken tells the master that the listener can't accept any more. The caller

@@ -203,12 +203,15 @@ func (s *system) spent() bool {
 // away for it: the master has the sockets too, and who comes meanwhile waits there.
 func (s *system) giveWay(ctx context.Context, cancel func(), link *privsep.Link) error {
 	s.log.LogAttrs(ctx, slog.LevelInfo, "server renewed", maillog.Reason("memory that many sessions at one time left is given back"))
-	go func() {
-		for range link.Events() { // the next server hears of it
-		}
-	}()
 	settle, end := context.WithTimeout(ctx, lastClients)
 	defer end()
+	go func() {
+		for event := range link.Events() { // the next server hears of all but a stop
+			if _, stop := event.(privsep.Stop); stop {
+				end()
+			}
+		}
+	}()
 	for _, l := range s.listening {
 		l.end()
 	}
@@ -219,9 +222,10 @@ func (s *system) giveWay(ctx context.Context, cancel func(), link *privsep.Link)
 		}
 	}
 	s.smtp.Settle(settle)
+	err := link.Done()
 	cancel()
 	s.stop()
-	return link.Done()
+	return err
 }
 
 // missed goes on without what the master could not give us.
