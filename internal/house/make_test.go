@@ -150,6 +150,53 @@ func TestOldGo(t *testing.T) {
 	}
 }
 
+// TestOldGoChecks: an older Go fetches the newer one with its sum looked up, whatever it is
+// told to leave unchecked, and not at all without; but from a directory.
+func TestOldGoChecks(t *testing.T) {
+	script, err := os.ReadFile("testdata/tools/go.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const places = " /usr/local/go/bin/go /usr/lib/go-*/bin/go;"
+	if !bytes.Contains(script, []byte(places)) {
+		t.Fatalf("it looks in other places than %q", places)
+	}
+	dir := t.TempDir()
+	cache := filepath.Join(dir, "cache")
+	for name, text := range map[string]string{
+		"go.mod": "go 1.99\n",
+		"go.sh":  strings.Replace(string(script), places, ";", 1),
+		"go": `#!/bin/sh
+case "$*" in
+version) echo go version go1.19.8 linux/amd64 ;;
+"env GOMODCACHE") echo ` + cache + ` ;;
+"env GOHOSTOS" | "env GOHOSTARCH") echo x ;;
+"env "*) eval "echo \$$2" ;;
+"mod download "*) echo "left out: $GONOSUMDB"; exit 1 ;;
+esac
+`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct{ proxy, db, private, want string }{
+		{"https://proxy.example", "sum.golang.org", "*", "left out: none.invalid\n"},
+		{"file:///a,https://proxy.example", "sum.golang.org", "*", "left out: none.invalid\n"},
+		{"https://proxy.example", "off", "", "GOSUMDB=off keeps it from being checked\nhint: "},
+		{"file:///a", "off", "golang.org/toolchain", "left out: golang.org/toolchain\n"},
+	} {
+		cmd := exec.Command("sh", "go.sh")
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "GOTOOLCHAIN=auto", "GO="+cache+"/golang.org/toolchain@v0.0.1-go1.99.x-x/bin/go",
+			"GOPROXY="+tt.proxy, "GOSUMDB="+tt.db, "GONOSUMDB="+tt.private)
+		text, err := cmd.CombinedOutput()
+		if err == nil || !strings.Contains(string(text), tt.want) {
+			t.Errorf("%+v: %v, said %q", tt, err, text)
+		}
+	}
+}
+
 // TestRooted: make quick knows the tests that need root, and all of them ask in one way.
 func TestRooted(t *testing.T) {
 	out, err := exec.Command("go", "run", "testdata/tools/rooted.go").CombinedOutput()
