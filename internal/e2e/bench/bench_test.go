@@ -3,6 +3,7 @@
 package bench
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"os"
@@ -29,6 +30,7 @@ type contender struct {
 	far      *lan.Host // where idle ones do: one user of its own host has a share of the sessions
 	start    func(mode benchMode) *lan.Process
 	sender   func(to string) []string // a command that submits standard input
+	curves   []tls.CurveID            // what its clients offer for keys under TLS, nil for what Go's do
 }
 
 // benchMode says what is switched off while something is measured.
