@@ -24,11 +24,7 @@ func TestFewDescriptors(t *testing.T) {
 	l.DNS(zone...)
 	one, client := l.Host("one.test").Install(), l.Host("client.test")
 	one.Serve()
-	pid := 0
-	lan.Until(t, 10*time.Second, "the server is there", func() bool {
-		pid = one.PidOf("postoffice: server")
-		return pid != 0
-	})
+	pid := one.PidOf("postoffice: server")
 	limit := func(n string) {
 		t.Helper()
 		if out, err := one.As(t.Context(), "postoffice", "prlimit", "--pid", strconv.Itoa(pid), "--nofile="+n+":").CombinedOutput(); err != nil {

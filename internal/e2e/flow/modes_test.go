@@ -108,7 +108,7 @@ func TestSuperServer(t *testing.T) {
 	lan.Until(t, 20*time.Second, "alice has the message", func() bool {
 		return lan.Contains(one.Mailbox("alice"), "Subject: by inetd, in TLS") && lan.Contains(one.Mailbox("alice"), "with ESMTPS (version=TLS1_3")
 	})
-	lan.Until(t, 20*time.Second, "no signer is left", func() bool { return one.PidOf("postoffice: signer") == 0 })
+	lan.Until(t, 20*time.Second, "no signer is left", func() bool { return !one.Runs("postoffice: signer") })
 	out, err := client.Try("swaks", "--server", one.IP, "--from", "writer@client.test", "--to", "bob@elsewhere.example", "--timeout", "60")
 	if err == nil || !strings.Contains(out, "<** 5") {
 		t.Errorf("relay for a stranger: %v\n%s", err, out)

@@ -147,8 +147,19 @@ func (h *Host) Staff() (all map[int]string) {
 	return all
 }
 
-// PidOf is the one process of the host whose argv[0] ends in name; 0: none.
-func (h *Host) PidOf(name string) int {
+// PidOf waits for the one process of the host whose argv[0] ends in name: one that was
+// just started takes its name a moment later.
+func (h *Host) PidOf(name string) (pid int) {
+	h.T.Helper()
+	Until(h.T, time.Minute, h.Name+": there is a "+name, func() bool { pid = h.running(name); return pid != 0 })
+	return pid
+}
+
+// Runs reports whether there is such a process.
+func (h *Host) Runs(name string) bool { return h.running(name) != 0 }
+
+// running is the process, 0: none.
+func (h *Host) running(name string) int {
 	for pid, argv0 := range h.Family() {
 		if strings.HasSuffix(argv0, name) {
 			return pid
