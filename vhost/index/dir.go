@@ -49,7 +49,7 @@ func (d *Dir) Open(name string, of disk.Info) (t *Table, words string, ok bool, 
 		return nil, "", false, err
 	}
 	i, err := f.Stat()
-	if err == nil && (i.UID != d.UID || i.Mode.Perm()&othersMay != 0 || i.Nlink != 1) {
+	if err == nil && (i.UID != d.UID || i.Mode.Perm()&othersMay != 0 || i.Nlink > 1) { // 0: another process has just put a file in its place
 		err = ErrDamaged
 	}
 	if err == nil {

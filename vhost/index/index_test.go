@@ -317,6 +317,49 @@ func TestTogether(t *testing.T) {
 	}
 }
 
+// between calls do between the opening of a file and the look at it.
+type between struct {
+	disk.FS
+	do func()
+}
+
+type betweenDir struct {
+	disk.Dir
+	do func()
+}
+
+func (b between) OpenDir(path string) (disk.Dir, error) {
+	d, err := b.FS.OpenDir(path)
+	return betweenDir{d, b.do}, err
+}
+
+func (b betweenDir) OpenDir(name string) (disk.Dir, error) {
+	d, err := b.Dir.OpenDir(name)
+	return betweenDir{d, b.do}, err
+}
+
+func (b betweenDir) Open(name string, access disk.Access) (disk.File, error) {
+	f, err := b.Dir.Open(name, access)
+	b.do()
+	return f, err
+}
+
+// TestReplaced: a file in whose place another process puts one while it is opened is good,
+// and nobody hears that it is damaged.
+func TestReplaced(t *testing.T) {
+	other, all := realDir(t), some(1, perPage+3)
+	other.put(t, "v.example", 1, all)
+	d := newDir(between{disk.OS(), func() { other.put(t, "v.example", 2, nil) }}, other.Path, os.Getuid())
+	kept, _, ok, err := d.Open("v.example", passwd(1))
+	if !ok || err != nil {
+		t.Fatalf("it is good: %v, %v", ok, err)
+	}
+	defer kept.Close()
+	if err := check(kept, all); err != nil {
+		t.Error(err)
+	}
+}
+
 // FuzzFile: whatever a file has, sealed with our key or not, a search in it ends, and finds
 // no more than it has; what isn't sealed so is damaged.
 func FuzzFile(f *testing.F) {
