@@ -15,6 +15,7 @@
 //
 //	scanner.go  the program of option av: how many at once, and whose turn it is
 //	waiting.go  what waits in the queue: whose turn it is, and pauses while nobody judges
+//	later.go    what becomes of a message that can't be judged now
 //	filtered.go what filters say of it
 //	verdict.go  what becomes of a message that was judged
 package judging
