@@ -71,9 +71,10 @@ var switches = []string{"CapabilityBoundingSet=~CAP_SYS_TIME CAP_SYS_PACCT CAP_W
 
 // unseen are switches whose effect shows on other machines than these tests' alone.
 var unseen = map[string]string{
-	"DevicePolicy=closed":       "devices of a group, as a modem's, are gone; needs control groups of its own",
-	"SystemCallFilter=~@module": "sudo modprobe; needs a kernel with modules",
-	"SystemCallFilter=~@raw-io": "sudo with hwclock or flashrom; needs a kernel with ioperm(2)",
+	"DevicePolicy=closed":            "devices of a group, as a modem's, are gone; needs control groups of its own",
+	"SystemCallArchitectures=native": "programs for 32 bits; needs a machine that runs any",
+	"SystemCallFilter=~@module":      "sudo modprobe; needs a kernel with modules",
+	"SystemCallFilter=~@raw-io":      "sudo with hwclock or flashrom; needs a kernel with ioperm(2)",
 	"RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK AF_PACKET": "ciphers of the kernel, Bluetooth, CAN, vsock; needs a kernel with one of them",
 }
 
