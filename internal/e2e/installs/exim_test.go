@@ -96,7 +96,7 @@ func TestInEximsPlace(t *testing.T) {
 	if diff := differ(before, snapshot(t, r, "usr", "etc", "var/lib/dpkg")); diff != "" {
 		t.Fatalf("a refusal, or --dry-run, changed something:\n%s", diff)
 	}
-	said := r.Run(t, arrived+`
+	said := r.Run(t, arrived+lsb+`
 /root/postoffice install
 postoffice status
 echo two | mail -s two alice
@@ -108,7 +108,6 @@ Subject: four
 END
 arrived alice 4
 mailq; newaliases; rm /etc/aliases.db
-lsb() { want=$1; shift; code=0; "$@" || code=$?; [ $code = $want ] || { echo "$*: $code, want $want"; exit 1; }; }
 lsb 0 /etc/init.d/postoffice status
 lsb 0 /etc/init.d/postoffice start
 lsb 0 /etc/init.d/postoffice reload

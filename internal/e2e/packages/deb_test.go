@@ -4,8 +4,6 @@ package packages
 
 import (
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -24,22 +22,6 @@ func debian(t *testing.T) roots.Root {
 		t.Fatal(err)
 	}
 	return r
-}
-
-// with puts the deb of a package and of what that needs and the root lacks into the
-// root's directory debs. The machine's apt fetches them, from where the machine's own
-// packages come.
-func with(t *testing.T, r roots.Root, pkg string) {
-	t.Helper()
-	dir := r.Path("debs")
-	if err := os.MkdirAll(filepath.Join(dir, "partial"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command("apt-get", "-q", "-y", "--no-install-recommends", "--download-only", "-o", "APT::Sandbox::User=root",
-		"-o", "Dir::State::status="+r.Path("var/lib/dpkg/status"), "-o", "Dir::Cache::archives="+dir, "install", pkg)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("download %s: %v\n%s", pkg, err, out)
-	}
 }
 
 // put copies a file into a root, where everybody may read it.
@@ -97,7 +79,7 @@ func TestReplace(t *testing.T) {
 			r := debian(t)
 			put(t, r, pack(t, older, "deb"), "postoffice.deb")
 			if server.pkg != "exim4-daemon-light" {
-				with(t, r, server.pkg)
+				r.Fetch(t, server.pkg)
 			}
 			out := r.Run(t, `. /helpers
 				useradd -m alice

@@ -11,7 +11,7 @@ func TestLifeOfDeb(t *testing.T) {
 	r := debian(t)
 	put(t, r, pack(t, older, "deb"), "older.deb")
 	put(t, r, pack(t, newer, "deb"), "newer.deb")
-	with(t, r, "dma")
+	r.Fetch(t, "dma")
 	r.Run(t, `. /helpers
 		useradd -m alice
 		install /older.deb

@@ -5,5 +5,6 @@
 // script that started it. Only tests import this, and they run as root.
 //
 //	root.go  a root, and what is done in it
+//	boot.go  a root whose own init starts it
 //	make.go  the tree, by mmdebstrap from the machine's own sources of packages
 package roots

@@ -30,6 +30,22 @@ func Debian(t testing.TB, packages ...string) Root {
 // Path is where a file of the root is.
 func (r Root) Path(name string) string { return filepath.Join(string(r), name) }
 
+// Fetch puts the debs of packages, and of what these need and the root lacks, into the
+// root's directory debs. The machine's apt fetches them, from where the machine's own
+// packages come.
+func (r Root) Fetch(t testing.TB, packages ...string) {
+	t.Helper()
+	dir := r.Path("debs")
+	if err := os.MkdirAll(filepath.Join(dir, "partial"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("apt-get", append([]string{"-q", "-y", "--no-install-recommends", "--download-only", "-o", "APT::Sandbox::User=root",
+		"-o", "Dir::State::status=" + r.Path("var/lib/dpkg/status"), "-o", "Dir::Cache::archives=" + dir, "install"}, packages...)...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("download %s: %v\n%s", packages, err, out)
+	}
+}
+
 // scriptWait is what a script in a root may take, onlineWait what one may that builds, also
 // on a machine that does much besides.
 const (
@@ -39,6 +55,9 @@ const (
 
 // enter makes proc(5) and the loopback interface, and becomes a script in a root.
 const enter = `ip link set lo up && mount -t proc proc "$1/proc" && exec chroot "$1" /bin/sh -euc "$2"`
+
+// environment is root's after a login.
+var environment = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", "HOME=/root", "USER=root", "LOGNAME=root"}
 
 // Try runs a script in the root, as its process 1 in namespaces of its own: what the
 // script has started ends with it. It returns what was printed.
@@ -71,7 +90,7 @@ func (r Root) within(wait time.Duration, script string, more ...string) (string,
 	defer cancel()
 	args := append(more, "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "--propagation", "private")
 	cmd := exec.CommandContext(ctx, "unshare", append(args, "sh", "-c", enter, "sh", string(r), script)...)
-	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", "HOME=/root", "USER=root", "LOGNAME=root"}
+	cmd.Env = environment
 	cmd.Stdin = strings.NewReader("")
 	out, err := cmd.CombinedOutput()
 	return string(out), err
