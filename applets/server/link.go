@@ -80,16 +80,11 @@ func runServerRole(ctx context.Context, env *cmdline.Env) error {
 		log.LogAttrs(ctx, slog.LevelError, "server not started", maillog.Err(err))
 		return err
 	}
-	s.recordOld(ctx, link)
+	s.runner.ApplyResults(ctx, link.Unrecorded()) // what an earlier server had delivered and could not say
 	if link.OnePass() {
 		return s.serveOnce(ctx, cancel, link)
 	}
 	return s.serveLink(ctx, cancel, link)
-}
-
-// recordOld writes down what an earlier server had delivered and could not say.
-func (s *system) recordOld(ctx context.Context, link *privsep.Link) {
-	s.runner.ApplyResults(ctx, link.Unrecorded())
 }
 
 // serveOnce is one pass for the master.
@@ -215,13 +210,20 @@ func (s *system) giveWay(ctx context.Context, cancel func(), link *privsep.Link)
 	for _, l := range s.listening {
 		l.end()
 	}
-	for _, l := range s.listening {
+	await := func(over <-chan struct{}) {
 		select {
-		case <-l.over:
+		case <-over:
 		case <-settle.Done():
 		}
 	}
+	for name, l := range s.listening {
+		if name != service.Control {
+			await(l.over)
+		}
+	}
 	s.smtp.Settle(settle)
+	s.watchers.close() // of a session with the next server there is nothing to see here
+	await(s.listening[service.Control].over)
 	err := link.Done()
 	cancel()
 	s.stop()
