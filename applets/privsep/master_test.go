@@ -66,23 +66,26 @@ func deliverAll(t *testing.T, h *harness) {
 // so, ends as any other.
 func TestGiveWay(t *testing.T) {
 	patient := func(o *MasterOptions) { o.firstPause, o.lastPause = time.Hour, time.Hour }
+	end := func(k *talk, gives bool, code int) { // its connection ends with it
+		if gives {
+			k.want("<nil>", "frame %x", frame{op: opDone}.append(nil))
+		}
+		k.say("exit %d", code)
+	}
 	h := start(t, patient)
-	h.dial().want("false", "again")
-	h.dial().want("<nil>", "done")
 	k := h.dial()
+	k.want("false", "again")
+	end(k, true, 0)
+	k = h.dial()
 	k.want("true", "again")
 	if strings.Contains(h.log.String(), `msg="server ended"`) {
 		t.Error("a server that gave way counts as one that died")
 	}
-	k.want("<nil>", "done")
+	end(k, true, 0)
 	h.log.Wait(t, `msg="server ended"`, 1)
 	for _, code := range []int{0, 70} {
 		h := start(t, patient)
-		k := h.dial()
-		if code > 0 {
-			k.say("frame %x", frame{op: opDone}.append(nil))
-		}
-		k.say("exit %d", code)
+		end(h.dial(), code > 0, code)
 		h.log.Wait(t, `msg="server ended"`, 1)
 	}
 }
