@@ -40,7 +40,7 @@ func asUser(t *testing.T, prepare func(dir string)) (dir string, done bool) {
 	t.Parallel()                             // most of them wait
 	dir, err := os.MkdirTemp("", "po-user-") // t.TempDir is closed to others
 	must(t, err)
-	defer os.RemoveAll(dir)
+	t.Cleanup(func() { os.RemoveAll(dir) }) // behind what prepare has to end
 	must(t, os.Chmod(dir, 0o755))
 	if prepare != nil {
 		prepare(dir)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -54,16 +55,20 @@ func exchanged(one, other string) error {
 // link as fast as it can, nothing of the file behind the link is ever read.
 func TestA86ExchangedDirectory(t *testing.T) {
 	const reads = 20_000
+	var stop atomic.Bool
 	stopped := make(chan struct{})
 	dir, done := asUser(t, func(dir string) {
 		thirdsWay(t, dir)
 		go func() {
 			defer close(stopped)
-			for err := error(nil); err == nil; { // until they are removed
+			for err := error(nil); err == nil && !stop.Load(); {
 				err = exchanged(dir+"/third/lists", dir+"/third/link")
 			}
 		}()
-		t.Cleanup(func() { <-stopped })
+		t.Cleanup(func() {
+			stop.Store(true)
+			<-stopped
+		})
 	})
 	if done {
 		return
