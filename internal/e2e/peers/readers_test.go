@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -58,8 +59,7 @@ func TestDovecotWhileMailArrives(t *testing.T) {
 	f.Stop()
 	s.Drained(time.Minute)
 	t.Logf("%d rounds of Dovecot took %d of %d letters", rounds, len(taken), len(f.Snapshot()))
-	taken = append(taken, d.takeAll(t)...)
-	f.OnceEach(t, taken)
+	f.OnceEach(t, append(taken, d.takeRest(t)...))
 }
 
 // TestMaildirWhileMailArrives has Dovecot and mutt take letters out of Maildirs
@@ -78,7 +78,7 @@ func TestMaildirWhileMailArrives(t *testing.T) {
 	}
 	f.Stop()
 	s.Drained(time.Minute)
-	taken = append(taken, d.takeAll(t)...)
+	taken = append(taken, d.takeRest(t)...)
 	t.Logf("%d rounds of Dovecot took %d of %d letters", rounds, len(taken), len(f.Snapshot()))
 	f.OnceEach(t, taken)
 
@@ -212,6 +212,9 @@ type dovecot struct {
 	in  io.Writer
 	out *bufio.Reader
 	n   int // commands so far
+
+	expunged []int // messages that the last command says are gone, by their numbers then
+	fetched  int   // messages that takeAll has read
 }
 
 func newDovecot(s *lan.Site, user string) *dovecot {
@@ -276,6 +279,9 @@ func dovecotOn(s *lan.Site, cmd *exec.Cmd) *dovecot {
 	return d
 }
 
+// removed is the answer that a message is gone, by its number (RFC 3501 section 7.4.1).
+var removed = regexp.MustCompile(`^\* (\d+) EXPUNGE\r\n$`)
+
 // literal announces octets at the end of an IMAP line.
 var literal = regexp.MustCompile(`\{(\d+)\}\r\n$`)
 
@@ -283,6 +289,7 @@ var literal = regexp.MustCompile(`\{(\d+)\}\r\n$`)
 func (d *dovecot) command(t *testing.T, line string) (literals []string) {
 	t.Helper()
 	d.n++
+	d.expunged = nil
 	tag := fmt.Sprintf("c%d", d.n)
 	if _, err := io.WriteString(d.in, tag+" "+line+"\r\n"); err != nil {
 		t.Fatalf("dovecot: %s: %v", line, err)
@@ -291,6 +298,10 @@ func (d *dovecot) command(t *testing.T, line string) (literals []string) {
 		answer, err := d.out.ReadString('\n')
 		if err != nil {
 			t.Fatalf("dovecot: %s: %v", line, err)
+		}
+		if m := removed.FindStringSubmatch(answer); m != nil {
+			n, _ := strconv.Atoi(m[1])
+			d.expunged = append(d.expunged, n)
 		}
 		if m := literal.FindStringSubmatch(answer); m != nil {
 			n, _ := strconv.Atoi(m[1])
@@ -309,17 +320,37 @@ func (d *dovecot) command(t *testing.T, line string) (literals []string) {
 	}
 }
 
-// takeAll reads all messages, and removes them.
-func (d *dovecot) takeAll(t *testing.T) []letters.Delivery {
+// takeAll reads all messages, and removes them. It returns those that Dovecot says are
+// removed: a flag that it sets while another program appends may be lost, which it tells
+// (FETCH with the flags that there are), and the message stays for the next time.
+func (d *dovecot) takeAll(t *testing.T) (taken []letters.Delivery) {
 	t.Helper()
 	d.command(t, "NOOP")
 	var all []letters.Delivery
 	for _, text := range d.command(t, "UID FETCH 1:* (BODY.PEEK[])") {
 		all = append(all, letters.Read(strings.ReplaceAll(text, "\r\n", "\n")))
 	}
-	if len(all) > 0 { // what was fetched, not what has arrived since
-		d.command(t, fmt.Sprintf(`STORE 1:%d +FLAGS.SILENT (\Deleted)`, len(all)))
-		d.command(t, "EXPUNGE")
+	if d.fetched = len(all); d.fetched == 0 {
+		return nil
 	}
-	return all
+	d.command(t, fmt.Sprintf(`STORE 1:%d +FLAGS.SILENT (\Deleted)`, len(all))) // what was fetched, not what has arrived since
+	d.command(t, "EXPUNGE")
+	for _, n := range d.expunged { // the numbers behind it are less by one from then on
+		if n < 1 || n > len(all) {
+			t.Fatalf("dovecot removed message %d, of %d that were to be", n, d.fetched)
+		}
+		taken = append(taken, all[n-1])
+		all = slices.Delete(all, n-1, n)
+	}
+	return taken
+}
+
+// takeRest is takeAll until the mailbox is empty.
+func (d *dovecot) takeRest(t *testing.T) (taken []letters.Delivery) {
+	t.Helper()
+	lan.Until(t, time.Minute, "Dovecot has removed all messages", func() bool {
+		taken = append(taken, d.takeAll(t)...)
+		return d.fetched == 0
+	})
+	return taken
 }
