@@ -252,6 +252,14 @@ func (s *fake) command(words []string) string {
 		links, err := s.link.Auth(context.Background())
 		closeAll(links)
 		return fmt.Sprint(len(links), " ", err)
+	}
+	return s.lifeCommand(words)
+}
+
+// lifeCommand is of what the server hears from its master, and of its end.
+func (s *fake) lifeCommand(words []string) string {
+	arg := func(i int) string { return words[i] }
+	switch arg(0) {
 	case "hung":
 		s.link.SignerHung()
 		return "ok"

@@ -62,6 +62,38 @@ func (h heldFS) OpenDir(path string) (disk.Dir, error) {
 	return h.FS.OpenDir(path)
 }
 
+// hungHomes gives users homes below a directory, which is one file system or in which each
+// is one, and returns what that directory is in.
+func hungHomes(t *testing.T, o *MasterOptions, systems, users int) string {
+	t.Helper()
+	dir := filepath.Dir(o.Names.Passwd)
+	mounts := "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n"
+	testenv.Must(t, os.Mkdir(filepath.Join(dir, "hung"), 0o755))
+	testenv.Must(t, os.Chmod(filepath.Join(dir, "hung"), 0o755)) // whatever the umask is
+	for i := range systems {
+		at := filepath.Join(dir, "hung")
+		if systems > 1 {
+			at = filepath.Join(at, fmt.Sprint("p", i))
+		}
+		mounts += fmt.Sprintf("%d 1 0:%[1]d / %s rw - nfs4 a:/ rw\n", 100+i, at)
+	}
+	o.Mailboxes.Mounts = func() string { return mounts }
+	addUsers(t, o, users)
+	passwd, err := os.ReadFile(o.Names.Passwd)
+	testenv.Must(t, err)
+	lines := strings.Split(string(passwd), "\n")
+	for i, line := range lines {
+		if f := strings.Split(line, ":"); strings.HasPrefix(line, "p") {
+			f[5] = filepath.Join(dir, "hung", f[0])
+			testenv.Must(t, os.Mkdir(f[5], 0o755))
+			testenv.Must(t, os.Chmod(f[5], 0o755))
+			lines[i] = strings.Join(f, ":")
+		}
+	}
+	testenv.Must(t, os.WriteFile(o.Names.Passwd, []byte(strings.Join(lines, "\n")), 0o644))
+	return dir
+}
+
 // TestA39HungMailProcesses: homes of more users hang than there are processes, on one file
 // system or each on its own. Others get their mail meanwhile; those that hang are
 // deferred as soon as half of what a server asks for is under way, and written once when
@@ -73,31 +105,7 @@ func TestA39HungMailProcesses(t *testing.T) {
 			var dir string
 			h := start(t, func(o *MasterOptions) {
 				byUsers(o)
-				dir = filepath.Dir(o.Names.Passwd)
-				mounts := "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n"
-				testenv.Must(t, os.Mkdir(filepath.Join(dir, "hung"), 0o755))
-				testenv.Must(t, os.Chmod(filepath.Join(dir, "hung"), 0o755)) // whatever the umask is
-				for i := range systems {
-					at := filepath.Join(dir, "hung")
-					if systems > 1 {
-						at = filepath.Join(at, fmt.Sprint("p", i))
-					}
-					mounts += fmt.Sprintf("%d 1 0:%[1]d / %s rw - nfs4 a:/ rw\n", 100+i, at)
-				}
-				o.Mailboxes.Mounts = func() string { return mounts }
-				addUsers(t, o, hung)
-				passwd, err := os.ReadFile(o.Names.Passwd)
-				testenv.Must(t, err)
-				lines := strings.Split(string(passwd), "\n")
-				for i, line := range lines {
-					if f := strings.Split(line, ":"); strings.HasPrefix(line, "p") {
-						f[5] = filepath.Join(dir, "hung", f[0])
-						testenv.Must(t, os.Mkdir(f[5], 0o755))
-						testenv.Must(t, os.Chmod(f[5], 0o755))
-						lines[i] = strings.Join(f, ":")
-					}
-				}
-				testenv.Must(t, os.WriteFile(o.Names.Passwd, []byte(strings.Join(lines, "\n")), 0o644))
+				dir = hungHomes(t, o, systems, hung)
 			})
 			hold, err := os.OpenFile(filepath.Join(dir, "hold"), os.O_CREATE|os.O_RDONLY, 0o644)
 			testenv.Must(t, err)

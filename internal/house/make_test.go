@@ -181,8 +181,8 @@ esac
 		}
 	}
 	for _, tt := range []struct{ proxy, db, private, want string }{
-		{"https://proxy.example", "sum.golang.org", "*", "left out: none.invalid\n"},
-		{"file:///a,https://proxy.example", "sum.golang.org", "*", "left out: none.invalid\n"},
+		{"https://proxy.example", "sum.example", "*", "left out: none.invalid\n"},
+		{"file:///a,https://proxy.example", "sum.example", "*", "left out: none.invalid\n"},
 		{"https://proxy.example", "off", "", "GOSUMDB=off keeps it from being checked\nhint: "},
 		{"file:///a", "off", "golang.org/toolchain", "left out: golang.org/toolchain\n"},
 	} {

@@ -51,7 +51,7 @@ checked() {
 	file://*) return ;;
 	esac
 	[ "$(as "$older" env GOSUMDB)" != off ] ||
-		fail "Go $need is not fetched, since GOSUMDB=off keeps it from being checked" 'GOSUMDB=sum.golang.org make'
+		fail "Go $need is not fetched, since GOSUMDB=off keeps it from being checked" 'take that away (unset GOSUMDB; go env -u GOSUMDB), and run make again'
 	export GONOSUMDB=none.invalid
 }
 
