@@ -112,7 +112,7 @@ func TestKept(t *testing.T) {
 		must(t, err)
 		return disk.InfoOf(fi)
 	}
-	s, said := newKept(dir, indexes, "secret")
+	s, _ := newKept(dir, indexes, "secret")
 	askUntil(t, s, inFile)
 	first := id()
 	for range 2 {
@@ -133,7 +133,7 @@ func TestKept(t *testing.T) {
 	if now := id(); now.Same(first) || !strings.Contains(strings.Join(otherSaid.said(), ""), "damaged") {
 		t.Error("one that another secret has sealed was used")
 	}
-	s, said = newKept(dir, indexes, "another secret")
+	s, said := newKept(dir, indexes, "another secret")
 	for i := range 6 {
 		name := fmt.Sprintf("new%d", i)
 		if got := ask(t, s, name); got != "none" && i > 0 {
