@@ -126,15 +126,17 @@ func (s *system) serveLink(ctx context.Context, cancel func(), link *privsep.Lin
 	if c := link.Certificates(); c != nil {
 		s.takeCertificates(ctx, *c, link.SignerHung)
 	}
+	// The master starts another server after one that was ready, so this comes before
+	// anybody is greeted. Who connects meanwhile waits: the sockets are the master's.
+	if err := link.Ready(); err != nil {
+		return err
+	}
 	for _, l := range link.Listeners() {
 		if err := s.listen(ctx, l); err != nil {
 			return err
 		}
 	}
 	s.deliverAll(ctx)
-	if err := link.Ready(); err != nil {
-		return err
-	}
 	look := time.NewTicker(spentLook)
 	defer look.Stop()
 	rests := 0 // looks in a row
