@@ -94,7 +94,7 @@ func (h *Host) postfixFiles(root, etc string, main []string) {
 		}
 	}
 	main = slices.DeleteFunc(main, func(line string) bool { return line[0] == '!' || line[0] == '+' })
-	WriteFile(h.T, filepath.Join(etc, "main.cf"), strings.Join(main, "\n")+"\n")
+	WriteFile(h.T, filepath.Join(etc, "main.cf"), strings.Join(lastOf(main), "\n")+"\n")
 	dist, err := os.ReadFile(filepath.Join(root, "usr/share/postfix/master.cf.dist"))
 	if err != nil {
 		h.T.Fatal(err)
@@ -111,4 +111,22 @@ func (h *Host) postfixFiles(root, etc string, main []string) {
 		}
 		WriteFile(h.T, filepath.Join(etc, filepath.Base(f)), string(b))
 	}
+}
+
+// lastOf leaves out settings that a later line has too. Each program of Postfix would warn of
+// one, postlogd among them: by its own socket, which holds ten lines and which it doesn't
+// read yet, so that it waits for itself and all others for it.
+func lastOf(settings []string) []string {
+	at := map[string]int{}
+	for i, line := range settings {
+		name, _, _ := strings.Cut(line, "=")
+		at[strings.TrimSpace(name)] = i
+	}
+	var last []string
+	for i, line := range settings {
+		if name, _, _ := strings.Cut(line, "="); at[strings.TrimSpace(name)] == i {
+			last = append(last, line)
+		}
+	}
+	return last
 }
