@@ -105,7 +105,7 @@ func writable(info fs.FileInfo) string {
 func parseChain(text []byte) (chain [][]byte, leaf *x509.Certificate, err error) {
 	size := 0
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type != "CERTIFICATE" {
+		if block.Type != certificateBlock {
 			continue
 		}
 		cert, err := x509.ParseCertificate(block.Bytes)
@@ -123,10 +123,22 @@ func parseChain(text []byte) (chain [][]byte, leaf *x509.Certificate, err error)
 		}
 		chain = append(chain, block.Bytes)
 	}
+	if all := certificatesIn(text); all > len(chain) {
+		return nil, nil, fmt.Errorf("of %d certificates in it %d can be read: the others are cut off, or don't begin and end on lines of their own, as where cat has put files together of which one has no line end behind it", all, len(chain))
+	}
 	if leaf == nil {
 		return nil, nil, errors.New("no certificate in PEM (BEGIN CERTIFICATE) in it")
 	}
 	return chain, leaf, nil
+}
+
+// certificateBlock is what a certificate is called in PEM.
+const certificateBlock = "CERTIFICATE"
+
+// certificatesIn counts those that a text says it has: pem.Decode passes over what it can't
+// read, and a chain that lacks one is good for nobody who verifies it.
+func certificatesIn(text []byte) int {
+	return max(bytes.Count(text, []byte("-----BEGIN "+certificateBlock+"-----")), bytes.Count(text, []byte("-----END "+certificateBlock+"-----")))
 }
 
 // parseKey reads the first private key in PEM.

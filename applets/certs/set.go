@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 )
 
@@ -71,6 +72,10 @@ type Shower interface{ Show(*x509.Certificate) }
 
 // Ask makes settings: TLS 1.2 and newer, and whether clients are asked for their
 // certificate, which nothing demands or verifies. It comes before the others.
+//
+// A client that has TLS 1.3 gets no ticket for another session: crypto/tls sends it before
+// the client's last word, and Microsoft's mail servers end the connection there
+// (https://go.dev/issue/70232). It would save such a client no round trip.
 func (o *Offer) Ask(ask bool) {
 	want := tls.NoClientCert
 	if ask {
@@ -79,7 +84,7 @@ func (o *Offer) Ask(ask bool) {
 	if c := o.conf.Load(); c != nil && c.ClientAuth == want {
 		return // clients go on with their session tickets
 	}
-	o.conf.Store(&tls.Config{
+	conf := &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		ClientAuth: want,
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -89,7 +94,16 @@ func (o *Offer) Ask(ask bool) {
 			}
 			return c, err
 		},
-	})
+	}
+	ticketless := conf.Clone()
+	ticketless.SessionTicketsDisabled = true
+	conf.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if slices.Contains(hello.SupportedVersions, tls.VersionTLS13) {
+			return ticketless, nil
+		}
+		return nil, nil
+	}
+	o.conf.Store(conf)
 }
 
 // Put puts a set in the place of the present one.

@@ -211,10 +211,27 @@ func (u *unasked) ask(conf *tls.Config, a netip.Addr, now time.Time) (*tls.Confi
 		return conf, asked
 	}
 	if u.of != conf {
-		u.of, u.quiet = conf, conf.Clone()
-		u.quiet.ClientAuth = tls.NoClientCert
+		u.of, u.quiet = conf, unasking(conf)
 	}
 	return u.quiet, spared
+}
+
+// unasking returns the same settings, but for clients' certificates, which nobody is asked
+// for.
+func unasking(conf *tls.Config) *tls.Config {
+	quiet := conf.Clone()
+	quiet.ClientAuth = tls.NoClientCert
+	if of := conf.GetConfigForClient; of != nil {
+		quiet.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			c, err := of(hello)
+			if c != nil {
+				c = c.Clone()
+				c.ClientAuth = tls.NoClientCert
+			}
+			return c, err
+		}
+	}
+	return quiet
 }
 
 // note has an address not asked from now on, in the place of any where there are many.
