@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"postoffice/applets/smtpd"
@@ -47,14 +48,22 @@ func (l *senderLogins) names(log *slog.Logger, account string, from smtp.Path) (
 	}, func(err error, advice string) {
 		log.LogAttrs(context.Background(), slog.LevelError, "sender-logins unreadable", maillog.File(l.Path), maillog.Err(err), maillog.Reason(advice))
 	})
-	for _, key := range []string{from.String(), "@" + from.Domain} {
-		for _, a := range all[smtp.Fold(key)] {
-			if smtp.EqualFold(a, account) {
-				return true, true
-			}
-		}
+	return mayUse(all, account, from), known
+}
+
+// mayUse says whether lines of the file name an account for an address.
+func mayUse(all map[string][]string, account string, from smtp.Path) bool {
+	account = accountKey(account)
+	return slices.Contains(all[smtp.Fold(from.String())], account) || slices.Contains(all["@"+smtp.DomainKey(from.Domain)], account)
+}
+
+// accountKey is an account's name in the form in which two are compared: the domain of one
+// that has any is as mail has it, whichever way a person or a program writes it.
+func accountKey(name string) string {
+	if p, err := smtp.ParseWritten(name); err == nil && p.Domain != "" {
+		name = p.String()
 	}
-	return false, known
+	return smtp.Fold(name)
 }
 
 // senderProblem is a line of the file that is wrong.
@@ -74,19 +83,7 @@ func parseSenders(text string) (all map[string][]string, problems []senderProble
 		if len(words) == 0 || words[0][0] == '#' {
 			continue
 		}
-		key := words[0]
-		var err error
-		if domain, ok := strings.CutPrefix(key, "@"); ok {
-			if domain == "" || strings.ContainsRune(domain, '@') {
-				err = fmt.Errorf("%q is no @domain", key)
-			}
-		} else {
-			var p smtp.Path
-			if p, err = smtp.ParseAddress(key); err == nil && p.Domain == "" {
-				err = fmt.Errorf("%q has no domain", key)
-			}
-			key = p.String()
-		}
+		key, err := senderKey(words[0])
 		if err == nil && len(words) == 1 {
 			err = fmt.Errorf("no account stands behind %q", words[0])
 		}
@@ -94,10 +91,30 @@ func parseSenders(text string) (all map[string][]string, problems []senderProble
 			problems = append(problems, senderProblem{n, err})
 			continue
 		}
-		key = smtp.Fold(key)
-		all[key] = append(all[key], words[1:]...)
+		for _, account := range words[1:] {
+			all[key] = append(all[key], accountKey(account))
+		}
 	}
 	return all, problems
+}
+
+// senderKey reads an address, or @ and a domain, in the form in which senders are looked up.
+func senderKey(word string) (string, error) {
+	if domain, ok := strings.CutPrefix(word, "@"); ok {
+		if a, ok := smtp.ParseLiteral(domain); ok {
+			return "@" + smtp.FormatLiteral(a), nil
+		}
+		host, ok := smtp.CheckHost(domain)
+		if !ok {
+			return "", fmt.Errorf("%q is no @domain", word)
+		}
+		return "@" + smtp.Fold(host), nil
+	}
+	p, err := smtp.ParseWritten(word)
+	if err == nil && p.Domain == "" {
+		err = fmt.Errorf("%q has no domain", word)
+	}
+	return smtp.Fold(p.String()), err
 }
 
 // CheckSenders tells of the lines of a file of option sender-logins that can't be

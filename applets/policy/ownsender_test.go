@@ -80,3 +80,31 @@ func TestOwnSender(t *testing.T) {
 		t.Errorf("lines %v, %v", told, err)
 	}
 }
+
+// TestOwnSenderForms: a domain of the file, of an account's name or of a sender is the same
+// in letters outside ASCII, with A-labels, in capitals and with a dot behind.
+func TestOwnSenderForms(t *testing.T) {
+	all, problems := parseSenders("info@Bücher.example Anna@BÜCHER.example\n@xn--bcher-kva.example. bob@bücher.example\n@[IPv6:2001:DB8::1] carl\n@a..b anna\n")
+	if len(problems) != 1 || problems[0].line != 4 {
+		t.Errorf("told of %+v, want line 4 alone", problems)
+	}
+	for _, tt := range []struct {
+		account, from string
+		want          bool
+	}{
+		{"anna@xn--bcher-kva.example", "info@bücher.example", true},
+		{"anna@bücher.example", "INFO@XN--BCHER-KVA.example", true},
+		{"anna@bücher.example", "any@bücher.example", false},
+		{"bob@xn--bcher-kva.example", "any@bücher.example", true},
+		{"carl", "any@[IPv6:2001:db8::1]", true},
+		{"bob", "any@bücher.example", false},
+	} {
+		from, err := smtp.ParseAddress(tt.from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := mayUse(all, tt.account, from); got != tt.want {
+			t.Errorf("%s as %s: %v, want %v", tt.account, tt.from, got, tt.want)
+		}
+	}
+}

@@ -86,13 +86,13 @@ func readLine(words []string) (from string, to smtp.Path, err error) {
 			return from, to, nil
 		}
 	} else {
-		p, err := smtp.ParseAddress(words[0])
+		p, err := smtp.ParseWritten(words[0])
 		if err != nil || p.IsNull() {
 			return "", to, fmt.Errorf("%.80q: want a user, an address, or @ and a domain", words[0])
 		}
 		from = key(p.Local, p.Domain)
 	}
-	to, err = smtp.ParseAddress(words[1])
+	to, err = smtp.ParseWritten(words[1])
 	if err != nil || to.Domain == "" {
 		return "", to, fmt.Errorf("%.80q: want an address with its domain", words[1])
 	}

@@ -18,11 +18,11 @@ import (
 )
 
 const lines = `# who is who elsewhere
-root            me@example.org
+root            me@example.org.
 Alice@host.test alice@example.net
 
 bob             bob@example.org more
-@old.test       @new.test
+@old.test.      @new.test
 @one.test       all@example.org
 carol
 x@              y@z.test

@@ -103,7 +103,7 @@ func readSender(word string) (string, error) {
 		}
 		return fromKey + "@" + smtp.Fold(name), nil
 	}
-	p, err := smtp.ParseAddress(word)
+	p, err := smtp.ParseWritten(word)
 	if err != nil || p.Domain == "" {
 		return "", fmt.Errorf("%.80q: want an address with its domain, @ and a domain, or <>", word)
 	}

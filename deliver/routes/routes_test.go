@@ -12,7 +12,7 @@ import (
 )
 
 const text = `# who or what        where to
-from:Me@Gmail.test      submissions://me@gmail.test@smtp.gmail.test
+from:Me@Gmail.test.     submissions://me@gmail.test@smtp.gmail.test
 from:@work.test         submission://me@work.test;auth=XOAUTH2@smtp.office.test
 from:<>                 [192.0.2.9]:2525
 example.org             mx.example.org
