@@ -1,3 +1,5 @@
+//go:debug x509negativeserial=1
+
 package remote
 
 import (
@@ -406,4 +408,34 @@ func TestLoginRequireTLS(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestNegativeSerial: a certificate whose serial number is negative, as some devices make
+// them, is as good as another where its fingerprint is asked for, and where any will do.
+func TestNegativeSerial(t *testing.T) {
+	negative := func(cert tls.Certificate) tls.Certificate {
+		der := bytes.Replace(cert.Certificate[0], []byte{0xa0, 3, 2, 1, 2, 2, 1, 1}, []byte{0xa0, 3, 2, 1, 2, 2, 1, 0x81}, 1)
+		if bytes.Equal(der, cert.Certificate[0]) {
+			t.Fatal("the certificate has another serial number")
+		}
+		return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: cert.PrivateKey}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		w := newSmarthost(t, "submissions://me@example.org@other.example", func(s *testenv.Sink, tr *smarthost.Trust) {
+			s.TLS.Certificates[0] = negative(s.TLS.Certificates[0])
+			*tr = smarthost.Trust{Fingerprint: sha256.Sum256(s.TLS.Certificates[0].Certificate[0])}
+		})
+		defer w.close()
+		if o := w.send("a"); o.Action != outcome.Delivered {
+			t.Errorf("by fingerprint: %+v", o)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		cert, _ := testenv.Certificate(t, "mx.example")
+		w.sink(mxAddr, &testenv.Sink{TLS: &tls.Config{Certificates: []tls.Certificate{negative(cert)}}})
+		if results := deliver(t, w.options(), message(plain, "a")); words(results) != "delivered 250" || results[0].TLS == "" {
+			t.Errorf("by chance: %+v", results)
+		}
+	})
 }

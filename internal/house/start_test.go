@@ -2,6 +2,7 @@ package house
 
 import (
 	"bytes"
+	"debug/buildinfo"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -52,6 +53,9 @@ func TestStart(t *testing.T) {
 			}
 			if info.Size() >= b.size {
 				t.Errorf("%d octets, want less than %d", info.Size(), b.size)
+			}
+			if made, err := buildinfo.ReadFile(ours); err != nil || !strings.Contains(made.String(), "x509negativeserial=1") { // deliver/remote tests what it does
+				t.Errorf("it reads no certificate with a negative serial number: %v\n%v", err, made)
 			}
 			heap, allocs := initWork(t, ours)
 			if heap > b.heap || allocs > b.allocs {

@@ -1,12 +1,16 @@
 package cert
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"math/big"
 	"net"
 	"testing"
+	"time"
 
 	"postoffice/internal/testenv"
 )
@@ -14,6 +18,13 @@ import (
 // shake makes a handshake and returns what the client thinks of it, and the name that it
 // asked for.
 func shake(t *testing.T, cert tls.Certificate, conf *tls.Config) (name string, err error) {
+	t.Helper()
+	s, err := shakeWith(t, &tls.Config{Certificates: []tls.Certificate{cert}}, conf)
+	return s.ServerName, err
+}
+
+// shakeWith makes a handshake with a server of these settings, and returns how that sees it.
+func shakeWith(t *testing.T, server, conf *tls.Config) (s tls.ConnectionState, err error) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -28,12 +39,13 @@ func shake(t *testing.T, cert tls.Certificate, conf *tls.Config) (name string, e
 	if err != nil {
 		t.Fatal(err)
 	}
-	done := make(chan string)
+	server.SessionTicketsDisabled = true
+	done := make(chan tls.ConnectionState)
 	go func() {
 		defer b.Close()
-		s := tls.Server(b, &tls.Config{Certificates: []tls.Certificate{cert}, SessionTicketsDisabled: true})
+		s := tls.Server(b, server)
 		s.Handshake()
-		done <- s.ConnectionState().ServerName
+		done <- s.ConnectionState()
 	}()
 	err = tls.Client(a, conf).Handshake()
 	a.Close()
@@ -82,4 +94,33 @@ func TestWanted(t *testing.T) {
 func is[E error](err error) bool {
 	_, ok := errors.AsType[E](err)
 	return ok
+}
+
+// TestRSAKeyExchange: a server that has no other suites than those in which the key is sent
+// under its RSA key gets TLS, and one that has others gets those.
+func TestRSAKeyExchange(t *testing.T) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"mx.example"}}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certs := []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}
+	old := []uint16{tls.TLS_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_RSA_WITH_AES_256_CBC_SHA}
+	for _, tt := range []struct {
+		server *tls.Config
+		want   uint16
+	}{
+		{&tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: old}, tls.TLS_RSA_WITH_AES_128_GCM_SHA256},
+		{&tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: append(old, tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA)}, tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA},
+		{&tls.Config{MinVersion: tls.VersionTLS13, CipherSuites: old}, tls.TLS_AES_128_GCM_SHA256},
+	} {
+		tt.server.Certificates = certs
+		if s, err := shakeWith(t, tt.server, Any("mx.example")); err != nil || s.CipherSuite != tt.want {
+			t.Errorf("%s, %v; want %s", tls.CipherSuiteName(s.CipherSuite), err, tls.CipherSuiteName(tt.want))
+		}
+	}
 }
