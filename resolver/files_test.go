@@ -145,6 +145,7 @@ func TestSelf(t *testing.T) {
 		{"/etc/hosts", "mail", "192.0.2.1 mail mail.hosts.example\n", "search corp.example\n", nil, "mail.hosts.example", false},
 		{"/etc/hosts knows the node as localhost", "mail", "127.0.0.1 localhost localhost.localdomain mail\n", "search corp.example\n", nil, "mail.corp.example", false},
 		{"resolv.conf's domain", "mail", "", "search other.example corp.example\n", nil, "mail.corp.example", false},
+		{"resolv.conf's domains with a dot in front", "mail", "", "search . .corp.example\n", nil, "mail.corp.example", false},
 		{"the name of an address", "mail", "", "", addrs("127.0.0.1", "fe80::1", "192.0.2.7", "192.0.2.9"), "nine.example", false},
 		{"an address whose name is localhost", "mail", "", "", addrs("192.0.2.8"), "mail", true},
 		{"nothing", "mail", "", "", nil, "mail", true},

@@ -54,7 +54,7 @@ func (r *Resolver) selfByDomain(ctx context.Context, node string) string {
 		return ""
 	}
 	for _, domain := range conf.search {
-		full, ok := hostName(node + "." + domain)
+		full, ok := hostName(node + "." + strings.TrimPrefix(domain, ".")) // the C library takes it away too
 		if !ok || localhost(full) {
 			continue
 		}
