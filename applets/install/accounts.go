@@ -71,23 +71,55 @@ func (r root) tool() string {
 }
 
 // ids are those of an owner and a group of the root's; "" is root.
-func (r root) ids(owner, group string) (uid, gid int, err error) {
+func (r root) ids(ctx context.Context, owner, group string) (uid, gid int, err error) {
 	for _, w := range []struct {
-		name, file string
-		id         *int
-	}{{owner, "/etc/passwd", &uid}, {group, "/etc/group", &gid}} {
+		name, database string
+		id             *int
+	}{{owner, "passwd", &uid}, {group, "group", &gid}} {
 		if w.name == "" {
 			continue
 		}
-		text, err := r.read(w.file)
+		text, err := r.read("/etc/" + w.database)
 		if err != nil {
 			return 0, 0, err
 		}
 		if *w.id = idOf(text, w.name); *w.id < 0 {
-			return 0, 0, fmt.Errorf("there is no %s in %s", w.name, w.file)
+			*w.id = r.idElsewhere(ctx, w.database, w.name)
+		}
+		if *w.id < 0 {
+			return 0, 0, fmt.Errorf("there is no %s in /etc/%s", w.name, w.database)
 		}
 	}
 	return uid, gid, nil
+}
+
+// getentWait is how long getent may take, which may ask another machine.
+const getentWait = 10 * time.Second
+
+// idElsewhere is the id of a name that this machine has from elsewhere than its own files, as
+// from LDAP; -1 of one that it hasn't, and in another root. The programs that make accounts
+// refuse such a name.
+func (r root) idElsewhere(ctx context.Context, database, name string) int {
+	if r != "" {
+		return -1
+	}
+	ctx, cancel := context.WithTimeout(ctx, getentWait)
+	defer cancel()
+	line, err := exec.CommandContext(ctx, "getent", database, name).Output()
+	if err != nil {
+		return -1
+	}
+	return idOf(line, name)
+}
+
+// hasNames reports which of some names a database of the root's accounts has.
+func (r root) hasNames(ctx context.Context, database string, names ...string) map[string]bool {
+	text, err := r.read("/etc/" + database)
+	has := map[string]bool{}
+	for _, name := range names {
+		has[name] = err == nil && (idOf(text, name) >= 0 || r.idElsewhere(ctx, database, name) >= 0)
+	}
+	return has
 }
 
 // idOf is the third field of the line that begins with a name, -1 without one.

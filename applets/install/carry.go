@@ -24,7 +24,7 @@ func (r root) carry(ctx context.Context, s *plan.Step, told io.Writer) error {
 	case plan.User:
 		return r.addUser(ctx, person{name: s.Path, group: s.Group, home: s.To, shell: s.Argv[0]})
 	case plan.Dir:
-		return r.mkdir(s)
+		return r.mkdir(ctx, s)
 	case plan.Copy:
 		return r.copyProgram(s)
 	case plan.Write:
@@ -44,12 +44,12 @@ func (r root) carry(ctx context.Context, s *plan.Step, told io.Writer) error {
 }
 
 // mkdir makes a directory of an owner and a mode, whatever the umask is.
-func (r root) mkdir(s *plan.Step) error {
+func (r root) mkdir(ctx context.Context, s *plan.Step) error {
 	at, err := r.at(s.Path)
 	if err != nil {
 		return err
 	}
-	uid, gid, err := r.ids(s.Owner, s.Group)
+	uid, gid, err := r.ids(ctx, s.Owner, s.Group)
 	if err != nil {
 		return err
 	}

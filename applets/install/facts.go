@@ -2,7 +2,6 @@ package install
 
 import (
 	"bufio"
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -12,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"time"
 
 	"postoffice/applets/install/plan"
@@ -40,7 +38,7 @@ func look(ctx context.Context, w wish, record []*plan.Step) (*plan.Facts, error)
 		Prefix: w.prefix, Hard: w.hard, Live: r == "", Record: record,
 		Bare:     !r.has("/etc/passwd"),
 		Packages: packagesOf(r), MailerConf: w.mailerConf,
-		Users: namesIn(r, "/etc/passwd"), Groups: namesIn(r, "/etc/group"),
+		Users: r.hasNames(ctx, "passwd", plan.ServerUser, plan.AliasUser), Groups: r.hasNames(ctx, "group", plan.ServerUser, plan.AliasUser, "mail"),
 		NoLogin: cmp.Or(r.first("/usr/sbin/nologin", "/sbin/nologin"), "/bin/false"),
 	}
 	f.Manager, f.Running = managerOf(r)
@@ -148,21 +146,6 @@ func ignoreMissing(err error) error {
 		return nil
 	}
 	return err
-}
-
-// namesIn are the first fields of a file such as passwd(5).
-func namesIn(r root, file string) map[string]bool {
-	text, err := r.read(file)
-	if err != nil {
-		return nil
-	}
-	all := map[string]bool{}
-	for line := range bytes.Lines(text) {
-		if name, _, ok := strings.Cut(string(line), ":"); ok {
-			all[name] = true
-		}
-	}
-	return all
 }
 
 // packagesOf is who keeps the list of a root's files.

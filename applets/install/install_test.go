@@ -290,3 +290,31 @@ func TestRecordWouldBeOthers(t *testing.T) {
 		t.Error("with everybody's: no error")
 	}
 }
+
+// TestAccountsElsewhere: what getent knows of this machine's accounts is there, as LDAP's;
+// another root has its own files alone.
+func TestAccountsElsewhere(t *testing.T) {
+	const name = "postoffice-of-ldap"
+	bin := t.TempDir()
+	script := "#!/bin/sh\n[ $2 = " + name + " ] || exit 2\n[ $1 = passwd ] && echo $2:x:70001:70002::/:/bin/false || echo $2:x:70002:\n"
+	if err := os.WriteFile(filepath.Join(bin, "getent"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin)
+	live, other := root(""), aRoot(t, "etc/passwd: root:x:0:0::/:\n", "etc/group: root:x:0:\n")
+	for _, database := range []string{"passwd", "group"} {
+		want := map[string]bool{"root": true, name: true, "nobody-at-all": false}
+		if diff := cmp.Diff(want, live.hasNames(t.Context(), database, "root", name, "nobody-at-all")); diff != "" {
+			t.Errorf("%s of this machine (-want +got):\n%s", database, diff)
+		}
+		if other.hasNames(t.Context(), database, name)[name] {
+			t.Errorf("%s of another root has %s", database, name)
+		}
+	}
+	if uid, gid, err := live.ids(t.Context(), name, name); uid != 70001 || gid != 70002 || err != nil {
+		t.Errorf("%d, %d, %v", uid, gid, err)
+	}
+	if _, _, err := other.ids(t.Context(), name, name); err == nil {
+		t.Error("another root knows it")
+	}
+}

@@ -146,11 +146,11 @@ func (p *planner) say(format string, args ...any) {
 // own.
 func (p *planner) accounts() {
 	for _, a := range []struct{ name, home string }{{ServerUser, QueueDir}, {AliasUser, "/nonexistent"}} {
+		if !p.f.Groups[a.name] { // also beside an account that is there: the queue and a unit of systemd name it
+			p.add(Group, a.name, "", "")
+		}
 		if p.f.Users[a.name] {
 			continue
-		}
-		if !p.f.Groups[a.name] {
-			p.add(Group, a.name, "", "")
 		}
 		s := p.add(User, a.name, a.home, "")
 		s.Group, s.Argv = a.name, []string{p.f.NoLogin}

@@ -250,6 +250,7 @@ func TestAgain(t *testing.T) {
 	again := theMachine(debian)
 	again.Record, again.Self = record, "second"
 	again.Users["postoffice"], again.Users["postoffice-alias"] = true, true
+	again.Groups["postoffice"], again.Groups["postoffice-alias"] = true, true
 	for _, s := range first {
 		switch {
 		case s.Do == Link:
@@ -343,5 +344,19 @@ func TestScriptsNameTheProgram(t *testing.T) {
 		if n == 0 {
 			t.Errorf("%s: nothing starts the program", m)
 		}
+	}
+}
+
+// TestAccountsThere: of an account and its group that is made which isn't there.
+func TestAccountsThere(t *testing.T) {
+	steps, _ := Install(theMachine(func(f *Facts) { f.Users[ServerUser], f.Groups[AliasUser] = true, true }))
+	var made []string
+	for _, s := range steps {
+		if s.Do == Group || s.Do == User {
+			made = append(made, s.String())
+		}
+	}
+	if diff := cmp.Diff([]string{"make the group postoffice", "make the account postoffice-alias, in the group postoffice-alias"}, made); diff != "" {
+		t.Errorf("made (-want +got):\n%s", diff)
 	}
 }

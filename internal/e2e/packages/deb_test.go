@@ -102,3 +102,25 @@ func TestReplace(t *testing.T) {
 		})
 	}
 }
+
+// TestAccountsThere: where a group or an account of the deb's is there already, and where the
+// machine has no name yet, the rest is made, and nothing that is no name is the mail name.
+func TestAccountsThere(t *testing.T) {
+	t.Parallel()
+	r := debian(t)
+	put(t, r, pack(t, older, "deb"), "postoffice.deb")
+	r.Run(t, `. /helpers
+		useradd -m alice
+		groupadd -g 1500 postoffice
+		useradd --system -g nogroup postoffice-alias
+		rm /etc/mailname
+		echo "(none)" >/proc/sys/kernel/hostname
+		install /postoffice.deb
+		[ "$(id -g postoffice)" = 1500 ]
+		getent group postoffice-alias
+		[ ! -s /etc/mailname ]
+		hostname box.example
+		postoffice restart
+		mails named
+		halt`)
+}

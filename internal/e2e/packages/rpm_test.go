@@ -24,7 +24,8 @@ func TestRPM(t *testing.T) {
 	}
 	r.Run(t, `dpkg --force-depends --purge exim4-daemon-light exim4-base exim4-config
 		rm -rf /var/mail /var/spool/mail /etc/aliases
-		useradd -m alice`)
+		useradd -m alice
+		groupadd -g 1500 postoffice`) // somebody else's, and no account
 	record := r.Path("var/lib/postoffice/installed") // of postoffice install
 	if err := os.Mkdir(filepath.Dir(record), 0o755); err != nil {
 		t.Fatal(err)
@@ -50,6 +51,7 @@ func TestRPM(t *testing.T) {
 		done
 		[ -e /usr/share/man/man8/sendmail.8.gz ]
 		getent passwd postoffice postoffice-alias
+		[ "$(id -g postoffice)" = 1500 ]
 		mails first
 		halt`)
 	r.Run(t, "chmod 755 /var/spool/mail; echo '# mine' >>/etc/postoffice.cf")

@@ -260,3 +260,25 @@ func TestExposure(t *testing.T) {
 		}
 	}
 }
+
+// TestSocketUnit: systemd's socket unit takes port 25 and starts the server for a client,
+// also on a machine whose IPv6 is switched off.
+func TestSocketUnit(t *testing.T) {
+	t.Parallel()
+	for name, before := range map[string]string{"both": "", "IPv4 alone": "echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6\n"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			guest(t, before+`
+				echo hostname=box.example >>/etc/postoffice.cf
+				systemctl start postoffice.socket
+				[ "$(systemctl is-active postoffice)" = inactive ]
+				python3 -c '
+import smtplib
+s = smtplib.SMTP("127.0.0.1", 25)
+s.sendmail("joe@box.example", ["alice@box.example"], "Subject: by socket\n\nhello\n")'
+				systemctl is-active -q postoffice
+				await 300 'grep -qs "^Subject: by socket" /var/mail/alice'
+				systemctl stop postoffice.socket postoffice`)
+		})
+	}
+}
