@@ -126,8 +126,7 @@ func (s *system) serveLink(ctx context.Context, cancel func(), link *privsep.Lin
 	if c := link.Certificates(); c != nil {
 		s.takeCertificates(ctx, *c, link.SignerHung)
 	}
-	// The master starts another server after one that was ready, so this comes before
-	// anybody is greeted. Who connects meanwhile waits: the sockets are the master's.
+	// Before anybody is greeted: the master starts another server only after one that was ready.
 	if err := link.Ready(); err != nil {
 		return err
 	}
