@@ -8,7 +8,7 @@
 //	life_test.go   the deb upgraded, downgraded, replaced, purged
 //	senders_test.go
 //	               programs that mail by themselves
-//	page_test.go   what docs/replace.md says
+//	page_test.go   what docs/replace.md says, for Debian and for Red Hat
 //	rpm_test.go    the rpm, by rpm in a root
 //	systemd_test.go
 //	               the units, run by a systemd in namespaces, and what they shut off

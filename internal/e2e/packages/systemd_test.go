@@ -21,9 +21,10 @@ import (
 )
 
 // guest runs a script as a unit of a systemd that is process 1 of its own namespaces, on
-// this machine's root with everything that is written in memory. It returns what the
-// script printed; it fails the test unless that ends with "done".
-func guest(t *testing.T, script string) string {
+// this machine's root with everything that is written in memory, where the
+// folder dist has the packages. It returns what the script printed; it fails the test
+// unless that ends with "done".
+func guest(t *testing.T, script string, packages ...string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, name := range []string{dir, filepath.Dir(dir)} { // for programs of users
@@ -32,6 +33,9 @@ func guest(t *testing.T, script string) string {
 		}
 	}
 	lan.Sh(t, "sh", "-euc", `cp -r ../../../packaging testdata/probe.py "$1"; cp "$2" "$1/postoffice"`, "sh", dir, lan.Binary)
+	for _, file := range packages {
+		lan.Sh(t, "install", "-D", "-m", "644", file, filepath.Join(dir, "dist", filepath.Base(file)))
+	}
 	if err := os.WriteFile(filepath.Join(dir, "exit32"), exit32, 0o755); err != nil {
 		t.Fatal(err)
 	}
