@@ -178,7 +178,7 @@ func readDomains(path string, last *domainList) (*domainList, disk.Version, erro
 func parseDomains(text []byte) *domainList {
 	list := &domainList{byName: map[string]Domain{}}
 	n := 0
-	for line := range bytes.Lines(text) {
+	for line := range bytes.Lines(bytes.TrimPrefix(text, mark)) {
 		n++
 		d, ok := parseDomain(strings.TrimRight(string(line), "\r\n"))
 		if !ok {

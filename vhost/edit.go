@@ -1,6 +1,7 @@
 package vhost
 
 import (
+	"bytes"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -17,7 +18,7 @@ import (
 const lockWait = 10 * time.Second
 
 // Edit puts what change makes of a file's text in its place, as a whole, with its mode,
-// owner and group; whoever looks meanwhile sees the one or the other. Nobody else edits
+// owner and group, and without a byte order mark; whoever looks meanwhile sees the one or the other. Nobody else edits
 // it then. A nil text, without an error, changes nothing.
 func Edit(path string, most int64, change func(text []byte) ([]byte, error)) error {
 	dir, err := disk.OS().OpenDir(filepath.Dir(path))
@@ -82,7 +83,7 @@ func contents(f disk.File, info disk.Info, most int64) ([]byte, error) {
 	if n, err := f.ReadAt(text, 0); err != nil && !(errors.Is(err, io.EOF) && n == len(text)) {
 		return nil, err
 	}
-	return text, nil
+	return bytes.TrimPrefix(text, mark), nil
 }
 
 // replace puts a text in the place of a file's.

@@ -10,9 +10,14 @@ import (
 // which no good line has the length. It has been passed over.
 var errLong = errors.New("it is too long: want user:hash, and a line feed")
 
+// mark is the byte order mark that some editors put at the start of a file, where it
+// means nothing.
+var mark = []byte("\ufeff")
+
 // lineReader reads lines and tells where each begins.
 type lineReader struct {
 	r          io.Reader
+	whole      bool // r begins where the file does
 	buf        []byte
 	begin, end int   // what of buf was read and not yet given
 	at         int64 // of begin in the file
@@ -56,7 +61,9 @@ func (l *lineReader) give(n, skip int) ([]byte, int64, error) {
 	line, at := l.buf[l.begin:l.begin+n], l.at
 	l.begin += skip
 	l.at += int64(skip)
-	l.n++
+	if l.n++; l.n == 1 && l.whole && bytes.HasPrefix(line, mark) {
+		line, at = line[len(mark):], at+int64(len(mark))
+	}
 	return bytes.TrimSuffix(line, []byte("\r")), at, nil
 }
 

@@ -106,7 +106,7 @@ func isVerified(line []byte) bool {
 }
 
 func withoutVerifier(f *os.File) (n int, err error) {
-	lines := lineReader{r: f, buf: make([]byte, readSize)}
+	lines := lineReader{r: f, whole: true, buf: make([]byte, readSize)}
 	for {
 		line, _, err := lines.next()
 		switch {

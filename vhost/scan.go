@@ -100,7 +100,7 @@ func cut(f io.ReaderAt, size int64, n int) []*part {
 func (p *part) read(f io.ReaderAt, key index.Key) {
 	size := p.to - p.from
 	p.at = make([]uint64, 0, min(size/128+16, maxUsers)) // a guess
-	lines := lineReader{r: io.NewSectionReader(f, p.from, size), buf: make([]byte, min(size+1, readSize))}
+	lines := lineReader{r: io.NewSectionReader(f, p.from, size), whole: p.from == 0, buf: make([]byte, min(size+1, readSize))}
 	for {
 		line, at, err := lines.next()
 		if err == io.EOF {

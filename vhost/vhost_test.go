@@ -190,6 +190,35 @@ func TestUsers(t *testing.T) {
 	}
 }
 
+// TestMark: a byte order mark at the start of either file is no part of its first line, nor
+// does who changes the file leave it there.
+func TestMark(t *testing.T) {
+	dir := newDir(t, "\ufeffowner:v.example:1:\nowner:w.example:1:\n", "\ufeffbob:x\ndave:x\n")
+	s, domains := New(dir, owners{}), OpenDomains(dir)
+	if _, ok, err := domains.Find("v.example"); !ok || err != nil || domains.Problem() != nil {
+		t.Errorf("the first domain: %v, %v, %v", ok, err, domains.Problem())
+	}
+	if box, err := s.User(t.Context(), "v.example", "bob"); box.Name != "bob" || err != nil {
+		t.Errorf("the first user: %v, %v", box, err)
+	}
+	if _, err := s.User(t.Context(), "v.example", "nobody"); !errors.Is(err, ErrNoUser) {
+		t.Errorf("nobody: %v", err)
+	}
+	passwd := filepath.Join(dir, "v.example", PasswdFile)
+	f, err := os.Open(passwd)
+	must(t, err)
+	defer f.Close()
+	if n, err := withoutVerifier(f); n != 2 || err != nil {
+		t.Errorf("%d users without a verifier, %v, want 2", n, err)
+	}
+	must(t, SetPassword(passwd, "bob", Secret{Hash: "y"}), SetActive(filepath.Join(dir, DomainsFile), "v.example", false))
+	for name, want := range map[string]string{passwd: "bob:y\ndave:x\n", filepath.Join(dir, DomainsFile): "owner:v.example:0:\nowner:w.example:1:\n"} {
+		if text, err := os.ReadFile(name); string(text) != want || err != nil {
+			t.Errorf("%s: %q, %v, want %q", name, text, err, want)
+		}
+	}
+}
+
 // TestFaults: what is wrong with a domain's files is later, with words that name the
 // fault, and never "no such user".
 func TestFaults(t *testing.T) {

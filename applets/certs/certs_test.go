@@ -481,6 +481,7 @@ func TestChainCutOff(t *testing.T) {
 	}{
 		{"whole", whole, false},
 		{"with words between", leaf + "the next one\n" + middle + "\n\n-----BEGIN DH PARAMETERS-----\n-----END DH PARAMETERS-----\n" + last, false},
+		{"a byte order mark in front", "\ufeff" + whole, false},
 		{"CR LF", strings.ReplaceAll(whole, "\n", "\r\n"), false},
 		{"no line end behind the first", strings.TrimSuffix(leaf, "\n") + middle + last, true},
 		{"no line end behind the second", leaf + strings.TrimSuffix(middle, "\n") + last, true},

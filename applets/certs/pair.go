@@ -84,7 +84,7 @@ func readFile(name string) (text []byte, mode fs.FileMode, err error) {
 	if err == nil && len(text) > maxFile {
 		err = fmt.Errorf("%s: more than %d octets", name, maxFile)
 	}
-	return text, info.Mode(), err
+	return bytes.TrimPrefix(text, []byte("\ufeff")), info.Mode(), err // which some editors put there
 }
 
 // writable says why somebody else may write a file, "" if nobody may.

@@ -102,7 +102,7 @@ func read(name string, owner int) (string, error) {
 	if err == nil && len(text) > maxFile {
 		err = fmt.Errorf("%s has more than %d KiB", name, maxFile>>10)
 	}
-	return string(text), err
+	return strings.TrimPrefix(string(text), "\ufeff"), err // which some editors put there
 }
 
 // wrong says why a file of passwords is not used, and what to do.

@@ -31,6 +31,14 @@ func write(t *testing.T, text string, mode os.FileMode) string {
 	return name
 }
 
+// TestMark: a byte order mark is no part of the first host.
+func TestMark(t *testing.T) {
+	s := NewSource(Options{File: write(t, "\ufeff2001:db8::1 me secret\r\n", 0o600)})
+	if got, err := s.Password(t.Context(), "2001:db8::1", "me", false); got != "secret" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 func TestPassword(t *testing.T) {
 	s := NewSource(Options{File: write(t, text, 0o600)})
 	for _, tt := range []struct{ host, user, want string }{

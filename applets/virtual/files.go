@@ -1,6 +1,7 @@
 package virtual
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -127,7 +128,7 @@ func Find(conf *config.Config, domain string) (d vhost.Domain, dir string, err e
 	return d, filepath.Join(conf.VHostDir, key), nil
 }
 
-// readWhole reads a regular file.
+// readWhole reads a regular file, behind the byte order mark that some editors put there.
 func readWhole(path string) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -141,7 +142,8 @@ func readWhole(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return io.ReadAll(f)
+	text, err := io.ReadAll(f)
+	return bytes.TrimPrefix(text, []byte("\ufeff")), err
 }
 
 // withCode gives an error of a file the exit code that it means.

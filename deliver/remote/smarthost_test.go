@@ -73,7 +73,8 @@ func newSmarthost(t *testing.T, text string, change func(*testenv.Sink, *smartho
 	}
 	cert, _ := testenv.Certificate(t, "mx.example")
 	file := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Certificate[0]}), 0o644); err != nil {
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Certificate[0]})
+	if err := os.WriteFile(file, append([]byte("\ufeff"), ca...), 0o644); err != nil { // as some editors begin a file
 		t.Fatal(err)
 	}
 	w := &smarthostWorld{pooled: newPooled(t, false), vault: &vault{password: secret}, log: &bytes.Buffer{}, seen: &bytes.Buffer{}}

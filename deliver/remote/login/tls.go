@@ -1,6 +1,7 @@
 package login
 
 import (
+	"bytes"
 	"crypto/x509"
 	"fmt"
 	"os"
@@ -39,5 +40,6 @@ func readFile(name string) ([]byte, error) {
 	case !info.Mode().IsRegular() || info.Size() > maxCAFile:
 		return nil, fmt.Errorf("%s: want a file of at most %d MiB", name, maxCAFile>>20)
 	}
-	return os.ReadFile(name)
+	text, err := os.ReadFile(name)
+	return bytes.TrimPrefix(text, []byte("\ufeff")), err // which some editors put there
 }
