@@ -31,7 +31,7 @@ func forms(s *lan.Site) []form {
 	readOnly := append([]string{"unshare", "-m", "sh", "-euc", `
 		mount --make-rprivate /
 		findmnt -rno TARGET | while read -r dir; do mount -o remount,bind,ro "$dir" 2>/dev/null || :; done
-		! touch "$1" 2>/dev/null
+		if touch "$1" 2>/dev/null; then exit 1; fi
 		shift
 		exec "$@"`, "sh", s.Path("touched")}, as("alice")...)
 	return []form{

@@ -56,8 +56,8 @@ func TestReadme(t *testing.T) {
 useradd -m alice; chown -R alice: /home/alice
 echo 'alice ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/alice
 alice 'make help clean'
-! alice 'make install'
-! alice 'make uninstall'
+if alice 'make install'; then exit 1; fi
+if alice 'make uninstall'; then exit 1; fi
 [ ! -e /home/alice/go ]
 alice 'make go'
 echo; echo again:

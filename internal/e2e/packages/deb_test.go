@@ -88,7 +88,7 @@ func TestReplace(t *testing.T) {
 				there `+server.pkg+`
 				mails before
 				install /postoffice.deb
-				! there `+server.pkg+`
+				if there `+server.pkg+`; then exit 1; fi
 				there postoffice bsd-mailx cron logwatch apticron
 				mails after
 				[ "$(readlink -f /usr/lib/sendmail)" = /usr/sbin/postoffice ]

@@ -34,7 +34,7 @@ func TestLifeOfDeb(t *testing.T) {
 
 		# Another server takes the place, and gives it back.
 		install /debs/dma_*.deb
-		! there postoffice
+		if there postoffice; then exit 1; fi
 		there dma bsd-mailx cron logwatch apticron
 		[ ! -e /run/postoffice/submission ]
 		grep -q "^# mine" /etc/postoffice.cf
@@ -63,7 +63,7 @@ func TestLifeOfDeb(t *testing.T) {
 		dpkg --install /newer.deb
 
 		dpkg --force-depends --purge postoffice
-		! there postoffice
+		if there postoffice; then exit 1; fi
 		for name in /usr/sbin/postoffice /usr/sbin/sendmail /usr/lib/sendmail /etc/postoffice.cf /etc/init.d/postoffice /var/lib/postoffice /run/postoffice; do
 			[ ! -e $name ] || { echo "purge left $name"; exit 1; }
 		done

@@ -130,7 +130,7 @@ func TestRootUnit(t *testing.T) {
 		systemctl daemon-reload
 		systemctl start`+units+` || true
 		systemctl stop postoffice
-		! systemctl is-active -q postoffice
+		if systemctl is-active -q postoffice; then exit 1; fi
 		echo; echo "== shell"; cat /run/by-shell; echo "== forward"; cat /home/alice/by-forward
 		for file in /run/sweep.*; do echo "== ${file#/run/sweep.}"; cat $file; done`)
 	parts := map[string]map[string]string{}
@@ -196,7 +196,7 @@ s.sendmail("joe@box.example", ["alice@far.example"], "Subject: by smtp\n\nhello\
 		await 300 'grep -qs "^Subject: by smtp" /var/mail/alice'
 		systemctl reload postoffice-relay
 		systemctl start postoffice
-		! systemctl is-active -q postoffice-relay
+		if systemctl is-active -q postoffice-relay; then exit 1; fi
 		systemctl stop postoffice`)
 }
 
