@@ -170,3 +170,6 @@ func BenchmarkMessage(b *testing.B) {
 		})
 	}
 }
+
+// macros are what a session says.
+var macros = []Macro{{"i", "3XK9"}, {"j", "us.example"}, {"{mail_addr}", "a@c.example"}}

@@ -65,7 +65,7 @@ func (e endless) Names() iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		for i := 0; ; i++ {
 			*e.names++
-			if !yield(fmt.Sprintf(".%d,S=%d", i, 1<<61), nil) {
+			if !yield(fmt.Sprintf(".%d,S=%d", i, int64(1<<61)), nil) {
 				return
 			}
 		}
