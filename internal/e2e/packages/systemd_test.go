@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +20,10 @@ import (
 
 	"postoffice/internal/e2e/lan"
 )
+
+// guests has one guest after the other: each of their systemds takes the control group that
+// this process is in for its own, and would remove what another one has just made in it.
+var guests sync.Mutex
 
 // guest runs a script as a unit of a systemd that is process 1 of its own namespaces, on
 // this machine's root with everything that is written in memory, where the
@@ -44,6 +49,8 @@ func guest(t *testing.T, script string, packages ...string) string {
 		t.Fatal(err)
 	}
 	lan.WriteFile(t, filepath.Join(dir, "guest.sh"), "dir="+dir+"\nexec 2>&1\n"+string(begin)+script+"\necho done\n")
+	guests.Lock()
+	defer guests.Unlock()
 	const guestWait = 3 * time.Minute
 	ctx, cancel := context.WithTimeout(context.Background(), guestWait)
 	defer cancel()
