@@ -56,13 +56,13 @@ EMULATED = $(filter-out postoffice $(addprefix postoffice/,$(KERNEL) $(MINUTES))
 SELVES   = ^Test(Kill|Locked|Full|FullDisk|Process|StaleLocksA46|LockLeftBehindA46|ErrorsAreWords|NobodyThere|InWordsOfTheSystem)$$
 SLOW     = ^TestCrash|^TestInterleav|^TestReproducible
 
-AS       = -trimpath -ldflags='-s -w' -short -timeout 20m -skip '$(SLOW)|$(SELVES)'
+QEMU     = -trimpath -ldflags='-s -w' -short -timeout 20m -skip '$(SLOW)|$(SELVES)'
 
 # What the program is to run on: decisions/0036. For TURNS it is built by turns, two for a
-# commit.
-PLATFORMS = linux/amd64 linux/arm64 linux/mips $(TURNS)
+# commit; TestBSDPage builds for FreeBSD.
+PLATFORMS = linux/amd64 linux/arm64 linux/mips freebsd/amd64 $(TURNS)
 TURNS     = linux/arm linux/386 linux/riscv64 linux/mipsle linux/ppc64le linux/s390x \
-	freebsd/amd64 netbsd/amd64 openbsd/amd64 dragonfly/amd64 darwin/amd64 darwin/arm64
+	netbsd/amd64 openbsd/amd64 dragonfly/amd64 darwin/amd64 darwin/arm64
 
 IMAGE    = postoffice.oci
 FUZZTIME = 20s
@@ -108,14 +108,14 @@ test: deps go ## run every test, as shipped and with the race detector; needs ro
 	@sh testdata/tools/root.sh
 	@failed=; part() { echo "$$*"; env "$$@" || failed="$$failed$$*\n"; }; \
 	aside=$$(mktemp); chrt --idle 0 $(AGAIN) aside >"$$aside" 2>&1 & built=$$!; \
-	trap 'kill $$built' INT TERM; \
+	trap 'kill $$built; rm -f "$$aside"; exit 130' INT TERM; \
 	part CGO_ENABLED=0 $(GO) test -tags e2e -timeout 25m ./internal/e2e/programs ./internal/e2e/faults ./... $(STANDINS); \
 	part CGO_ENABLED=0 $(GO) test -tags lite ./internal/dbm ./internal/idn; \
 	part CGO_ENABLED=0 $(GO) test -tags peerflag -run '^TestPeerFlag$$' ./applets; \
 	part $(FEWER) CGO_ENABLED=1 $(GO) test -race -timeout 20m -skip '$(CRASH)' $(RACED); \
 	wait $$built || failed="$${failed}make aside\n"; cat "$$aside"; rm "$$aside"; \
-	part CGO_ENABLED=0 GOARCH=arm64 $(GO) test $(AS) -exec qemu-aarch64-static $(EMULATED); \
-	part CGO_ENABLED=0 GOARCH=mips $(GO) test $(AS) -exec qemu-mips-static $(EMULATED); \
+	part CGO_ENABLED=0 GOARCH=arm64 $(GO) test $(QEMU) -exec qemu-aarch64-static $(EMULATED); \
+	part CGO_ENABLED=0 GOARCH=mips $(GO) test $(QEMU) -exec qemu-mips-static $(EMULATED); \
 	[ -z "$$failed" ] || { printf 'failed:\n%b' "$$failed" >&2; exit 1; }
 
 # What the tests under qemu need is built, but not joined: those are built again in time.

@@ -18,8 +18,8 @@ import (
 const lockWait = 10 * time.Second
 
 // Edit puts what change makes of a file's text in its place, as a whole, with its mode,
-// owner and group, and without a byte order mark; whoever looks meanwhile sees the one or the other. Nobody else edits
-// it then. A nil text, without an error, changes nothing.
+// owner and group, and without a byte order mark; whoever looks meanwhile sees the one or
+// the other. Nobody else edits it then. A nil text, without an error, changes nothing.
 func Edit(path string, most int64, change func(text []byte) ([]byte, error)) error {
 	dir, err := disk.OS().OpenDir(filepath.Dir(path))
 	if err != nil {
